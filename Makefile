@@ -1,0 +1,42 @@
+# `make` lists what there is. Everything here is plain cargo.
+
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the operator against a real control plane and a simulated Upstash (ONCE=1: end by itself)
+	@$(CARGO) build --workspace --bins --locked --quiet
+	@$(CARGO_TARGET_DIR)/debug/testbed demo $(if $(filter-out 0,$(ONCE)),--once)
+
+.PHONY: test
+test: ## Run every test
+	$(CARGO) test --workspace --locked
+
+.PHONY: check
+check: ## Run every check that needs no cluster: format, lints, docs, generated files, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
+	@$(CARGO) run --locked --quiet --bin dlq-operator -- crd | diff -u crds/dlqpolicies.yaml - \
+		|| { echo "crds/dlqpolicies.yaml is stale: run make generate"; exit 1; }
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --all-features check; \
+		else echo "cargo-deny is not installed: dependencies are not checked"; fi
+
+.PHONY: generate
+generate: ## Write the generated files
+	$(CARGO) run --locked --quiet --bin dlq-operator -- crd > crds/dlqpolicies.yaml.new
+	mv crds/dlqpolicies.yaml.new crds/dlqpolicies.yaml
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: clean
+clean: ## Remove everything that was built, the control plane too
+	$(CARGO) clean

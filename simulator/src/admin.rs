@@ -1,0 +1,143 @@
+//! The admin port: tokens, seeding, fault rules, and what happened.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post, put},
+};
+use http::{StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    clock,
+    dlq::Refail,
+    entry::{Entry, Seed},
+    faults::FaultPlan,
+    refusal::Refusal,
+    simulator::{NewToken, Simulator, lock},
+};
+
+type Shared = State<Arc<Simulator>>;
+
+/// The routes of the admin port.
+pub fn routes(simulator: Arc<Simulator>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/tokens/{token}", put(put_token).delete(delete_token))
+        .route("/dlqs/{dlq}", delete(forget))
+        .route("/dlqs/{dlq}/entries", post(seed).get(entries))
+        .route("/dlqs/{dlq}/refail", put(put_refail).delete(delete_refail))
+        .route("/dlqs/{dlq}/ledger", get(ledger).delete(clear_calls))
+        .route("/faults", put(replace_faults).post(append_faults).delete(clear_faults))
+        .fallback(async || Refusal::not_found("no such route"))
+        .method_not_allowed_fallback(async || Refusal::method_not_allowed())
+        // Seeds can be long.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(simulator)
+}
+
+async fn put_token(
+    State(simulator): Shared,
+    Path(token): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let new: NewToken = if body.is_empty() { NewToken::default() } else { read(&body)? };
+    simulator.put_token(token, new);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_token(State(simulator): Shared, Path(token): Path<String>) -> StatusCode {
+    simulator.delete_token(&token);
+    StatusCode::NO_CONTENT
+}
+
+async fn forget(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+    simulator.forget(&dlq);
+    StatusCode::NO_CONTENT
+}
+
+async fn seed(State(simulator): Shared, Path(dlq): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+    let seed: Seed = read(&body)?;
+    let dlq_ids = lock(&simulator.dlq(&dlq)).seed(seed, clock::now())?;
+    Ok(written(&json!({ "dlqIds": dlq_ids })))
+}
+
+async fn entries(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
+    let dlq = simulator.dlq(&dlq);
+    let mut dlq = lock(&dlq);
+    dlq.settle(clock::now());
+    let entries: Vec<&Entry> = dlq.entries().collect();
+    written(&Entries { entries })
+}
+
+#[derive(Serialize)]
+struct Entries<'a> {
+    entries: Vec<&'a Entry>,
+}
+
+async fn put_refail(
+    State(simulator): Shared,
+    Path(dlq): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let refail: Refail = read(&body)?;
+    lock(&simulator.dlq(&dlq)).set_refail(Some(refail));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_refail(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+    lock(&simulator.dlq(&dlq)).set_refail(None);
+    StatusCode::NO_CONTENT
+}
+
+async fn ledger(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
+    let dlq = simulator.dlq(&dlq);
+    let mut dlq = lock(&dlq);
+    dlq.settle(clock::now());
+    written(&dlq.ledger)
+}
+
+async fn clear_calls(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+    lock(&simulator.dlq(&dlq)).ledger.calls.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn replace_faults(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let plan: FaultPlan = read(&body)?;
+    simulator.faults().replace(plan);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn append_faults(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    let plan: FaultPlan = read(&body)?;
+    simulator.faults().append(plan);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn clear_faults(State(simulator): Shared) -> StatusCode {
+    simulator.faults().replace(FaultPlan::default());
+    StatusCode::NO_CONTENT
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+fn written(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.message }).to_string();
+        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}

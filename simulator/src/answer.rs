@@ -1,0 +1,176 @@
+//! The answers of the API, in its own shapes.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::{
+    clock::Millis,
+    dlq::{Acted, NewRun},
+    entry::{Entry, FailureFunctionState},
+    refusal::Refusal,
+};
+
+/// An answer before it is sent.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub content: Content,
+    /// The entries acted on, listed or read.
+    pub dlq_ids: Vec<Arc<str>>,
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Content {
+    #[serde(rename_all = "camelCase")]
+    Runs {
+        workflow_runs: Vec<NewRun>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    Deleted {
+        deleted: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    Messages {
+        messages: Vec<Message>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    Run(NewRun),
+    Message(Box<Message>),
+    Error {
+        error: String,
+    },
+    Nothing,
+}
+
+/// An entry as listing and getting show it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    dlq_id: Arc<str>,
+    workflow_run_id: Arc<str>,
+    workflow_url: Arc<str>,
+    url: Arc<str>,
+    workflow_created_at: Millis,
+    /// The time of failure.
+    created_at: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    labels: Arc<[Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_function_state: Option<FailureFunctionState>,
+    caller_ip: Arc<str>,
+    #[serde(rename = "callerIP")]
+    caller_ip_as_in_newer_docs: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_control_key: Option<Arc<str>>,
+    max_retries: u32,
+    response_status: u16,
+    response_body: &'static str,
+}
+
+impl Answer {
+    pub fn ok(content: Content, dlq_ids: Vec<Arc<str>>) -> Self {
+        Self { status: StatusCode::OK, content, dlq_ids }
+    }
+
+    /// The answer to a bulk resume or restart.
+    pub fn runs(acted: Acted) -> Self {
+        Self::ok(Content::Runs { workflow_runs: acted.runs, cursor: acted.cursor }, acted.dlq_ids)
+    }
+
+    /// The answer to a bulk delete.
+    pub fn deleted(acted: Acted) -> Self {
+        Self::ok(Content::Deleted { deleted: acted.dlq_ids.len(), cursor: acted.cursor }, acted.dlq_ids)
+    }
+
+    /// The answer to an action on one entry. Deleting promises no body.
+    pub fn one(acted: Acted) -> Self {
+        let content = acted.runs.into_iter().next().map_or(Content::Nothing, Content::Run);
+        Self::ok(content, acted.dlq_ids)
+    }
+
+    /// A page of a list.
+    pub fn messages(entries: &[&Entry], cursor: Option<String>) -> Self {
+        let messages = entries.iter().map(|entry| Message::from(*entry)).collect();
+        let dlq_ids = entries.iter().map(|entry| Arc::clone(&entry.dlq_id)).collect();
+        Self::ok(Content::Messages { messages, cursor }, dlq_ids)
+    }
+
+    /// One entry.
+    pub fn message(entry: &Entry) -> Self {
+        Self::ok(Content::Message(Box::new(entry.into())), vec![Arc::clone(&entry.dlq_id)])
+    }
+
+    /// The answer to a rerun of a failure function: the workflow run that failed.
+    pub fn failed_run(entry: &Entry) -> Self {
+        let run = NewRun {
+            workflow_run_id: Arc::clone(&entry.workflow_run_id),
+            workflow_created_at: entry.workflow_created_at,
+        };
+        Self::ok(Content::Run(run), vec![Arc::clone(&entry.dlq_id)])
+    }
+
+    /// The same answer with another cursor, where it can have one.
+    #[must_use]
+    pub fn with_cursor(mut self, new: String) -> Self {
+        match &mut self.content {
+            Content::Runs { cursor, .. }
+            | Content::Deleted { cursor, .. }
+            | Content::Messages { cursor, .. } => {
+                *cursor = Some(new);
+            }
+            Content::Run(_) | Content::Message(_) | Content::Error { .. } | Content::Nothing => {}
+        }
+        self
+    }
+}
+
+impl Content {
+    /// The body as JSON text; empty for [`Content::Nothing`].
+    pub fn to_json(&self) -> Vec<u8> {
+        if matches!(self, Self::Nothing) {
+            return Vec::new();
+        }
+        // These shapes have no maps and no floats, so writing them cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            status: refusal.status,
+            content: Content::Error { error: refusal.message },
+            dlq_ids: Vec::new(),
+        }
+    }
+}
+
+impl From<&Entry> for Message {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            dlq_id: Arc::clone(&entry.dlq_id),
+            workflow_run_id: Arc::clone(&entry.workflow_run_id),
+            workflow_url: Arc::clone(&entry.workflow_url),
+            url: Arc::clone(&entry.workflow_url),
+            workflow_created_at: entry.workflow_created_at,
+            created_at: entry.failed_at,
+            label: entry.settings.label(),
+            labels: Arc::clone(&entry.settings.labels),
+            failure_function_state: entry.failure_function_state,
+            caller_ip: Arc::clone(&entry.caller_ip),
+            caller_ip_as_in_newer_docs: Arc::clone(&entry.caller_ip),
+            flow_control_key: entry.settings.flow_control_key.clone(),
+            max_retries: entry.settings.retries,
+            response_status: 500,
+            response_body: "simulated failure",
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The API port: one call from its request to its answer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use tokio::sync::oneshot;
+
+use crate::{
+    answer::{Answer, Content},
+    clock::{self, Millis},
+    cursor::{self, Position},
+    delivery::{self, Dropped},
+    dlq::{Acted, Dlq},
+    faults::{CursorFault, DropTime, Fault, Loss, Trouble},
+    ledger::Call,
+    operation::{Action, Operation, Route},
+    overrides::Overrides,
+    query::{Pairs, Selection},
+    refusal::Refusal,
+    simulator::{Simulator, Token, UNAUTHORIZED, lock},
+};
+
+/// Answers one request. The error is a connection to be closed without a word.
+pub async fn answer<B>(simulator: Arc<Simulator>, request: Request<B>) -> Result<Response<Body>, Dropped> {
+    let incoming = Incoming::read(&request, &simulator);
+    let trouble =
+        simulator.faults().meet(incoming.dlq_name(), incoming.token_name.as_deref(), incoming.operation());
+    let fault = trouble.fault.clone();
+    let answer = if trouble.latency.is_zero() {
+        incoming.take_place(&simulator, &trouble, true)
+    } else {
+        // A service goes on with what it has accepted, even when the caller hangs up: so this is a task of its own.
+        let (answered, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::time::sleep(trouble.latency).await;
+            let caller_waits = !answered.is_closed();
+            // Nobody may be there to take it any more; the ledger says so.
+            drop(answered.send(incoming.take_place(&simulator, &trouble, caller_waits)));
+        });
+        answer.await.map_err(|_| Dropped)?
+    };
+    delivery::send(answer, fault).await
+}
+
+/// A request, taken apart.
+struct Incoming {
+    method: Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    pairs: Result<Pairs, Refusal>,
+    token_name: Option<String>,
+    token: Option<Token>,
+}
+
+impl Incoming {
+    fn read<B>(request: &Request<B>, simulator: &Simulator) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        let pairs = Pairs::parse(query);
+        let token_name = token_name(request.headers(), pairs.as_ref().ok());
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            query: query.to_owned(),
+            headers: request.headers().clone(),
+            token: token_name.as_deref().and_then(|name| simulator.token(name)),
+            pairs,
+            token_name,
+        }
+    }
+
+    fn dlq_name(&self) -> &str {
+        self.token.as_ref().map_or(UNAUTHORIZED, |token| token.dlq.as_str())
+    }
+
+    fn operation(&self) -> Operation {
+        Route::find(&self.method, &self.path).0.operation
+    }
+
+    /// Does what the call asks for, as far as the fault lets it, and writes it into the ledger: one step for the DLQ.
+    fn take_place(&self, simulator: &Simulator, trouble: &Trouble, caller_waits: bool) -> Answer {
+        let dlq = simulator.dlq(self.dlq_name());
+        let mut dlq = lock(&dlq);
+        let now = clock::now();
+        dlq.settle(now);
+        match trouble.fault {
+            Some(Fault::Expire { count }) => dlq.expire_oldest(count),
+            Some(Fault::Arrive { count }) => dlq.arrive_anew(count, now),
+            _ => {}
+        }
+        let seq = dlq.ledger.open_call();
+        let fault = trouble.fault.as_ref();
+        let answer = match fault {
+            Some(Fault::Status(_) | Fault::Drop { when: DropTime::BeforeAction }) => {
+                Answer::ok(Content::Nothing, Vec::new())
+            }
+            Some(Fault::Cursor(fault)) => self.perform(&mut dlq, Some(*fault), seq, now),
+            _ => self.perform(&mut dlq, None, seq, now),
+        };
+        let delivered = caller_waits && fault.is_none_or(Fault::delivers);
+        let call = Call { delivered, fault: trouble.name(), ..self.call(seq, now, &answer, fault) };
+        tracing::debug!(dlq = dlq.name(), operation = ?call.operation, status = call.status, "call");
+        dlq.ledger.calls.push(call);
+        answer
+    }
+
+    fn perform(&self, dlq: &mut Dlq, cursor: Option<CursorFault>, seq: u64, now: Millis) -> Answer {
+        self.try_to_perform(dlq, cursor, seq, now).unwrap_or_else(Answer::from)
+    }
+
+    fn try_to_perform(
+        &self,
+        dlq: &mut Dlq,
+        cursor_fault: Option<CursorFault>,
+        seq: u64,
+        now: Millis,
+    ) -> Result<Answer, Refusal> {
+        let token = self.token.as_ref().ok_or_else(Refusal::unauthorized)?;
+        let (route, refusal) = Route::find(&self.method, &self.path);
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        if token.read_only && !route.operation.only_reads() {
+            return Err(Refusal::read_only());
+        }
+        let pairs = self.pairs.clone()?;
+        let selection = match route.operation {
+            Operation::List => Selection::of_list_call(&pairs, dlq.name())?,
+            _ => Selection::of_bulk_call(&pairs, dlq.name())?,
+        };
+        if cursor_fault == Some(CursorFault::EmptyPage) {
+            let cursor = cursor::encode(dlq.name(), selection.start(), seq);
+            return Ok(empty_page(route.operation).with_cursor(cursor));
+        }
+        let page = |action, dlq: &mut Dlq| {
+            let overrides = self.overrides(action)?;
+            dlq.act(action, &selection, &overrides, seq, now)
+        };
+        let one = |action, dlq: &mut Dlq| {
+            let overrides = self.overrides(action)?;
+            dlq.act_on_one(action, &route.dlq_id()?, &overrides, seq, now)
+        };
+        let answer = match route.operation {
+            Operation::Resume => Answer::runs(page(Action::Resume, dlq)?),
+            Operation::Restart => Answer::runs(page(Action::Restart, dlq)?),
+            Operation::Delete => Answer::deleted(page(Action::Delete, dlq)?),
+            Operation::ResumeOne => Answer::one(one(Action::Resume, dlq)?),
+            Operation::RestartOne => Answer::one(one(Action::Restart, dlq)?),
+            Operation::DeleteOne => Answer::one(one(Action::Delete, dlq)?),
+            Operation::List => {
+                let (entries, cursor) = dlq.list(&selection);
+                Answer::messages(&entries, cursor)
+            }
+            Operation::Get => Answer::message(dlq.get(&route.dlq_id()?)?),
+            Operation::Callback => Answer::failed_run(dlq.rerun_failure_function(&route.dlq_id()?)?),
+            Operation::Unknown => return Err(Refusal::not_found("no such route")),
+        };
+        Ok(match cursor_fault {
+            Some(CursorFault::Repeat) => {
+                let fixed = || cursor::encode(dlq.name(), Position::START, 0);
+                answer.with_cursor(selection.cursor().map_or_else(fixed, ToOwned::to_owned))
+            }
+            _ => answer,
+        })
+    }
+
+    /// Deleting starts nothing, so it has no overrides.
+    fn overrides(&self, action: Action) -> Result<Overrides, Refusal> {
+        if action == Action::Delete { Ok(Overrides::default()) } else { Overrides::read(&self.headers) }
+    }
+
+    fn call(&self, seq: u64, at: Millis, answer: &Answer, fault: Option<&Fault>) -> Call {
+        let status = match fault {
+            Some(Fault::Status(fault)) => fault.code,
+            Some(Fault::LostAnswer { how: Loss::Status500 }) => StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+            Some(Fault::Drop { when: DropTime::BeforeAction }) => 0,
+            _ => answer.status.as_u16(),
+        };
+        Call {
+            seq,
+            at,
+            operation: self.operation(),
+            token: self.token_name.clone(),
+            method: self.method.to_string(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            headers: headers_for_the_ledger(&self.headers),
+            authorization: self.headers.contains_key(header::AUTHORIZATION),
+            token_in_query: self.pairs.as_ref().is_ok_and(|pairs| pairs.has("qstash_token")),
+            status,
+            dlq_ids: answer.dlq_ids.clone(),
+            delivered: true,
+            fault: None,
+        }
+    }
+}
+
+/// The token of a call. The header counts when there is one, and the query otherwise.
+fn token_name(headers: &HeaderMap, pairs: Option<&Pairs>) -> Option<String> {
+    match headers.get(header::AUTHORIZATION) {
+        Some(value) => {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        }
+        None => pairs?.one("qstash_token").ok()?.map(ToOwned::to_owned),
+    }
+}
+
+fn headers_for_the_ledger(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| *name != header::AUTHORIZATION) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        all.entry(name.to_string())
+            .and_modify(|values| {
+                values.push_str(", ");
+                values.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    all
+}
+
+fn empty_page(operation: Operation) -> Answer {
+    match operation {
+        Operation::Delete => Answer::deleted(Acted::default()),
+        Operation::List => Answer::messages(&[], None),
+        _ => Answer::runs(Acted::default()),
+    }
+}

@@ -1,0 +1,148 @@
+//! Sends an answer: as it is, or as a fault would have it.
+
+use std::{convert::Infallible, io, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{Answer, Content},
+    faults::{BodyFault, DropTime, Fault, Loss, StatusFault},
+};
+
+/// The connection is closed without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is dropped")]
+pub struct Dropped;
+
+const JSON: &str = "application/json";
+/// Long enough for what has been written to leave before the connection is closed.
+const FLUSH: Duration = Duration::from_millis(20);
+const DRIP_INTERVAL: Duration = Duration::from_millis(100);
+const HUGE: u64 = 64 << 20;
+static PADDING: [u8; 64 << 10] = [b'x'; 64 << 10];
+
+/// Sends an answer, with the fault that belongs to its call.
+pub async fn send(answer: Answer, fault: Option<Fault>) -> Result<Response<Body>, Dropped> {
+    let body = answer.content.to_json();
+    let status = answer.status;
+    match fault {
+        None
+        | Some(Fault::Latency { .. } | Fault::Cursor(_) | Fault::Expire { .. } | Fault::Arrive { .. }) => {
+            Ok(response(status, JSON, body))
+        }
+        Some(Fault::Status(fault)) => Ok(status_instead(fault)),
+        Some(Fault::LostAnswer { how: Loss::Close } | Fault::Drop { when: DropTime::BeforeAction }) => {
+            Err(Dropped)
+        }
+        Some(Fault::LostAnswer { how: Loss::Status500 }) => {
+            let error = Content::Error { error: "internal server error".into() };
+            Ok(response(StatusCode::INTERNAL_SERVER_ERROR, JSON, error.to_json()))
+        }
+        Some(Fault::LostAnswer { how: Loss::Hang }) => std::future::pending().await,
+        Some(Fault::Drop { when: DropTime::DuringBody }) => {
+            let half = body.len() / 2;
+            Ok(broken_off(status, &body, half))
+        }
+        Some(Fault::Drop { when: DropTime::AfterHeaders }) => Ok(broken_off(status, &body, 0)),
+        Some(Fault::Body { kind, bytes }) => Ok(mangled(status, body, kind, bytes)),
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Announces the whole body, sends the first bytes of it, and breaks off.
+fn broken_off(status: StatusCode, body: &[u8], sent: usize) -> Response<Body> {
+    let start = Bytes::copy_from_slice(body.get(..sent).unwrap_or_default());
+    let rest = stream::once(async {
+        tokio::time::sleep(FLUSH).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    });
+    // An empty body cannot be broken off, so at least one byte is announced.
+    let announced = HeaderValue::from(body.len().max(1));
+    let mut response = response(status, JSON, Body::from_stream(stream::iter([Ok(start)]).chain(rest)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, announced);
+    response
+}
+
+fn mangled(status: StatusCode, body: Vec<u8>, kind: BodyFault, bytes: Option<u64>) -> Response<Body> {
+    match kind {
+        BodyFault::Truncated => {
+            let kept = bytes.map_or(body.len() / 2, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+            response(status, JSON, body.into_iter().take(kept).collect::<Vec<u8>>())
+        }
+        BodyFault::InvalidJson => response(status, JSON, [b"{\"oops\": ", body.as_slice()].concat()),
+        BodyFault::Huge => response(status, JSON, padded(&body, bytes.unwrap_or(HUGE))),
+        BodyFault::SlowDrip => response(status, JSON, dripping(body, bytes.unwrap_or(1))),
+        BodyFault::WrongContentType => response(status, "text/html; charset=utf-8", body),
+        BodyFault::ExtraFields => response(status, JSON, with_extra_fields(&body)),
+        BodyFault::Empty => response(status, JSON, Body::empty()),
+    }
+}
+
+/// The JSON object with one more field in front that makes it `size` bytes long. The padding is streamed, never held.
+fn padded(body: &[u8], size: u64) -> Body {
+    const START: &[u8] = b"{\"padding\":\"";
+    let rest = body.strip_prefix(b"{").unwrap_or(b"}");
+    let end = [if rest == b"}" { b"\"".as_slice() } else { b"\",".as_slice() }, rest].concat();
+    let frame = (START.len() + end.len()) as u64;
+    let padding = stream::unfold(size.saturating_sub(frame), |left| async move {
+        let length = PADDING.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        (length > 0).then(|| (Bytes::from_static(&PADDING[..length]), left - length as u64))
+    });
+    let parts =
+        stream::iter([Bytes::from_static(START)]).chain(padding).chain(stream::iter([Bytes::from(end)]));
+    Body::from_stream(parts.map(Ok::<_, Infallible>))
+}
+
+fn dripping(body: Vec<u8>, bytes: u64) -> Body {
+    let drop_size = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+    Body::from_stream(stream::unfold(Bytes::from(body), move |mut left| async move {
+        if left.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(DRIP_INTERVAL).await;
+        let next = left.split_to(drop_size.min(left.len()));
+        Some((Ok::<_, Infallible>(next), left))
+    }))
+}
+
+/// Fields that no documentation names, at the top and in the members of lists.
+fn with_extra_fields(body: &[u8]) -> Vec<u8> {
+    let mut value = serde_json::from_slice(body).unwrap_or_else(|_| json!({}));
+    add_extra_field(&mut value);
+    if let Value::Object(fields) = &mut value {
+        fields.values_mut().filter_map(Value::as_array_mut).flatten().for_each(add_extra_field);
+    }
+    value.to_string().into_bytes()
+}
+
+fn add_extra_field(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.insert("notInTheDocs".into(), json!({ "nested": [1, null, "text"] }));
+    }
+}
+
+fn status_instead(fault: StatusFault) -> Response<Body> {
+    let status = StatusCode::from_u16(fault.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = fault.body.map_or_else(
+        || Content::Error { error: format!("simulated {status}") }.to_json(),
+        String::into_bytes,
+    );
+    let mut response = response(status, JSON, body);
+    let headers = fault.content_type.map(|value| (header::CONTENT_TYPE.to_string(), value));
+    for (name, value) in fault.headers.into_iter().chain(headers) {
+        if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}

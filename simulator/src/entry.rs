@@ -1,0 +1,161 @@
+//! What is in a DLQ: entries, and the shape in which they are seeded.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Millis, cursor::Position};
+
+/// How far the failure function of a failed workflow run got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FailureFunctionState {
+    #[serde(rename = "CALLBACK_INPROGRESS")]
+    CallbackInProgress,
+    CallbackSuccess,
+    CallbackFail,
+    CallbackCanceled,
+}
+
+impl FailureFunctionState {
+    /// Reads the API's spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "CALLBACK_INPROGRESS" => Some(Self::CallbackInProgress),
+            "CALLBACK_SUCCESS" => Some(Self::CallbackSuccess),
+            "CALLBACK_FAIL" => Some(Self::CallbackFail),
+            "CALLBACK_CANCELED" => Some(Self::CallbackCanceled),
+            _ => None,
+        }
+    }
+}
+
+/// A failed workflow run in the DLQ. Texts are shared, because a million generated entries have most of them in common.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    pub dlq_id: Arc<str>,
+    pub workflow_run_id: Arc<str>,
+    pub workflow_url: Arc<str>,
+    pub workflow_created_at: Millis,
+    pub failed_at: Millis,
+    #[serde(flatten)]
+    pub settings: Settings,
+    pub failure_function_state: Option<FailureFunctionState>,
+    pub caller_ip: Arc<str>,
+    /// The workflow's code has changed before the failed step: it can be restarted or deleted, but not resumed.
+    pub unresumable: bool,
+    pub expires_at: Option<Millis>,
+    /// Order of arrival within the DLQ.
+    #[serde(skip)]
+    pub sequence: u64,
+    /// How many times this workflow run came back after an action.
+    #[serde(skip)]
+    pub comebacks: u32,
+}
+
+impl Entry {
+    pub fn position(&self) -> Position {
+        Position { failed_at: self.failed_at, sequence: self.sequence }
+    }
+}
+
+/// What a workflow run is configured with, and what override headers can change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    pub retries: u32,
+    pub delay: Option<Arc<str>>,
+    pub retry_delay: Option<Arc<str>>,
+    pub flow_control_key: Option<Arc<str>>,
+    pub flow_control_value: Option<Arc<str>>,
+    pub labels: Arc<[Arc<str>]>,
+    pub failure_callback: Option<Arc<str>>,
+}
+
+impl Settings {
+    /// The labels as the API's single text, or nothing when there are none.
+    pub fn label(&self) -> Option<String> {
+        (!self.labels.is_empty()).then(|| self.labels.join(","))
+    }
+}
+
+/// An entry as it is seeded: whatever is missing is made up.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NewEntry {
+    pub dlq_id: Option<Arc<str>>,
+    pub workflow_run_id: Option<Arc<str>>,
+    pub workflow_url: Option<Arc<str>>,
+    pub workflow_created_at: Option<Millis>,
+    pub failed_at: Option<Millis>,
+    pub labels: Option<Arc<[Arc<str>]>>,
+    pub failure_function_state: Option<FailureFunctionState>,
+    pub caller_ip: Option<Arc<str>>,
+    pub flow_control_key: Option<Arc<str>>,
+    pub retries: Option<u32>,
+    pub delay: Option<Arc<str>>,
+    pub retry_delay: Option<Arc<str>>,
+    pub flow_control_value: Option<Arc<str>>,
+    pub failure_callback: Option<Arc<str>>,
+    pub unresumable: Option<bool>,
+    pub expires_at: Option<Millis>,
+}
+
+/// What to seed: entries one by one, and any number made from one template.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Seed {
+    pub entries: Vec<NewEntry>,
+    pub generate: Option<Generate>,
+}
+
+/// A number of entries made from one template.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Generate {
+    pub count: u64,
+    #[serde(default)]
+    pub entry: NewEntry,
+}
+
+const WORKFLOW_URL: &str = "https://app.example.com/api/workflow";
+const CALLER_IP: &str = "203.0.113.1";
+
+impl NewEntry {
+    /// The same with the made-up texts filled in that can be shared by everything made from it.
+    #[must_use]
+    pub fn into_template(mut self) -> Self {
+        self.workflow_url.get_or_insert_with(|| WORKFLOW_URL.into());
+        self.caller_ip.get_or_insert_with(|| CALLER_IP.into());
+        self.labels.get_or_insert_default();
+        self
+    }
+
+    /// Fills the gaps, except for sequence and DLQ ID, which the DLQ gives. `run_id` makes an ID for the workflow run.
+    pub fn into_entry(self, now: Millis, run_id: impl FnOnce() -> Arc<str>) -> Entry {
+        let failed_at = self.failed_at.unwrap_or(now);
+        Entry {
+            dlq_id: self.dlq_id.unwrap_or_default(),
+            workflow_run_id: self.workflow_run_id.unwrap_or_else(run_id),
+            workflow_url: self.workflow_url.unwrap_or_else(|| WORKFLOW_URL.into()),
+            workflow_created_at: self.workflow_created_at.unwrap_or_else(|| failed_at.saturating_sub(60_000)),
+            failed_at,
+            settings: Settings {
+                retries: self.retries.unwrap_or(3),
+                delay: self.delay,
+                retry_delay: self.retry_delay,
+                flow_control_key: self.flow_control_key,
+                flow_control_value: self.flow_control_value,
+                labels: self.labels.unwrap_or_default(),
+                failure_callback: self.failure_callback,
+            },
+            failure_function_state: self.failure_function_state,
+            caller_ip: self.caller_ip.unwrap_or_else(|| CALLER_IP.into()),
+            unresumable: self.unresumable.unwrap_or(false),
+            expires_at: self.expires_at,
+            sequence: 0,
+            comebacks: 0,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use super::*;
+
+fn faults(rules: &str) -> Faults {
+    let mut faults = Faults::default();
+    faults.replace(
+        serde_json::from_str(&format!(r#"{{"seed":1,"rules":[{rules}]}}"#)).expect("well-formed rules"),
+    );
+    faults
+}
+
+/// Which of the first `calls` resumes of DLQ `a` meet a fault, counted from 1.
+fn hits(rules: &str, calls: u64) -> Vec<u64> {
+    let mut faults = faults(rules);
+    (1..=calls).filter(|_| faults.meet("a", Some("t"), Operation::Resume).fault.is_some()).collect()
+}
+
+#[test]
+fn without_rules_nothing_goes_wrong() {
+    assert_eq!(Faults::default().meet("a", None, Operation::List), Trouble::default());
+}
+
+#[test]
+fn nth_means_that_call_only() {
+    assert_eq!(hits(r#"{"nth":2,"fault":{"status":{"code":500}}}"#, 4), [2]);
+}
+
+#[test]
+fn from_means_that_call_and_all_after_it() {
+    assert_eq!(hits(r#"{"from":3,"fault":{"status":{"code":500}}}"#, 5), [3, 4, 5]);
+}
+
+#[test]
+fn times_limits_how_often() {
+    assert_eq!(hits(r#"{"from":2,"times":2,"fault":{"status":{"code":500}}}"#, 6), [2, 3]);
+}
+
+#[test]
+fn probability_is_kept_roughly_and_repeats_with_the_seed() {
+    let rule = r#"{"probability":0.25,"fault":{"status":{"code":500}}}"#;
+    let first = hits(rule, 4000);
+    assert!((800..1200).contains(&first.len()), "{} of 4000", first.len());
+    assert_eq!(first, hits(rule, 4000));
+}
+
+#[test]
+fn dlq_token_and_operation_must_all_match() {
+    let mut faults = faults(
+        r#"{"dlq":"a","token":"t","operation":["resume","list"],"fault":{"drop":{"when":"beforeAction"}}}"#,
+    );
+    let mut hit = |dlq, token, operation| faults.meet(dlq, token, operation).fault.is_some();
+    assert!(hit("a", Some("t"), Operation::Resume));
+    assert!(hit("a", Some("t"), Operation::List));
+    assert!(!hit("b", Some("t"), Operation::Resume));
+    assert!(!hit("a", Some("u"), Operation::Resume));
+    assert!(!hit("a", None, Operation::Resume));
+    assert!(!hit("a", Some("t"), Operation::Delete));
+}
+
+#[test]
+fn latencies_add_up_and_the_first_other_fault_applies() {
+    let mut faults = faults(
+        r#"{"fault":{"latency":{"ms":20}}},
+           {"operation":"delete","fault":{"cursor":"repeat"}},
+           {"operation":"delete","times":1,"fault":{"expire":{"count":3}}},
+           {"fault":{"latency":{"ms":30,"jitterMs":10}}}"#,
+    );
+    let trouble = faults.meet("a", None, Operation::Delete);
+    assert!((50..=60).contains(&trouble.latency.as_millis()), "{trouble:?}");
+    assert_eq!(trouble.name(), Some("cursor"));
+    assert_eq!(faults.meet("a", None, Operation::List).name(), Some("latency"));
+}
+
+#[test]
+fn every_form_of_the_contract_is_read() {
+    for (fault, name) in [
+        (r#"{"latency":{"ms":50,"jitterMs":10}}"#, "latency"),
+        (
+            r#"{"status":{"code":429,"headers":{"Retry-After":"1"},"body":"slow","contentType":"text/html"}}"#,
+            "status",
+        ),
+        (r#"{"lostAnswer":{"how":"close"}}"#, "lostAnswer"),
+        (r#"{"lostAnswer":{"how":"status500"}}"#, "lostAnswer"),
+        (r#"{"lostAnswer":{"how":"hang"}}"#, "lostAnswer"),
+        (r#"{"drop":{"when":"beforeAction"}}"#, "drop"),
+        (r#"{"drop":{"when":"duringBody"}}"#, "drop"),
+        (r#"{"drop":{"when":"afterHeaders"}}"#, "drop"),
+        (r#"{"body":{"kind":"truncated","bytes":3}}"#, "body"),
+        (r#"{"body":{"kind":"invalidJson"}}"#, "body"),
+        (r#"{"body":{"kind":"huge","bytes":1000}}"#, "body"),
+        (r#"{"body":{"kind":"slowDrip"}}"#, "body"),
+        (r#"{"body":{"kind":"wrongContentType"}}"#, "body"),
+        (r#"{"body":{"kind":"extraFields"}}"#, "body"),
+        (r#"{"body":{"kind":"empty"}}"#, "body"),
+        (r#"{"cursor":"repeat"}"#, "cursor"),
+        (r#"{"cursor":"emptyPage"}"#, "cursor"),
+        (r#"{"expire":{"count":1}}"#, "expire"),
+        (r#"{"arrive":{"count":1}}"#, "arrive"),
+    ] {
+        let read: Fault = serde_json::from_str(fault).expect(fault);
+        assert_eq!(read.name(), name, "{fault}");
+    }
+}

@@ -1,0 +1,273 @@
+//! Reads a query string: what a call selects.
+
+use std::borrow::Cow;
+
+use crate::{
+    clock::Millis,
+    cursor::{self, Position},
+    entry::FailureFunctionState,
+    filter::Filter,
+    refusal::Refusal,
+};
+
+/// How many entries a bulk call handles at most, whatever its `count` says.
+pub const BULK_LIMIT: usize = 50;
+/// How many entries a list call gives at most.
+pub const LIST_LIMIT: usize = 100;
+
+/// What a call asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// Entries by ID, without repetitions. Filters, cursor and count do not matter then.
+    Ids(Vec<String>),
+    /// At most `limit` entries that match, after a position.
+    Matching { filter: Box<Filter>, after: Position, cursor: Option<String>, limit: usize },
+}
+
+impl Selection {
+    /// Reads the selection of a bulk call on the DLQ named `dlq`.
+    pub fn of_bulk_call(pairs: &Pairs, dlq: &str) -> Result<Self, Refusal> {
+        let count = count(pairs)?.unwrap_or(BULK_LIMIT).min(BULK_LIMIT);
+        Self::read(pairs, dlq, count, BULK_LIMIT)
+    }
+
+    /// Reads the selection of a list call on the DLQ named `dlq`.
+    pub fn of_list_call(pairs: &Pairs, dlq: &str) -> Result<Self, Refusal> {
+        let count = count(pairs)?.unwrap_or(LIST_LIMIT);
+        if count > LIST_LIMIT {
+            return Err(Refusal::bad_request(format!("count must be between 1 and {LIST_LIMIT}")));
+        }
+        Self::read(pairs, dlq, count, LIST_LIMIT)
+    }
+
+    /// The position after which the call looks.
+    pub fn start(&self) -> Position {
+        match self {
+            Self::Ids(_) => Position::START,
+            Self::Matching { after, .. } => *after,
+        }
+    }
+
+    /// The cursor that the call came with.
+    pub fn cursor(&self) -> Option<&str> {
+        match self {
+            Self::Ids(_) => None,
+            Self::Matching { cursor, .. } => cursor.as_deref(),
+        }
+    }
+
+    fn read(pairs: &Pairs, dlq: &str, limit: usize, most_ids: usize) -> Result<Self, Refusal> {
+        let mut ids: Vec<String> = Vec::new();
+        for id in pairs.many("dlqIds") {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        if ids.len() > most_ids {
+            return Err(Refusal::bad_request(format!("at most {most_ids} dlqIds can be given")));
+        }
+        // Everything else is still read first: a malformed parameter is refused even where it would be ignored.
+        let filter = filter(pairs)?;
+        let cursor = pairs.one("cursor")?.map(ToOwned::to_owned);
+        let after = match &cursor {
+            Some(text) => {
+                cursor::decode(dlq, text).map_err(|invalid| Refusal::bad_request(invalid.to_string()))?
+            }
+            None => Position::START,
+        };
+        if ids.is_empty() {
+            Ok(Self::Matching { filter: Box::new(filter), after, cursor, limit })
+        } else {
+            Ok(Self::Ids(ids))
+        }
+    }
+}
+
+/// The decoded parameters of a query string, in their order. Empty values count as not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Decodes a raw query string.
+    pub fn parse(raw: &str) -> Result<Self, Refusal> {
+        raw.split('&')
+            .filter(|part| !part.is_empty())
+            .map(|part| {
+                let (name, value) = part.split_once('=').unwrap_or((part, ""));
+                Ok((
+                    decode(&name.replace('+', " "))?.into_owned(),
+                    decode(&value.replace('+', " "))?.into_owned(),
+                ))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The value of a parameter that can be given once.
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
+        let mut values = self.values(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Refusal::bad_request(format!("{name} can be given only once"))),
+        }
+    }
+
+    /// Whether there is a parameter of that name, with or without a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// The values of a parameter that can be repeated. The API splits each at commas, too.
+    fn many(&self, name: &str) -> impl Iterator<Item = String> {
+        self.values(name)
+            .flat_map(|value| value.split(','))
+            .filter(|value| !value.is_empty())
+            .map(ToOwned::to_owned)
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Percent-decodes one piece of a URL, strictly: broken sequences and what is not UTF-8 are refused.
+pub fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
+    let bytes = text.as_bytes();
+    for (index, _) in text.match_indices('%') {
+        if !bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(Refusal::bad_request("malformed percent encoding"));
+        }
+    }
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| Refusal::bad_request("percent encoding is not UTF-8"))
+}
+
+fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
+    let failure_function_states = pairs
+        .many("failureFunctionState")
+        .map(|text| {
+            FailureFunctionState::parse(&text)
+                .ok_or_else(|| Refusal::bad_request(format!("unknown failureFunctionState {text:?}")))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Filter {
+        from_date: millis(pairs, "fromDate")?,
+        to_date: millis(pairs, "toDate")?,
+        workflow_urls: pairs.many("workflowUrl").collect(),
+        workflow_run_id: pairs.one("workflowRunId")?.map(ToOwned::to_owned),
+        workflow_created_at: millis(pairs, "workflowCreatedAt")?,
+        labels: pairs.many("label").collect(),
+        failure_function_states,
+        caller_ips: pairs.many("callerIp").collect(),
+        flow_control_keys: pairs.many("flowControlKey").collect(),
+    })
+}
+
+fn millis(pairs: &Pairs, name: &str) -> Result<Option<Millis>, Refusal> {
+    let Some(text) = pairs.one(name)? else { return Ok(None) };
+    match digits(text).and_then(|text| text.parse().ok()) {
+        Some(value) => Ok(Some(value)),
+        None => Err(Refusal::bad_request(format!("{name} must be a Unix time in milliseconds"))),
+    }
+}
+
+fn count(pairs: &Pairs) -> Result<Option<usize>, Refusal> {
+    let Some(text) = pairs.one("count")? else { return Ok(None) };
+    match digits(text).and_then(|text| text.parse().ok()) {
+        Some(count) if count > 0 => Ok(Some(count)),
+        _ => Err(Refusal::bad_request("count must be a positive integer")),
+    }
+}
+
+/// Nothing but digits: Rust's own parser would also take a leading `+`.
+fn digits(text: &str) -> Option<&str> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(raw: &str) -> Result<Selection, Refusal> {
+        Selection::of_bulk_call(&Pairs::parse(raw)?, "a")
+    }
+
+    fn limit(selection: Result<Selection, Refusal>) -> usize {
+        match selection.expect("the query is well-formed") {
+            Selection::Matching { limit, .. } => limit,
+            Selection::Ids(ids) => panic!("selected {ids:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bulk_call_takes_any_positive_count_but_handles_fifty() {
+        assert_eq!(limit(bulk("count=7")), 7);
+        assert_eq!(limit(bulk("count=1000")), 50);
+        assert_eq!(limit(bulk("")), 50);
+    }
+
+    #[test]
+    fn a_list_call_takes_one_to_a_hundred() {
+        let list = |raw| Selection::of_list_call(&Pairs::parse(raw)?, "a");
+        assert_eq!(limit(list("")), 100);
+        assert_eq!(limit(list("count=100")), 100);
+        assert!(list("count=101").is_err());
+    }
+
+    #[test]
+    fn malformed_parameters_are_refused() {
+        for raw in [
+            "count=0",
+            "count=-1",
+            "count=ten",
+            "count=1.5",
+            "count=%2B1",
+            "count=1&count=2",
+            "count=99999999999999999999999",
+            "fromDate=yesterday",
+            "toDate=-5",
+            "workflowCreatedAt=1e3",
+            "failureFunctionState=CALLBACK_LOST",
+            "cursor=abc",
+            "label=%ff",
+            "label=%e2%28",
+            "label=%zz",
+            "label=%4",
+            "dlqIds=a&count=0",
+        ] {
+            let refusal = bulk(raw).expect_err(raw);
+            assert_eq!(refusal.status, http::StatusCode::BAD_REQUEST, "{raw}");
+        }
+    }
+
+    #[test]
+    fn repeated_values_and_commas_both_make_lists() {
+        let Ok(Selection::Matching { filter, .. }) = bulk("label=a&label=b,c&label=&callerIp=1.2.3.4") else {
+            panic!("refused");
+        };
+        assert_eq!(filter.labels, ["a", "b", "c"]);
+        assert_eq!(filter.caller_ips, ["1.2.3.4"]);
+    }
+
+    #[test]
+    fn ids_make_every_filter_moot_and_are_counted_once() {
+        assert_eq!(bulk("dlqIds=x&label=a&dlqIds=y,x"), Ok(Selection::Ids(vec!["x".into(), "y".into()])));
+    }
+
+    #[test]
+    fn more_than_fifty_ids_are_refused() {
+        let ids: Vec<_> = (0..51).map(|n| format!("dlqIds={n}")).collect();
+        assert!(bulk(&ids.join("&")).is_err());
+        assert!(bulk(&ids[1..].join("&")).is_ok());
+    }
+
+    #[test]
+    fn plus_means_space_as_in_forms() {
+        let pairs = Pairs::parse("label=a+b%20c%2B").expect("well-formed");
+        assert_eq!(pairs.one("label"), Ok(Some("a b c+")));
+    }
+}

@@ -1,0 +1,119 @@
+//! Everything the two ports share: tokens, DLQs and fault rules.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    clock,
+    dlq::{Dlq, Refail},
+    entry::Seed,
+    faults::{FaultPlan, Faults},
+    random::{self, Random},
+    refusal::Refusal,
+};
+
+/// The ledger of this name takes the calls that belong to no DLQ.
+pub const UNAUTHORIZED: &str = "_unauthorized";
+
+/// What a token opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub dlq: String,
+    pub read_only: bool,
+}
+
+/// A token as it is set. Without a DLQ it opens the one of its own name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NewToken {
+    pub dlq: Option<String>,
+    pub read_only: bool,
+}
+
+/// What a seed file holds.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SeedFile {
+    pub tokens: BTreeMap<String, NewToken>,
+    pub entries: BTreeMap<String, Seed>,
+    pub refail: BTreeMap<String, Refail>,
+    pub faults: FaultPlan,
+}
+
+/// The state of a simulator.
+#[derive(Debug)]
+pub struct Simulator {
+    tokens: RwLock<HashMap<String, Token>>,
+    dlqs: RwLock<HashMap<String, Arc<Mutex<Dlq>>>>,
+    faults: Mutex<Faults>,
+    seeds: Mutex<Random>,
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        Self {
+            tokens: RwLock::default(),
+            dlqs: RwLock::default(),
+            faults: Mutex::default(),
+            seeds: Mutex::new(Random::seeded(random::hash(&clock::now().to_be_bytes()))),
+        }
+    }
+}
+
+impl Simulator {
+    pub fn put_token(&self, name: String, new: NewToken) {
+        let token = Token { dlq: new.dlq.unwrap_or_else(|| name.clone()), read_only: new.read_only };
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(name, token);
+    }
+
+    pub fn delete_token(&self, name: &str) {
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub fn token(&self, name: &str) -> Option<Token> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The DLQ of that name; an empty one when there was none.
+    pub fn dlq(&self, name: &str) -> Arc<Mutex<Dlq>> {
+        if let Some(dlq) = self.dlqs.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(dlq);
+        }
+        let seed = lock(&self.seeds).number();
+        let mut dlqs = self.dlqs.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(dlqs.entry(name.to_owned()).or_insert_with(|| Arc::new(Mutex::new(Dlq::new(name, seed)))))
+    }
+
+    /// Forgets everything about a DLQ. Tokens for it stay.
+    pub fn forget(&self, name: &str) {
+        self.dlqs.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    /// Takes over what a seed file holds.
+    pub fn apply(&self, file: SeedFile) -> Result<(), Refusal> {
+        for (name, token) in file.tokens {
+            self.put_token(name, token);
+        }
+        for (name, refail) in file.refail {
+            lock(&self.dlq(&name)).set_refail(Some(refail));
+        }
+        for (name, seed) in file.entries {
+            lock(&self.dlq(&name)).seed(seed, clock::now())?;
+        }
+        self.faults().append(file.faults);
+        Ok(())
+    }
+}
+
+/// Locks, whatever became of an earlier holder: the state is only ever changed in whole steps.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,187 @@
+use std::collections::HashSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Running, answer, start};
+
+async fn status(simulator: &Running, method: Method, path_and_query: &str) -> u16 {
+    let (status, body) =
+        answer(simulator.call(method, path_and_query).send().await.expect("an answer")).await;
+    assert!(body["error"].is_string(), "{path_and_query}: {body}");
+    status
+}
+
+#[tokio::test]
+async fn a_drain_by_cursor_acts_once_on_everything() {
+    let simulator = start().await;
+    let seeded = simulator.seed(120).await;
+    let (mut query, mut runs, mut pages) = ("?count=50".to_owned(), HashSet::new(), 0);
+    loop {
+        let page = simulator.ok(Method::POST, &format!("/resume{query}")).await;
+        pages += 1;
+        for run in page["workflowRuns"].as_array().expect("a list") {
+            assert!(run["workflowCreatedAt"].is_i64());
+            assert!(runs.insert(run["workflowRunId"].as_str().expect("an ID").to_owned()));
+        }
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        let cursor = percent_encoding::utf8_percent_encode(cursor, percent_encoding::NON_ALPHANUMERIC);
+        query = format!("?count=50&cursor={cursor}");
+    }
+    assert_eq!((pages, runs.len(), simulator.in_dlq().await), (3, 120, 0));
+    let ledger = simulator.ledger("a").await;
+    let records = ledger["entries"].as_array().expect("a list");
+    assert!(records.iter().all(|record| record["fate"] == "resumed" && record["callSeq"].is_u64()));
+    let acted_on: Vec<&Value> = ledger["calls"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|call| call["dlqIds"].as_array().expect("a list"))
+        .collect();
+    assert_eq!(acted_on, seeded.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn each_operation_answers_in_its_own_shape() {
+    let simulator = start().await;
+    let seed = json!({ "entries": [
+        { "dlqId": "one", "labels": ["x"], "failureFunctionState": "CALLBACK_FAIL", "callerIp": "192.0.2.7", "flowControlKey": "k", "failedAt": 5 },
+        { "dlqId": "two" }, { "dlqId": "three" }, { "dlqId": "four" }, { "dlqId": "fi/ve" },
+    ]});
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+
+    let list = simulator.ok(Method::GET, "?count=1").await;
+    let message = &list["messages"][0];
+    assert_eq!((&message["dlqId"], &message["createdAt"]), (&json!("one"), &json!(5)));
+    assert_eq!((&message["label"], &message["labels"]), (&json!("x"), &json!(["x"])));
+    assert_eq!((&message["callerIp"], &message["flowControlKey"]), (&json!("192.0.2.7"), &json!("k")));
+    assert_eq!(
+        (&message["failureFunctionState"], &message["responseStatus"]),
+        (&json!("CALLBACK_FAIL"), &json!(500))
+    );
+    assert!(list["cursor"].is_string());
+    assert_eq!(&simulator.ok(Method::GET, "/one").await, message);
+
+    assert_eq!(simulator.ok(Method::POST, "/callback/one").await["workflowRunId"], message["workflowRunId"]);
+    assert_eq!(status(&simulator, Method::POST, "/callback/one").await, 400);
+    assert!(simulator.ok(Method::POST, "/resume/one").await["workflowRunId"].is_string());
+    assert!(simulator.ok(Method::POST, "/restart/two").await["workflowCreatedAt"].is_i64());
+    assert_eq!(simulator.ok(Method::DELETE, "/fi%2Fve").await, Value::Null);
+    assert_eq!(simulator.ok(Method::DELETE, "?dlqIds=three,gone").await, json!({ "deleted": 1 }));
+    assert_eq!(
+        simulator.ok(Method::POST, "/restart").await["workflowRuns"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert_eq!(simulator.ok(Method::POST, "/resume").await, json!({ "workflowRuns": [] }));
+}
+
+#[tokio::test]
+async fn refusals_have_their_status_and_a_reason() {
+    let simulator = start().await;
+    simulator.seed(1).await;
+    for (method, path_and_query, expected) in [
+        (Method::POST, "/resume?count=0", 400),
+        (Method::POST, "/resume?label=%ff", 400),
+        (Method::DELETE, "?cursor=bogus", 400),
+        (Method::GET, "?count=101", 400),
+        (Method::POST, "/resume?dlqIds=gone", 404),
+        (Method::POST, "/resume/gone", 404),
+        (Method::GET, "/gone", 404),
+        (Method::PUT, "", 405),
+        (Method::GET, "/a/b/c", 404),
+    ] {
+        assert_eq!(status(&simulator, method, path_and_query).await, expected, "{path_and_query}");
+    }
+    let bad_header = simulator.call(Method::POST, "/resume").header("Upstash-Retries", "many");
+    assert_eq!(answer(bad_header.send().await.expect("an answer")).await.0, 400);
+    assert_eq!(simulator.in_dlq().await, 1);
+}
+
+#[tokio::test]
+async fn tokens_decide_which_dlq_is_seen_and_what_may_be_done() {
+    let simulator = start().await;
+    simulator.admin(Method::PUT, "/tokens/reader", &json!({ "dlq": "a", "readOnly": true })).await;
+    simulator.admin(Method::PUT, "/tokens/other", &json!({})).await;
+    simulator.seed(2).await;
+    let url = format!("{}/v2/workflows/dlq", simulator.api);
+    let call = async |method, suffix: &str, token: &str| {
+        let request = simulator.client.request(method, format!("{url}{suffix}")).bearer_auth(token);
+        answer(request.send().await.expect("an answer")).await
+    };
+    assert_eq!(call(Method::GET, "", "reader").await.1["messages"].as_array().map(Vec::len), Some(2));
+    assert_eq!(call(Method::POST, "/resume", "reader").await.0, 403);
+    assert_eq!(call(Method::GET, "", "other").await.1, json!({ "messages": [] }));
+    assert_eq!(call(Method::GET, "", "nobody").await.0, 401);
+    simulator.admin(Method::DELETE, "/tokens/reader", &Value::Null).await;
+    assert_eq!(call(Method::GET, "", "reader").await.0, 401);
+
+    let by_query = simulator.client.get(format!("{url}?qstash_token=t")).send().await.expect("an answer");
+    assert!(by_query.headers().contains_key("date"));
+    assert_eq!(by_query.status(), 200);
+    let last = simulator.last_call().await;
+    assert_eq!((&last["tokenInQuery"], &last["authorization"]), (&json!(true), &json!(false)));
+    let refused = simulator.ledger("_unauthorized").await;
+    assert_eq!(refused["calls"][0]["token"], "nobody");
+    assert_eq!(refused["calls"][0]["status"], 401);
+}
+
+#[tokio::test]
+async fn the_ledger_shows_calls_as_they_came() {
+    let simulator = start().await;
+    let seeded = simulator.seed(1).await;
+    let call = simulator.call(Method::POST, "/restart?count=5&label=").header("Upstash-Delay", "10s");
+    assert_eq!(call.send().await.expect("an answer").status(), 200);
+    let ledger = simulator.ledger("a").await;
+    let call = &ledger["calls"][0];
+    assert_eq!((&call["seq"], &call["operation"]), (&json!(1), &json!("restart")));
+    assert_eq!((&call["method"], &call["path"]), (&json!("POST"), &json!("/v2/workflows/dlq/restart")));
+    assert_eq!((&call["query"], &call["token"]), (&json!("count=5&label="), &json!("t")));
+    assert_eq!((&call["authorization"], &call["headers"]["upstash-delay"]), (&json!(true), &json!("10s")));
+    assert!(call["headers"].get("authorization").is_none());
+    assert_eq!(
+        (&call["status"], &call["delivered"], &call["fault"]),
+        (&json!(200), &json!(true), &Value::Null)
+    );
+    assert_eq!(call["dlqIds"], Value::Array(seeded.clone()));
+    let run = &ledger["workflowRuns"][0];
+    assert_eq!(
+        (&run["action"], &run["fromDlqId"], &run["delay"]),
+        (&json!("restart"), &seeded[0], &json!("10s"))
+    );
+    assert_eq!(ledger["entries"][0]["newWorkflowRunId"], run["workflowRunId"]);
+
+    simulator.admin(Method::DELETE, "/dlqs/a/ledger", &Value::Null).await;
+    let cleared = simulator.ledger("a").await;
+    assert_eq!((&cleared["calls"], cleared["entries"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+    simulator.admin(Method::DELETE, "/dlqs/a", &Value::Null).await;
+    assert_eq!(simulator.ledger("a").await["entries"], json!([]));
+}
+
+#[tokio::test]
+async fn resumed_runs_fail_again_when_told_to() {
+    let simulator = start().await;
+    simulator.seed(3).await;
+    simulator.admin(Method::PUT, "/dlqs/a/refail", &json!({ "delayMs": 0, "times": 1 })).await;
+    simulator.ok(Method::POST, "/resume").await;
+    assert_eq!(simulator.in_dlq().await, 3);
+    simulator.ok(Method::POST, "/resume").await;
+    assert_eq!(simulator.in_dlq().await, 0);
+}
+
+#[tokio::test]
+async fn the_admin_port_explains_what_it_cannot_read() {
+    let simulator = start().await;
+    for (method, path, body) in [
+        (Method::POST, "/dlqs/a/entries", r#"{"entries":[{"label":"a"}]}"#),
+        (Method::PUT, "/faults", r#"{"rules":[{"fault":{"explode":{}}}]}"#),
+        (Method::PUT, "/dlqs/a/refail", "{"),
+    ] {
+        let request = simulator.client.request(method, format!("{}{path}", simulator.admin)).body(body);
+        let (status, body) = answer(request.send().await.expect("an answer")).await;
+        assert_eq!(status, 400, "{path}");
+        assert!(body["error"].is_string(), "{path}: {body}");
+    }
+    let health =
+        simulator.client.get(format!("{}/healthz", simulator.admin)).send().await.expect("an answer");
+    assert_eq!(health.text().await.ok().as_deref(), Some("ok"));
+}

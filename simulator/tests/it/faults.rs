@@ -1,0 +1,200 @@
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::harness::{Running, answer, start};
+
+/// A simulator with ten entries and one fault.
+async fn with_fault(fault: Value) -> Running {
+    let simulator = start().await;
+    simulator.seed(10).await;
+    simulator.fault(json!({ "dlq": "a", "times": 1, "fault": fault })).await;
+    simulator
+}
+
+async fn resume(simulator: &Running) -> reqwest::Result<Response> {
+    simulator.call(Method::POST, "/resume?count=4").send().await
+}
+
+async fn resumed_body(simulator: &Running) -> reqwest::Result<Vec<u8>> {
+    Ok(resume(simulator).await?.bytes().await?.to_vec())
+}
+
+fn runs(body: &Value) -> Option<usize> {
+    body["workflowRuns"].as_array().map(Vec::len)
+}
+
+#[tokio::test]
+async fn latency_delays_and_then_works() {
+    let simulator = with_fault(json!({ "latency": { "ms": 80, "jitterMs": 5 } })).await;
+    let start = Instant::now();
+    let (status, body) = answer(resume(&simulator).await.expect("an answer")).await;
+    assert!(start.elapsed() >= Duration::from_millis(80));
+    assert_eq!((status, runs(&body)), (200, Some(4)));
+    assert_eq!(simulator.last_call().await["fault"], "latency");
+}
+
+#[tokio::test]
+async fn a_call_goes_on_when_its_caller_hangs_up() {
+    let simulator = with_fault(json!({ "latency": { "ms": 150 } })).await;
+    let call = simulator.call(Method::POST, "/resume?count=4").timeout(Duration::from_millis(30));
+    assert!(call.send().await.is_err_and(|error| error.is_timeout()));
+    assert_eq!(simulator.in_dlq().await, 10);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(simulator.in_dlq().await, 6);
+    assert_eq!(simulator.last_call().await["delivered"], false);
+}
+
+#[tokio::test]
+async fn a_status_takes_the_place_of_the_call() {
+    let simulator = with_fault(json!({ "status": {
+        "code": 429, "headers": { "Burst-RateLimit-Reset": "17" }, "body": "<p>slow down", "contentType": "text/html"
+    }}))
+    .await;
+    let response = resume(&simulator).await.expect("an answer");
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["burst-ratelimit-reset"], "17");
+    assert_eq!(response.headers()["content-type"], "text/html");
+    assert_eq!(response.text().await.ok().as_deref(), Some("<p>slow down"));
+    let call = simulator.last_call().await;
+    assert_eq!(
+        (&call["status"], &call["fault"], &call["dlqIds"]),
+        (&json!(429), &json!("status"), &json!([]))
+    );
+    assert_eq!(simulator.in_dlq().await, 10);
+    assert_eq!(resume(&simulator).await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn lost_answers_are_acted_on() {
+    for how in ["close", "status500", "hang"] {
+        let simulator = with_fault(json!({ "lostAnswer": { "how": how } })).await;
+        let call = simulator.call(Method::POST, "/resume?count=4").timeout(Duration::from_millis(500));
+        match (how, call.send().await) {
+            ("status500", Ok(response)) => assert_eq!(response.status(), 500),
+            ("hang", Err(error)) => assert!(error.is_timeout(), "{error:?}"),
+            ("close", Err(error)) => assert!(!error.is_timeout(), "{error:?}"),
+            (how, outcome) => panic!("{how}: {outcome:?}"),
+        }
+        assert_eq!(simulator.in_dlq().await, 6, "{how}");
+        let call = simulator.last_call().await;
+        assert_eq!((&call["delivered"], &call["fault"]), (&json!(false), &json!("lostAnswer")), "{how}");
+        assert_eq!(call["dlqIds"].as_array().map(Vec::len), Some(4), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_be_dropped_at_three_points() {
+    let simulator = with_fault(json!({ "drop": { "when": "beforeAction" } })).await;
+    assert!(resume(&simulator).await.is_err());
+    assert_eq!((simulator.in_dlq().await, &simulator.last_call().await["status"]), (10, &json!(0)));
+    for when in ["duringBody", "afterHeaders"] {
+        let simulator = with_fault(json!({ "drop": { "when": when } })).await;
+        let mut response = resume(&simulator).await.expect("headers arrive");
+        assert_eq!(response.status(), 200);
+        let first = response.chunk().await;
+        let rest = if when == "duringBody" {
+            assert!(first.is_ok_and(|chunk| chunk.is_some()));
+            response.chunk().await
+        } else {
+            first
+        };
+        assert!(rest.is_err(), "{when}");
+        assert_eq!(simulator.in_dlq().await, 6, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_can_be_wrong_in_many_ways() {
+    let parse = |body: &[u8]| serde_json::from_slice::<Value>(body);
+    for kind in ["truncated", "invalidJson", "empty"] {
+        let simulator = with_fault(json!({ "body": { "kind": kind } })).await;
+        let body = resumed_body(&simulator).await.expect("a complete body");
+        assert!(parse(&body).is_err(), "{kind}");
+        assert_eq!(body.is_empty(), kind == "empty");
+        assert_eq!((simulator.in_dlq().await, &simulator.last_call().await["delivered"]), (6, &json!(false)));
+    }
+    for kind in ["huge", "wrongContentType", "extraFields", "slowDrip"] {
+        let simulator = with_fault(json!({ "body": { "kind": kind, "bytes": 200_000 } })).await;
+        let response = resume(&simulator).await.expect("an answer");
+        let json_announced = response.headers()["content-type"] == "application/json";
+        assert_eq!(json_announced, kind != "wrongContentType");
+        let body = response.bytes().await.expect("a complete body");
+        let value = parse(&body).expect(kind);
+        assert_eq!((runs(&value), simulator.in_dlq().await), (Some(4), 6), "{kind}");
+        assert_eq!(body.len() == 200_000, kind == "huge");
+        assert_eq!(value["workflowRuns"][0].get("notInTheDocs").is_some(), kind == "extraFields");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_comes_in_drips() {
+    let simulator = with_fault(json!({ "body": { "kind": "slowDrip", "bytes": 150 } })).await;
+    let mut response = resume(&simulator).await.expect("an answer");
+    let start = Instant::now();
+    let mut drips = 0;
+    while let Some(drip) = response.chunk().await.expect("a complete body") {
+        assert!(drip.len() <= 150);
+        drips += 1;
+    }
+    assert!(drips > 1 && start.elapsed() > Duration::from_millis(90), "{drips}");
+}
+
+#[tokio::test]
+async fn a_cursor_can_repeat() {
+    let simulator = start().await;
+    simulator.seed(10).await;
+    simulator.fault(json!({ "operation": "resume", "fault": { "cursor": "repeat" } })).await;
+    let first = simulator.ok(Method::POST, "/resume?count=4").await;
+    let cursor = first["cursor"].as_str().expect("a cursor").to_owned();
+    let encoded = percent_encoding::utf8_percent_encode(&cursor, percent_encoding::NON_ALPHANUMERIC);
+    let second = simulator.ok(Method::POST, &format!("/resume?count=4&cursor={encoded}")).await;
+    assert_eq!((runs(&second), second["cursor"].as_str()), (Some(4), Some(cursor.as_str())));
+}
+
+#[tokio::test]
+async fn a_page_can_be_empty_and_go_on() {
+    let simulator = start().await;
+    simulator.seed(3).await;
+    simulator.fault(json!({ "times": 2, "fault": { "cursor": "emptyPage" } })).await;
+    let (mut query, mut cursors) = (String::new(), Vec::new());
+    for _ in 0..2 {
+        let page = simulator.ok(Method::DELETE, &query).await;
+        assert_eq!(page["deleted"], 0);
+        let cursor = page["cursor"].as_str().expect("a cursor");
+        query = format!(
+            "?cursor={}",
+            percent_encoding::utf8_percent_encode(cursor, percent_encoding::NON_ALPHANUMERIC)
+        );
+        cursors.push(cursor.to_owned());
+    }
+    assert_ne!(cursors[0], cursors[1]);
+    assert_eq!(simulator.in_dlq().await, 3);
+    assert_eq!(simulator.ok(Method::DELETE, &query).await, json!({ "deleted": 3 }));
+}
+
+#[tokio::test]
+async fn entries_can_vanish_and_arrive_just_before_a_call() {
+    let simulator = with_fault(json!({ "expire": { "count": 9 } })).await;
+    assert_eq!(runs(&simulator.ok(Method::POST, "/resume").await), Some(1));
+    let ledger = simulator.ledger("a").await;
+    assert_eq!(
+        (&ledger["entries"][0]["fate"], &ledger["entries"][9]["fate"]),
+        (&json!("expired"), &json!("resumed"))
+    );
+
+    let simulator = with_fault(json!({ "arrive": { "count": 2 } })).await;
+    assert_eq!(simulator.ok(Method::DELETE, "").await, json!({ "deleted": 12 }));
+}
+
+#[tokio::test]
+async fn rules_can_be_added_and_cleared() {
+    let simulator = with_fault(json!({ "latency": { "ms": 1 } })).await;
+    let rule = json!({ "rules": [{ "fault": { "status": { "code": 503 } } }] });
+    simulator.admin(Method::POST, "/faults", &rule).await;
+    let (status, body) = answer(resume(&simulator).await.expect("an answer")).await;
+    assert_eq!((status, body["error"].is_string()), (503, true));
+    simulator.admin(Method::DELETE, "/faults", &Value::Null).await;
+    assert_eq!(resume(&simulator).await.expect("an answer").status(), 200);
+}

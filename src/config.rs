@@ -1,0 +1,378 @@
+//! Flags and environment, parsed and checked once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use thiserror::Error;
+use url::Url;
+
+use crate::crd::Action;
+use crate::policy::Permissions;
+use crate::policy::permissions::{UrlError, UrlPattern, base_url};
+use crate::runtime::telemetry::{LogFormat, log_filter};
+use crate::upstash::Token;
+use crate::upstash::token::TokenError;
+
+const DEFAULT_URLS: &str =
+    "https://qstash.upstash.io,https://qstash-eu-central-1.upstash.io,https://qstash-us-east-1.upstash.io";
+const DEFAULT_URL: &str = "https://qstash.upstash.io";
+
+/// The flags of `dlq-operator run`. Each is also an environment variable: `--allowed-url` is
+/// `DLQ_OPERATOR_ALLOWED_URL`.
+#[derive(Args, Debug)]
+pub struct Flags {
+    /// Namespaces whose policies are looked after; none: all
+    #[arg(long, env = "DLQ_OPERATOR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+
+    /// Label selector of the policies that are looked after
+    #[arg(long, env = "DLQ_OPERATOR_SELECTOR")]
+    selector: Option<String>,
+
+    /// Base URLs that tokens may be sent to; `*` stands for a part of one host label
+    #[arg(long = "allowed-url", env = "DLQ_OPERATOR_ALLOWED_URL", value_delimiter = ',', value_name = "URL",
+        default_value = DEFAULT_URLS)]
+    allowed_urls: Vec<UrlPattern>,
+
+    /// Actions that policies may name; none: all
+    #[arg(long, env = "DLQ_OPERATOR_ALLOWED_ACTIONS", value_delimiter = ',', value_name = "ACTION")]
+    allowed_actions: Vec<ActionFlag>,
+
+    /// URLs that `overrides.failureCallback` may point to, by scheme, host and port; none: any
+    #[arg(
+        long = "allowed-callback-url",
+        env = "DLQ_OPERATOR_ALLOWED_CALLBACK_URL",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    allowed_callback_urls: Vec<UrlPattern>,
+
+    /// Namespaces whose policies may use the operator's own connection; none: the operator's own namespace
+    #[arg(
+        long,
+        env = "DLQ_OPERATOR_DEFAULT_CONNECTION_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE"
+    )]
+    default_connection_namespaces: Vec<String>,
+
+    /// The base URL of the operator's own connection, and of policies that name none
+    #[arg(long, env = "QSTASH_URL", value_name = "URL", hide = true)]
+    qstash_url: Option<String>,
+
+    /// The token of the operator's own connection
+    #[arg(long, env = "QSTASH_TOKEN", hide = true, hide_env_values = true, value_parser = secret)]
+    qstash_token: Option<Secret>,
+
+    /// How many runs may be at work at once
+    #[arg(long, env = "DLQ_OPERATOR_MAX_CONCURRENT_RUNS", default_value_t = 64, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    max_concurrent_runs: u16,
+
+    /// How many of them with one connection
+    #[arg(long, env = "DLQ_OPERATOR_MAX_RUNS_PER_CONNECTION", default_value_t = 16, value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    max_runs_per_connection: u16,
+
+    /// How much time may pass between two writes of a run's counts and cursor; 0: write after every page
+    #[arg(long, env = "DLQ_OPERATOR_CHECKPOINT_INTERVAL", default_value = "1s", value_parser = duration,
+        value_name = "DURATION")]
+    checkpoint_interval: Duration,
+
+    /// How long one call to Upstash may take
+    #[arg(long, env = "DLQ_OPERATOR_REQUEST_TIMEOUT", default_value = "10s", value_parser = positive_duration,
+        value_name = "DURATION")]
+    request_timeout: Duration,
+
+    /// How many calls in a row may fail before a run does
+    #[arg(long, env = "DLQ_OPERATOR_RETRY_LIMIT", default_value_t = 10, value_name = "N")]
+    retry_limit: u32,
+
+    /// Hold every policy
+    #[arg(long, env = "DLQ_OPERATOR_PAUSE_ALL")]
+    pause_all: bool,
+
+    /// Make every new run a dry run and cancel acting ones
+    #[arg(long, env = "DLQ_OPERATOR_FORCE_DRY_RUN")]
+    force_dry_run: bool,
+
+    /// Where `/livez` and `/readyz` are served
+    #[arg(long, env = "DLQ_OPERATOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    admin_address: SocketAddr,
+
+    /// How log lines look
+    #[arg(long, env = "DLQ_OPERATOR_LOG_FORMAT", value_enum, default_value = "json")]
+    log_format: LogFormat,
+
+    /// Which log lines are written: a level, or a filter such as `info,dlq_operator=debug`
+    #[arg(long, env = "DLQ_OPERATOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+
+    /// Log the new workflow runs of each acknowledged page
+    #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_enum, default_value = "on")]
+    audit_log: Switch,
+
+    /// The operator's pod, for the holder of its runs
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pod_name: Option<String>,
+
+    /// The operator's namespace
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pod_namespace: Option<String>,
+}
+
+/// An action as a flag's value.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ActionFlag {
+    Resume,
+    Restart,
+    Delete,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// A value that `Debug` does not show.
+#[derive(Clone)]
+struct Secret(Token);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn secret(text: &str) -> Result<Secret, TokenError> {
+    Token::parse(text).map(Secret)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let problem = || "write a duration such as 500ms, 10s or 1m".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| problem())?;
+    Duration::try_from(parsed).map_err(|_| problem())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(
+        |span| {
+            if span.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(span) }
+        },
+    )
+}
+
+/// What the operator runs with.
+#[derive(Debug)]
+pub struct Config {
+    /// Namespaces to watch; empty: all.
+    pub namespaces: Vec<String>,
+    /// Label selector of the policies to watch.
+    pub selector: Option<String>,
+    /// What policies may do.
+    pub permissions: Permissions,
+    /// The operator's own connection.
+    pub default_connection: Option<(Url, Token)>,
+    /// Slots for runs at work.
+    pub max_concurrent_runs: u16,
+    /// Slots for runs at work with one connection.
+    pub max_runs_per_connection: u16,
+    /// Time between two checkpoints.
+    pub checkpoint_interval: Duration,
+    /// Time for one call.
+    pub request_timeout: Duration,
+    /// Calls in a row that may fail.
+    pub retry_limit: u32,
+    /// Whether pages are logged for audit.
+    pub audit: bool,
+    /// Address of the admin server.
+    pub admin_address: SocketAddr,
+    /// Log format.
+    pub log_format: LogFormat,
+    /// Log filter.
+    pub log_level: String,
+    /// The pod, or another name for this process.
+    pub pod_name: String,
+}
+
+/// A flag whose value cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// `QSTASH_URL`.
+    #[error("QSTASH_URL {1:?}: {0}")]
+    Url(#[source] UrlError, String),
+    /// `--log-level`.
+    #[error("--log-level {1:?}: {0}")]
+    LogLevel(#[source] tracing_subscriber::filter::ParseError, String),
+}
+
+impl TryFrom<Flags> for Config {
+    type Error = ConfigError;
+
+    fn try_from(flags: Flags) -> Result<Self, ConfigError> {
+        // Written out in full so that a new flag cannot be forgotten here.
+        let Flags {
+            namespaces,
+            selector,
+            allowed_urls,
+            allowed_actions,
+            allowed_callback_urls,
+            default_connection_namespaces,
+            qstash_url,
+            qstash_token,
+            max_concurrent_runs,
+            max_runs_per_connection,
+            checkpoint_interval,
+            request_timeout,
+            retry_limit,
+            pause_all,
+            force_dry_run,
+            admin_address,
+            log_format,
+            log_level,
+            audit_log,
+            pod_name,
+            pod_namespace,
+        } = flags;
+        let url = qstash_url.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let default_url = base_url(&url).map_err(|error| ConfigError::Url(error, url))?;
+        log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
+        let mut urls = allowed_urls;
+        urls.push(default_url.clone().into());
+        let mut own_namespaces = if default_connection_namespaces.is_empty() {
+            pod_namespace.into_iter().collect()
+        } else {
+            default_connection_namespaces
+        };
+        let default_connection = qstash_token.map(|token| (default_url.clone(), token.0));
+        if default_connection.is_none() {
+            own_namespaces.clear();
+        }
+        Ok(Self {
+            namespaces,
+            selector: selector.filter(|selector| !selector.is_empty()),
+            permissions: Permissions {
+                urls,
+                actions: allowed_actions
+                    .into_iter()
+                    .map(|action| match action {
+                        ActionFlag::Resume => Action::Resume,
+                        ActionFlag::Restart => Action::Restart,
+                        ActionFlag::Delete => Action::Delete,
+                    })
+                    .collect(),
+                callback_urls: allowed_callback_urls,
+                default_url,
+                default_connection_namespaces: own_namespaces,
+                pause_all,
+                force_dry_run,
+            },
+            default_connection,
+            max_concurrent_runs,
+            max_runs_per_connection,
+            checkpoint_interval,
+            request_timeout,
+            retry_limit,
+            audit: audit_log == Switch::On,
+            admin_address,
+            log_format,
+            log_level,
+            pod_name: pod_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "dlq-operator".to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config(arguments: &[&str]) -> Config {
+        let line = ["dlq-operator"].iter().chain(arguments);
+        Config::try_from(Line::try_parse_from(line).unwrap().flags).unwrap()
+    }
+
+    fn refuses(arguments: &[&str]) -> bool {
+        Line::try_parse_from(["dlq-operator"].iter().chain(arguments)).is_err()
+    }
+
+    #[test]
+    fn the_three_regions_are_allowed_unless_urls_are_given() {
+        let allowed = |config: &Config, url: &str| {
+            let url = url.parse().unwrap();
+            config.permissions.urls.iter().any(|pattern| pattern.matches(&url))
+        };
+        let config_ = config(&[]);
+        assert!(allowed(&config_, "https://qstash-us-east-1.upstash.io"));
+        assert!(!allowed(&config_, "https://other.example"));
+        let config_ = config(&[
+            "--allowed-url",
+            "https://a.example,https://b.example",
+            "--allowed-url",
+            "http://c.example:1",
+        ]);
+        for url in ["https://a.example", "https://b.example", "http://c.example:1"] {
+            assert!(allowed(&config_, url), "{url}");
+        }
+        assert!(!allowed(&config_, "https://qstash-us-east-1.upstash.io"));
+    }
+
+    #[test]
+    fn the_default_connection_is_for_the_operators_own_namespace() {
+        let namespaces = |arguments: &[&str]| config(arguments).permissions.default_connection_namespaces;
+        let own = ["--pod-namespace", "ops"];
+        assert!(namespaces(&own).is_empty(), "without a token there is no default connection");
+        let own = ["--pod-namespace", "ops", "--qstash-token", "t"];
+        assert_eq!(namespaces(&own), ["ops"]);
+        let named =
+            ["--pod-namespace", "ops", "--qstash-token", "t", "--default-connection-namespaces", "a,b"];
+        assert_eq!(namespaces(&named), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_url_of_the_default_connection_is_itself_allowed() {
+        let config = config(&["--qstash-url", "http://127.0.0.1:9"]);
+        assert!(
+            config.permissions.urls.iter().any(|pattern| pattern.matches(&config.permissions.default_url))
+        );
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit() {
+        assert_eq!(config(&["--checkpoint-interval", "0"]).checkpoint_interval, Duration::ZERO);
+        assert_eq!(
+            config(&["--checkpoint-interval", "250ms"]).checkpoint_interval,
+            Duration::from_millis(250)
+        );
+        assert!(refuses(&["--request-timeout", "0s"]));
+        assert!(refuses(&["--request-timeout", "10"]));
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        assert!(refuses(&["--allowed-url", "https://a.example/path"]));
+        assert!(refuses(&["--allowed-actions", "purge"]));
+        assert!(refuses(&["--max-concurrent-runs", "0"]));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let line = ["dlq-operator", "--qstash-token", "hunter2"];
+        let flags = Line::try_parse_from(line).unwrap().flags;
+        assert!(!format!("{flags:?}").contains("hunter2"));
+        assert!(!format!("{:?}", Config::try_from(flags).unwrap()).contains("hunter2"));
+    }
+}

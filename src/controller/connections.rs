@@ -1,0 +1,138 @@
+//! Finds the account of a policy: reads its Secret when a run needs the token, and remembers tokens that were refused.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::error::Error;
+use super::observe::API_TIMEOUT;
+use crate::crd::{Reason, SecretKeyRef};
+use crate::policy::{ConnectionRef, Invalid};
+use crate::upstash::client::Transport;
+use crate::upstash::{Client, Token};
+
+/// How long a policy that waits for a Secret is answered from memory.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// A Secret's key in a namespace, or the operator's own connection.
+type Key = (String, ConnectionRef);
+
+/// An account with its token.
+#[derive(Clone, Debug)]
+pub(crate) struct Connected {
+    pub(crate) client: Client,
+    /// Tells accounts apart, and tells nothing of the token.
+    pub(crate) fingerprint: u64,
+}
+
+/// The accounts of all policies.
+pub(crate) struct Connections {
+    kube: kube::Client,
+    transport: Transport,
+    default: Option<(Url, Token)>,
+    /// What was found at the last look: a token's fingerprint or what is missing. Never the token.
+    looks: Mutex<HashMap<Key, (Instant, Result<u64, Invalid>)>>,
+    refused: Mutex<HashMap<Key, u64>>,
+}
+
+impl Connections {
+    pub(crate) fn new(kube: kube::Client, transport: Transport, default: Option<(Url, Token)>) -> Self {
+        Self { kube, transport, default, looks: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// What was found within the last minute: how policies that wait share one look per Secret.
+    pub(crate) fn recent(&self, namespace: &str, connection: &ConnectionRef) -> Option<Result<u64, Invalid>> {
+        let mut looks = lock(&self.looks);
+        looks.retain(|_, (at, _)| at.elapsed() < LOOK_AGAIN);
+        looks.get(&(namespace.to_owned(), connection.clone())).map(|(_, found)| found.clone())
+    }
+
+    /// Reads the token.
+    pub(crate) async fn look(
+        &self,
+        namespace: &str,
+        connection: &ConnectionRef,
+    ) -> Result<Result<Connected, Invalid>, Error> {
+        let found = match connection {
+            ConnectionRef::Default => self.default.clone().ok_or_else(|| {
+                Invalid::new(
+                    Reason::NoConnection,
+                    "the operator has no connection of its own: QSTASH_TOKEN is not set",
+                )
+            }),
+            ConnectionRef::Secret { url, secret } => {
+                self.token(namespace, secret).await?.map(|token| (url.clone(), token))
+            }
+        };
+        let found = found.map(|(url, token)| {
+            let fingerprint = token.fingerprint();
+            Connected { client: Client::new(self.transport.clone(), url, token), fingerprint }
+        });
+        let outcome = found.as_ref().map(|connected| connected.fingerprint).map_err(Clone::clone);
+        lock(&self.looks).insert((namespace.to_owned(), connection.clone()), (Instant::now(), outcome));
+        Ok(found)
+    }
+
+    async fn token(
+        &self,
+        namespace: &str,
+        reference: &SecretKeyRef,
+    ) -> Result<Result<Token, Invalid>, Error> {
+        let (name, key) = (reference.name.as_str(), reference.key.as_str());
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
+        let read = timeout(API_TIMEOUT, api.get_opt(name))
+            .await
+            .map_err(|_| Error::Timeout("reading the Secret"))?;
+        let missing = |reason, message: String| Ok(Err(Invalid::new(reason, &message)));
+        let secret = match read {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
+                let message =
+                    format!("Secret {name} is not in namespace {namespace}; create it with the key {key}");
+                return missing(Reason::SecretNotFound, message);
+            }
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let message = format!(
+                    "the operator may not read Secret {name} in namespace {namespace}; give its ServiceAccount \"get\""
+                );
+                return missing(Reason::SecretNotFound, message);
+            }
+            Err(error) => return Err(Error::Secret(Box::new(error))),
+        };
+        let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
+            let message = format!("Secret {name} has no key {key}; add it with the token as its value");
+            return missing(Reason::SecretKeyNotFound, message);
+        };
+        let token = std::str::from_utf8(&value.0).map_err(|_| "the token is not text".to_owned());
+        let token = token.and_then(|text| Token::parse(text).map_err(|error| error.to_string()));
+        Ok(token.map_err(|problem| {
+            let message = format!("key {key} of Secret {name}: {problem}; put an Upstash token there");
+            Invalid::new(Reason::SecretInvalid, &message)
+        }))
+    }
+
+    /// Remembers that Upstash refused a token.
+    pub(crate) fn refuse(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) {
+        lock(&self.refused).insert((namespace.to_owned(), connection.clone()), fingerprint);
+    }
+
+    /// Whether Upstash refused this token the last time it was used.
+    pub(crate) fn was_refused(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) -> bool {
+        lock(&self.refused).get(&(namespace.to_owned(), connection.clone())) == Some(&fingerprint)
+    }
+
+    /// Forgets a refusal: the token works.
+    pub(crate) fn accept(&self, namespace: &str, connection: &ConnectionRef) {
+        lock(&self.refused).remove(&(namespace.to_owned(), connection.clone()));
+    }
+}
+
+/// A lock is never held while somebody waits, and what it guards is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

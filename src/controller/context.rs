@@ -1,0 +1,149 @@
+//! What all reconciles share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::connections::Connections;
+use super::events::Events;
+use super::execute::Session;
+use super::head::PolicyHead;
+use super::persist::StatusWriter;
+use crate::policy::Permissions;
+
+/// Tells what time it is.
+pub type Clock = fn() -> Timestamp;
+
+pub(crate) type PolicyRef = ObjectRef<PolicyHead>;
+
+/// What all reconciles share.
+pub(crate) struct Context {
+    pub(crate) client: kube::Client,
+    pub(crate) status: StatusWriter,
+    pub(crate) events: Events,
+    pub(crate) connections: Connections,
+    pub(crate) permissions: Permissions,
+    pub(crate) clock: Clock,
+    /// This process, as the holder of its runs.
+    pub(crate) holder: String,
+    pub(crate) retry_limit: u32,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) audit: bool,
+    pub(crate) stop: CancellationToken,
+    pub(crate) slots: Slots,
+    /// Policies read at once.
+    pub(crate) reads: Semaphore,
+    pub(crate) memory: Memory,
+}
+
+/// What this process remembers of single policies. An entry goes when its run ends or its policy goes.
+#[derive(Default)]
+pub(crate) struct Memory {
+    sessions: Mutex<HashMap<PolicyRef, Session>>,
+    errors: Mutex<HashMap<PolicyRef, u32>>,
+    working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
+}
+
+/// A lock is never held while somebody waits, and what it guards is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Memory {
+    /// Takes the run that this process was working on.
+    pub(crate) fn take_session(&self, policy: &PolicyRef) -> Option<Session> {
+        lock(&self.sessions).remove(policy)
+    }
+
+    /// Keeps a run until the next slice.
+    pub(crate) fn keep_session(&self, policy: PolicyRef, session: Session) {
+        lock(&self.sessions).insert(policy, session);
+    }
+
+    /// Forgets a policy that is gone.
+    pub(crate) fn forget(&self, policy: &PolicyRef) {
+        lock(&self.sessions).remove(policy);
+        lock(&self.errors).remove(policy);
+    }
+
+    /// Counts an error; how many there were in a row.
+    pub(crate) fn failed(&self, policy: PolicyRef) -> u32 {
+        let mut errors = lock(&self.errors);
+        let count = errors.entry(policy).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// Ends a row of errors.
+    pub(crate) fn recovered(&self, policy: &PolicyRef) {
+        lock(&self.errors).remove(policy);
+    }
+
+    /// Begins a slice of work: what the watch sees is told to it.
+    pub(crate) fn begin_work(&self, policy: &PolicyRef) -> Arc<Notify> {
+        Arc::clone(lock(&self.working).entry(policy.clone()).or_default())
+    }
+
+    /// Ends a slice of work.
+    pub(crate) fn end_work(&self, policy: &PolicyRef) {
+        lock(&self.working).remove(policy);
+    }
+
+    /// Wakes the work on a policy, if there is any.
+    pub(crate) fn wake(&self, policy: &PolicyRef) {
+        if let Some(work) = lock(&self.working).get(policy) {
+            work.notify_one();
+        }
+    }
+}
+
+/// How many runs may be at work, at all and with one connection. Held per slice, so that a run that waits holds none.
+pub(crate) struct Slots {
+    all: Arc<Semaphore>,
+    per_connection: usize,
+    connections: Mutex<HashMap<u64, Arc<Semaphore>>>,
+}
+
+/// A run's right to be at work.
+pub(crate) struct Slot {
+    _connection: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Slots {
+    pub(crate) fn new(all: u16, per_connection: u16) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all.into())),
+            per_connection: per_connection.into(),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// A slot, if one is free.
+    pub(crate) fn try_take(&self, connection: u64) -> Option<Slot> {
+        let connection = self.of_connection(connection).try_acquire_owned().ok()?;
+        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Slot { _connection: connection, _all: all })
+    }
+
+    /// A slot, in the order of asking. `None` never happens: the semaphores are never closed.
+    pub(crate) async fn take(&self, connection: u64) -> Option<Slot> {
+        let connection = self.of_connection(connection).acquire_owned().await.ok()?;
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Slot { _connection: connection, _all: all })
+    }
+
+    fn of_connection(&self, connection: u64) -> Arc<Semaphore> {
+        let mut connections = lock(&self.connections);
+        // A token that nobody holds or waits for any more is forgotten.
+        connections.retain(|_, slots| Arc::strong_count(slots) > 1);
+        Arc::clone(
+            connections.entry(connection).or_insert_with(|| Arc::new(Semaphore::new(self.per_connection))),
+        )
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong in a reconcile, and when it is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use thiserror::Error;
+use tracing::warn;
+
+use super::context::Context;
+use super::head::PolicyHead;
+use super::persist::PersistError;
+use crate::policy::backoff;
+
+/// The shortest wait after an error.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// A step of a reconcile that failed. None is the user's: those are conditions.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The fresh read.
+    #[error("cannot read the policy")]
+    Observe(#[source] Box<kube::Error>),
+    /// The Secret.
+    #[error("cannot read the Secret")]
+    Secret(#[source] Box<kube::Error>),
+    /// No answer from the API server in time.
+    #[error("no answer from the API server in time, while {0}")]
+    Timeout(&'static str),
+    /// The status.
+    #[error("cannot write the status")]
+    Persist(#[source] PersistError),
+    /// The run's state could not be written for too long.
+    #[error("cannot write the run's checkpoint: {0}")]
+    Checkpoint(String),
+    /// A bug: caught, so that one policy does not stop all.
+    #[error("the reconcile panicked; please report this as a bug")]
+    Panicked,
+}
+
+/// Tries again later and later, each policy by itself.
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {
+    let policy = ObjectRef::from_obj(&*head);
+    let mut problem = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        problem = format!("{problem}: {cause}");
+        source = cause.source();
+    }
+    let failures = context.memory.failed(policy.clone());
+    let wait = SHORTEST + backoff::delay(failures, fastrand::f64());
+    warn!(%policy, problem, failures, "reconcile failed");
+    Action::requeue(wait)
+}

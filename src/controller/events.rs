@@ -1,0 +1,50 @@
+//! Publishes notes as Kubernetes events. A failure to do so is logged and harms nothing else.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tracing::{info, warn};
+
+use super::context::PolicyRef;
+use crate::policy::Note;
+use crate::upstash::error::printable;
+
+/// The longest note that the API server takes, in bytes.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// Publishes notes.
+pub(crate) struct Events(Recorder);
+
+impl Events {
+    pub(crate) fn new(client: kube::Client, pod: &str) -> Self {
+        let reporter = Reporter { controller: "dlq-operator".to_owned(), instance: Some(pod.to_owned()) };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Publishes each note, after what it tells of is written.
+    pub(crate) async fn publish(&self, policy: &PolicyRef, uid: Option<&str>, notes: Vec<Note>) {
+        let regarding = ObjectReference {
+            api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
+            kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
+            name: Some(policy.name.clone()),
+            namespace: policy.namespace.clone(),
+            uid: uid.map(str::to_owned),
+            ..ObjectReference::default()
+        };
+        for note in notes {
+            info!(%policy, reason = note.reason.as_str(), "{}", printable(&note.text));
+            let mut text = note.text;
+            text.truncate(text.floor_char_boundary(MAX_NOTE_BYTES));
+            let event = Event {
+                type_: if note.reason.is_warning() { EventType::Warning } else { EventType::Normal },
+                reason: note.reason.as_str().to_owned(),
+                note: Some(text),
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            if let Err(error) = self.0.publish(&event, &regarding).await {
+                warn!(%policy, reason = event.reason, %error, "cannot publish an event");
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The head of a policy: all that the watch keeps of it.
+
+use std::borrow::Cow;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::NamespaceResourceScope;
+use kube::{Resource, ResourceExt};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::crd::{DlqPolicy, annotations};
+
+/// Identity, generation, and a hash of the annotations that control the policy. Spec, status, labels and
+/// `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an
+/// object unreadable: one broken object must not stop the watch of all.
+#[derive(Clone, Debug)]
+pub(crate) struct PolicyHead {
+    metadata: ObjectMeta,
+    requests: u64,
+    deleting: bool,
+}
+
+/// What makes two heads differ: whatever may change the plan, and nothing that the operator writes itself.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct HeadKey {
+    uid: Option<String>,
+    generation: Option<i64>,
+    requests: u64,
+    deleting: bool,
+}
+
+impl HeadKey {
+    /// The key of an object that was read in full.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        let mut requests = Requests::default();
+        for (key, value) in metadata.annotations.iter().flatten() {
+            requests.add(key, value);
+        }
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            requests: requests.0,
+            deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl PolicyHead {
+    pub(crate) fn key(&self) -> HeadKey {
+        HeadKey {
+            uid: self.uid(),
+            generation: self.metadata.generation,
+            requests: self.requests,
+            deleting: self.deleting,
+        }
+    }
+}
+
+impl Resource for PolicyHead {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        DlqPolicy::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        DlqPolicy::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        DlqPolicy::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        DlqPolicy::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyHead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            #[serde(default)]
+            metadata: Metadata,
+        }
+
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Metadata {
+            name: Option<String>,
+            namespace: Option<String>,
+            uid: Option<String>,
+            resource_version: Option<String>,
+            generation: Option<i64>,
+            deletion_timestamp: Option<IgnoredAny>,
+            annotations: Option<Requests>,
+        }
+
+        let Object { metadata } = Object::deserialize(deserializer)?;
+        Ok(Self {
+            requests: metadata.annotations.unwrap_or_default().0,
+            deleting: metadata.deletion_timestamp.is_some(),
+            metadata: ObjectMeta {
+                name: metadata.name,
+                namespace: metadata.namespace,
+                uid: metadata.uid,
+                resource_version: metadata.resource_version,
+                generation: metadata.generation,
+                ..ObjectMeta::default()
+            },
+        })
+    }
+}
+
+/// A hash of the annotations in [`annotations::ALL`], whatever their order.
+#[derive(Default)]
+struct Requests(u64);
+
+impl Requests {
+    fn add(&mut self, key: &str, value: &str) {
+        if annotations::ALL.contains(&key) {
+            let mut hasher = DefaultHasher::new();
+            (key, value).hash(&mut hasher);
+            self.0 ^= hasher.finish();
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Requests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Annotations;
+
+        impl<'de> Visitor<'de> for Annotations {
+            type Value = Requests;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Requests, A::Error> {
+                let mut requests = Requests::default();
+                while let Some((key, value)) = map.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+                    requests.add(&key, &value);
+                }
+                Ok(requests)
+            }
+        }
+
+        deserializer.deserialize_map(Annotations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn head(object: serde_json::Value) -> PolicyHead {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn object() -> serde_json::Value {
+        json!({
+            "metadata": {
+                "name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "generation": 2,
+                "labels": {"x": "y"},
+                "annotations": {"other": "z", "dlq-operator.dev/requestedAt": "now"},
+                "managedFields": [{"manager": "kubectl"}],
+            },
+            "spec": {"filters": {"workflowCreatedAt": 7}, "historyLimit": "many"},
+            "status": {"currentRun": {"startTime": "9999-12-31T23:59:59Z"}},
+        })
+    }
+
+    #[test]
+    fn a_head_is_read_from_any_object_and_keeps_little() {
+        let head = head(object());
+        assert_eq!(head.name_any(), "a");
+        assert!(head.metadata.managed_fields.is_none() && head.metadata.labels.is_none());
+        assert!(head.metadata.annotations.is_none());
+    }
+
+    #[test]
+    fn a_head_has_the_key_of_the_full_object() {
+        let meta: ObjectMeta = serde_json::from_value(object()["metadata"].clone()).unwrap();
+        assert_eq!(head(object()).key(), HeadKey::of(&meta));
+    }
+
+    #[test]
+    fn only_what_may_change_the_plan_changes_the_key() {
+        let key = head(object()).key();
+        let changed = |pointer: &str, value: &str| {
+            let mut object = object();
+            *object.pointer_mut(pointer).unwrap() = value.into();
+            head(object).key()
+        };
+        assert_eq!(changed("/metadata/resourceVersion", "8"), key);
+        assert_eq!(changed("/metadata/labels/x", "z"), key);
+        assert_eq!(changed("/metadata/annotations/other", "q"), key);
+        assert_ne!(changed("/metadata/annotations/dlq-operator.dev~1requestedAt", "later"), key);
+        assert_ne!(changed("/metadata/uid", "v"), key);
+    }
+}

@@ -1,0 +1,21 @@
+//! The Kubernetes glue: watches policies, and for each one observes, validates, plans, executes and persists.
+//!
+//! ```text
+//! watch ──▶ reconcile ──▶ observe ──▶ validate ──▶ plan ──▶ execute ──▶ persist
+//!  heads                  fresh read     policy::*           drain       status patch
+//! ```
+
+mod connections;
+mod context;
+mod error;
+mod events;
+mod execute;
+mod halt;
+mod head;
+mod observe;
+mod persist;
+mod reconcile;
+mod watch;
+
+pub use context::Clock;
+pub use watch::{CACHE_GATE, run};

@@ -1,0 +1,95 @@
+//! Reads a policy afresh. A cached copy could hold an old cursor.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::error::Error;
+use super::head::HeadKey;
+use crate::crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
+use crate::policy::validate::Source;
+use crate::upstash::error::printable;
+
+/// How long the API server may take for one answer.
+pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A policy as it stands in the API server.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    pub(crate) metadata: ObjectMeta,
+    /// The spec, or why it cannot be read: the API server accepts values that the types do not.
+    pub(crate) spec: Result<DlqPolicySpec, String>,
+    /// The status as it was written; empty when it cannot be read.
+    pub(crate) status: DlqPolicyStatus,
+    /// The status as it stands, to write only what differs.
+    pub(crate) raw_status: Value,
+}
+
+impl Observed {
+    /// What a policy is made from.
+    pub(crate) fn source<'a>(&'a self, no_annotations: &'a BTreeMap<String, String>) -> Source<'a> {
+        Source {
+            namespace: self.metadata.namespace.as_deref().unwrap_or_default(),
+            name: self.metadata.name.as_deref().unwrap_or_default(),
+            generation: self.metadata.generation.unwrap_or_default(),
+            annotations: self.metadata.annotations.as_ref().unwrap_or(no_annotations),
+            spec: self.spec.as_ref().map_err(String::as_str),
+        }
+    }
+
+    pub(crate) fn key(&self) -> HeadKey {
+        HeadKey::of(&self.metadata)
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+/// The policies of a namespace, untyped: decoding is done here, part by part.
+pub(crate) fn policies(client: kube::Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client, namespace, &ApiResource::erase::<DlqPolicy>(&()))
+}
+
+/// Reads a policy; `None` when it is gone.
+pub(crate) async fn observe(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Observed>, Error> {
+    let api = policies(client.clone(), namespace);
+    let read = timeout(API_TIMEOUT, api.get_opt(name)).await;
+    let object = read
+        .map_err(|_| Error::Timeout("reading the policy"))?
+        .map_err(|error| Error::Observe(Box::new(error)))?;
+    Ok(object.filter(|object| object.metadata.deletion_timestamp.is_none()).map(decode))
+}
+
+/// Takes an object apart.
+pub(crate) fn decode(object: DynamicObject) -> Observed {
+    let DynamicObject { mut metadata, mut data, .. } = object;
+    metadata.managed_fields = None;
+    let mut part = |name: &str| data.get_mut(name).map_or(Value::Null, Value::take);
+    let (spec, raw_status) = (part("spec"), part("status"));
+    let mut spec = serde_json::from_value(spec)
+        .map_err(|error| format!("cannot be read: {}", printable(&error.to_string())));
+    let status = if raw_status.is_null() {
+        DlqPolicyStatus::default()
+    } else {
+        match serde_json::from_value(raw_status.clone()) {
+            Ok(status) => status,
+            Err(error) => {
+                // Without the status nobody knows what was done: the policy must not run before somebody looks.
+                let problem = printable(&error.to_string());
+                spec = Err(format!("the status cannot be read: {problem}; remove it, or the policy"));
+                DlqPolicyStatus::default()
+            }
+        }
+    };
+    Observed { metadata, spec, status, raw_status }
+}

@@ -1,0 +1,158 @@
+//! Writes statuses, and nothing else. Every write has a precondition, so that no two processes write over each other.
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::observe::{API_TIMEOUT, policies};
+use crate::crd::DlqPolicyStatus;
+
+const FIELD_MANAGER: &str = "dlq-operator";
+
+/// What must hold for a write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Precondition<'a> {
+    /// Nobody wrote to the object since this version was read. For decisions.
+    Unchanged {
+        /// `metadata.resourceVersion`
+        resource_version: &'a str,
+    },
+    /// The run is this process'. For checkpoints: edits of labels or spec by others do not hold them up.
+    OurRun {
+        /// The run's ID.
+        id: &'a str,
+        /// This process.
+        holder: &'a str,
+    },
+}
+
+/// Why a status was not written.
+#[derive(Debug, Error)]
+pub(crate) enum PersistError {
+    /// The precondition does not hold, or the policy is gone.
+    #[error("the policy changed meanwhile")]
+    Conflict,
+    /// No answer in time: nobody knows whether it was written.
+    #[error("no answer in time")]
+    Timeout,
+    /// Anything else.
+    #[error(transparent)]
+    Api(Box<kube::Error>),
+    /// The status has no JSON form.
+    #[error("the status cannot be expressed")]
+    Encode(#[from] serde_json::Error),
+}
+
+/// Writes statuses.
+pub(crate) struct StatusWriter {
+    client: kube::Client,
+}
+
+impl StatusWriter {
+    pub(crate) fn new(client: kube::Client) -> Self {
+        Self { client }
+    }
+
+    /// Writes what differs between `before` and `next`; the object after it, or `None` when nothing differs.
+    pub(crate) async fn write(
+        &self,
+        object: (&str, &str, &str),
+        before: &Value,
+        next: &DlqPolicyStatus,
+        precondition: Precondition<'_>,
+    ) -> Result<Option<DynamicObject>, PersistError> {
+        let (namespace, name, uid) = object;
+        let changes = changes(before, serde_json::to_value(next)?);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
+        patch.extend(conditions(precondition));
+        patch.extend(changes);
+        let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch))?;
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = policies(self.client.clone(), namespace);
+        let patch = Patch::<()>::Json(patch);
+        match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
+            Err(_) => Err(PersistError::Timeout),
+            Ok(Ok(object)) => Ok(Some(object)),
+            Ok(Err(error)) if is_conflict(&error) => Err(PersistError::Conflict),
+            Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
+        }
+    }
+}
+
+fn conditions(precondition: Precondition<'_>) -> Vec<Value> {
+    let test = |path: &str, value: &str| json!({ "op": "test", "path": path, "value": value });
+    match precondition {
+        Precondition::Unchanged { resource_version } => {
+            vec![test("/metadata/resourceVersion", resource_version)]
+        }
+        Precondition::OurRun { id, holder } => {
+            vec![test("/status/currentRun/id", id), test("/status/currentRun/holder", holder)]
+        }
+    }
+}
+
+/// The fields of the status that differ, each written or removed as a whole.
+fn changes(before: &Value, next: Value) -> Vec<Value> {
+    let Value::Object(next) = next else { return Vec::new() };
+    let Value::Object(before) = before else {
+        return vec![json!({ "op": "add", "path": "/status", "value": next })];
+    };
+    let path = |key: &str| format!("/status/{key}");
+    let gone = |fields: &Map<String, Value>| {
+        before
+            .keys()
+            .filter(|key| !fields.contains_key(*key))
+            .map(|key| json!({ "op": "remove", "path": path(key) }))
+            .collect::<Vec<_>>()
+    };
+    let mut operations = gone(&next);
+    operations.extend(
+        next.into_iter()
+            .filter(|(key, value)| before.get(key) != Some(value))
+            .map(|(key, value)| json!({ "op": "add", "path": path(&key), "value": value })),
+    );
+    operations
+}
+
+/// A test that failed, a newer version, or no such policy. The API server answers 422 to a failed test and to a status
+/// that breaks the schema; only the latter names causes.
+fn is_conflict(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            let names_causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
+            status.code == 404 || status.code == 409 || (status.code == 422 && !names_causes)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let before = json!({ "a": 1, "b": { "c": 2 }, "gone": true });
+        let next = json!({ "a": 1, "b": { "c": 3 }, "new": [1] });
+        assert_eq!(
+            changes(&before, next),
+            [
+                json!({ "op": "remove", "path": "/status/gone" }),
+                json!({ "op": "add", "path": "/status/b", "value": { "c": 3 } }),
+                json!({ "op": "add", "path": "/status/new", "value": [1] }),
+            ]
+        );
+        assert_eq!(changes(&before, before.clone()), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn the_first_status_is_written_whole() {
+        let patch = changes(&Value::Null, json!({ "a": 1 }));
+        assert_eq!(patch, [json!({ "op": "add", "path": "/status", "value": { "a": 1 } })]);
+    }
+}

@@ -1,0 +1,151 @@
+//! One look at one policy: observe, validate, plan, execute, persist.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tracing::debug;
+
+use super::connections::LOOK_AGAIN;
+use super::context::{Context, PolicyRef};
+use super::error::Error;
+use super::execute::{self, Execution};
+use super::head::PolicyHead;
+use super::observe::{Observed, observe};
+use super::persist::{PersistError, Precondition};
+use crate::crd::{DlqPolicyStatus, Reason};
+use crate::policy::plan::{is_connection_problem, is_refusal, needs_connection, plan, ready_reason};
+use crate::policy::{Connectivity, Plan, Policy, status, validate};
+
+/// How long after a write that others came before.
+const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+/// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
+const PADDING: Duration = Duration::from_millis(100);
+/// The longest wait: clocks can be set, and the timer does not see that.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// Looks at a policy; a panic ends this look and no other.
+pub(crate) async fn reconcile(
+    head: Arc<PolicyHead>,
+    context: Arc<Context>,
+    heads: Store<PolicyHead>,
+) -> Result<Action, Error> {
+    let policy = ObjectRef::from_obj(&*head);
+    let look = look(&policy, &context, heads);
+    let outcome = AssertUnwindSafe(look).catch_unwind().await.unwrap_or(Err(Error::Panicked));
+    if outcome.is_ok() {
+        context.memory.recovered(&policy);
+    }
+    outcome
+}
+
+async fn look(reference: &PolicyRef, context: &Context, heads: Store<PolicyHead>) -> Result<Action, Error> {
+    if context.stop.is_cancelled() {
+        return Ok(Action::await_change());
+    }
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    let reading = context.reads.acquire().await;
+    let observed = observe(&context.client, namespace, &reference.name).await?;
+    drop(reading);
+    let Some(observed) = observed else {
+        context.memory.forget(reference);
+        return Ok(Action::await_change());
+    };
+    let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
+    let now = (context.clock)();
+    let (policy, plan) = decide(policy, &observed, namespace, context, now).await?;
+    debug!(policy = %reference, ?plan, "planned");
+
+    match plan {
+        Plan::Start { .. } | Plan::Continue { .. } | Plan::Cancel { .. } => {
+            let execution = Execution { context, reference, policy, observed, heads };
+            execute::run(execution, plan, now).await
+        }
+        Plan::Invalid(_)
+        | Plan::Suspended
+        | Plan::Paused
+        | Plan::CircuitOpen
+        | Plan::Waiting { .. }
+        | Plan::Idle { .. }
+        | Plan::Missed { .. } => settle(reference, context, &policy, &observed, &plan, now).await,
+    }
+}
+
+/// Plans, and looks for the token where the plan depends on it.
+async fn decide(
+    mut policy: Policy,
+    observed: &Observed,
+    namespace: &str,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(Policy, Plan), Error> {
+    let first = plan(&policy, &observed.status, now);
+    let connection = match &policy.work {
+        Ok(work) if needs_connection(&first, &policy, &observed.status) => work.connection.clone(),
+        _ => return Ok((policy, first)),
+    };
+    let connections = &context.connections;
+    // A policy that waits shares one look a minute; anything new is looked at afresh.
+    let waits = observed.status.observed_generation == Some(policy.generation)
+        && ready_reason(&observed.status)
+            .is_some_and(|reason| is_connection_problem(reason) || is_refusal(reason));
+    let recent = if waits { connections.recent(namespace, &connection) } else { None };
+    let found = match recent {
+        Some(found) => found,
+        None => connections.look(namespace, &connection).await?.map(|connected| connected.fingerprint),
+    };
+    policy.connectivity = match found {
+        Err(missing) => Connectivity::Missing(missing),
+        Ok(token) if connections.was_refused(namespace, &connection, token) => Connectivity::Refused,
+        Ok(_) => Connectivity::Usable,
+    };
+    let plan = plan(&policy, &observed.status, now);
+    Ok((policy, plan))
+}
+
+/// Writes what the status says of a policy that has nothing to run, and tells when to look again.
+async fn settle(
+    reference: &PolicyRef,
+    context: &Context,
+    policy: &Policy,
+    observed: &Observed,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Action, Error> {
+    let (status, notes) = status::observed(policy, &observed.status, plan, now);
+    let object =
+        (reference.namespace.as_deref().unwrap_or_default(), reference.name.as_str(), observed.uid());
+    let resource_version = observed.metadata.resource_version.as_deref().unwrap_or_default();
+    let unchanged = Precondition::Unchanged { resource_version };
+    match context.status.write(object, &observed.raw_status, &status, unchanged).await {
+        Ok(_) => {}
+        Err(PersistError::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(error) => return Err(Error::Persist(error)),
+    }
+    context.events.publish(reference, Some(observed.uid()), notes).await;
+    Ok(look_again(plan, &status, now))
+}
+
+fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {
+    match plan {
+        Plan::Waiting { on } if on.reason != Reason::NoConnection => Action::requeue(LOOK_AGAIN),
+        Plan::Idle { next: Some(next) } | Plan::Missed { next: Some(next), .. } => {
+            Action::requeue(wait(*next, now))
+        }
+        Plan::Idle { next: None } if ready_reason(status).is_some_and(is_refusal) => {
+            Action::requeue(LOOK_AGAIN)
+        }
+        _ => Action::await_change(),
+    }
+}
+
+/// How long to wait for an instant.
+pub(crate) fn wait(until: Timestamp, now: Timestamp) -> Duration {
+    let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+    left.saturating_add(PADDING).min(LONGEST_WAIT)
+}

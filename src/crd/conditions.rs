@@ -1,0 +1,155 @@
+//! The condition types and the one list of reasons, shared by conditions, runs and events.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The types of `status.conditions`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ConditionType {
+    /// Whether the policy is accepted and able to run.
+    Ready,
+    /// Whether a run goes on.
+    Running,
+    /// How the last run that ended went.
+    LastRunSucceeded,
+    /// kstatus: not ready yet, but that may come by itself. Absent when not so.
+    Reconciling,
+    /// kstatus: not ready, and somebody has to act. Absent when not so.
+    Stalled,
+}
+
+impl ConditionType {
+    /// The type as it stands in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Running => "Running",
+            Self::LastRunSucceeded => "LastRunSucceeded",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a condition is as it is, or why a run ended as it did.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Reason {
+    /// The policy waits for the next instant of its schedule.
+    Scheduled,
+    /// The policy has no schedule and has done its work; or no run goes on.
+    Idle,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// The annotation `paused` or the flag `--pause-all` holds the policy.
+    Paused,
+    /// The object cannot be read, or a rule beyond the API server's does not hold.
+    InvalidSpec,
+    /// The schedule cannot be read or never fires.
+    InvalidSchedule,
+    /// The time zone is not known.
+    InvalidTimeZone,
+    /// No connection is given, and the operator's default is not for this namespace.
+    NoConnection,
+    /// The Secret with the token does not exist.
+    SecretNotFound,
+    /// The Secret has no such key.
+    SecretKeyNotFound,
+    /// The Secret's value cannot be a token.
+    SecretInvalid,
+    /// Upstash refused the token.
+    Unauthorized,
+    /// The token may list but not act.
+    ReadOnlyToken,
+    /// The operator does not allow this URL.
+    UrlNotAllowed,
+    /// The operator does not allow this action.
+    ActionNotAllowed,
+    /// Too many runs failed in a row.
+    CircuitOpen,
+    /// A run goes on.
+    RunInProgress,
+    /// A run waits because Upstash asked for it.
+    Throttled,
+    /// A run waits to repeat a call that failed.
+    Retrying,
+    /// A run waits for a free slot.
+    Queued,
+    /// The run did its work.
+    RunSucceeded,
+    /// The run found nothing to act on.
+    NothingMatched,
+    /// The run stopped at `maxEntriesPerRun`.
+    LimitReached,
+    /// The dry run counted what matches.
+    DryRunSucceeded,
+    /// Upstash refused the request.
+    BadRequest,
+    /// Upstash refused the action.
+    Forbidden,
+    /// Upstash did not answer, or with errors.
+    UpstreamUnavailable,
+    /// Upstash went on to answer "too many requests".
+    RateLimited,
+    /// The API's cursors went in a circle.
+    CursorLoop,
+    /// The run took longer than `activeDeadlineSeconds`.
+    DeadlineExceeded,
+    /// Somebody ended the run.
+    Cancelled,
+    /// No run has ended yet.
+    NeverRun,
+}
+
+impl Reason {
+    /// The reason as it stands in conditions, events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "Scheduled",
+            Self::Idle => "Idle",
+            Self::Suspended => "Suspended",
+            Self::Paused => "Paused",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::InvalidSchedule => "InvalidSchedule",
+            Self::InvalidTimeZone => "InvalidTimeZone",
+            Self::NoConnection => "NoConnection",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::SecretKeyNotFound => "SecretKeyNotFound",
+            Self::SecretInvalid => "SecretInvalid",
+            Self::Unauthorized => "Unauthorized",
+            Self::ReadOnlyToken => "ReadOnlyToken",
+            Self::UrlNotAllowed => "UrlNotAllowed",
+            Self::ActionNotAllowed => "ActionNotAllowed",
+            Self::CircuitOpen => "CircuitOpen",
+            Self::RunInProgress => "RunInProgress",
+            Self::Throttled => "Throttled",
+            Self::Retrying => "Retrying",
+            Self::Queued => "Queued",
+            Self::RunSucceeded => "RunSucceeded",
+            Self::NothingMatched => "NothingMatched",
+            Self::LimitReached => "LimitReached",
+            Self::DryRunSucceeded => "DryRunSucceeded",
+            Self::BadRequest => "BadRequest",
+            Self::Forbidden => "Forbidden",
+            Self::UpstreamUnavailable => "UpstreamUnavailable",
+            Self::RateLimited => "RateLimited",
+            Self::CursorLoop => "CursorLoop",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Cancelled => "Cancelled",
+            Self::NeverRun => "NeverRun",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,31 @@
+//! The resource: its types, their documentation and rules, and the names of conditions, reasons and annotations.
+//!
+//! There is no behaviour here beyond reading and writing YAML, and nothing of the rest of the crate, so that other
+//! programs can use the types. `dlq-operator crd` prints the definition made from them.
+
+#![expect(unreachable_pub, reason = "KubeSchema makes a private twin of each type it is derived for")]
+
+pub mod annotations;
+mod conditions;
+mod filters;
+mod overrides;
+mod run;
+mod spec;
+mod status;
+mod text;
+mod time;
+
+pub use conditions::{ConditionType, Reason};
+pub use filters::{FailureFunctionState, Filters};
+pub use overrides::{FlowControl, Overrides};
+pub use run::{PolicyRun, RunResult, RunSummary, Trigger, Window};
+pub use spec::{
+    Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
+};
+pub use status::{DlqPolicyStatus, Phase, Totals};
+pub use text::{
+    AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
+    FilterText, HeaderText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,
+    SecretKeyText, SecretNameText, TimeZoneText, WorkflowRunIdText, WorkflowUrlText,
+};
+pub use time::MilliTime;

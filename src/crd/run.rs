@@ -1,0 +1,292 @@
+//! A run: one execution of a policy, as the status tells it.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::conditions::Reason;
+use super::spec::{Action, Limits};
+use super::time::MilliTime;
+
+/// One execution of a policy.
+///
+/// `processed` is exact when `uncertainPages` and `interruptions` are 0, and a lower bound when not.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRun {
+    /// Made from what triggered the run, so that the same trigger always has the same run.
+    #[schemars(length(max = 128))]
+    pub id: String,
+
+    /// The process that executes the run: `pod/process`. Empty after a clean stop, absent once the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub holder: Option<String>,
+
+    /// What started the run.
+    pub trigger: Trigger,
+
+    /// The `metadata.generation` that the run executes.
+    #[serde(default)]
+    pub generation: i64,
+
+    /// What the run does with each entry.
+    pub action: Action,
+
+    /// Whether the run only lists and counts.
+    #[serde(default)]
+    pub dry_run: bool,
+
+    /// The instant of the schedule that the run is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<MilliTime>,
+
+    /// When the run started.
+    pub start_time: MilliTime,
+
+    /// When the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<MilliTime>,
+
+    /// How the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RunResult>,
+
+    /// Why the run ended as it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+
+    /// How the run ended, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+
+    /// The annotation `requestedBy` of a run by hand: free text, unverified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub requested_by: Option<String>,
+
+    /// The annotation `requestReason` of a run by hand: free text, unverified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub request_reason: Option<String>,
+
+    /// The span of failure times that the run looks at, frozen when it started. Absent with `dlqIds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+
+    /// The policy's limits when the run started: later edits are for later runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+
+    /// The last cursor that the API gave, kept after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16_384))]
+    pub cursor: Option<String>,
+
+    /// Of `dlqIds`: how many are done.
+    #[serde(default)]
+    pub position: i64,
+
+    /// How many pages the API answered.
+    #[serde(default)]
+    pub pages: i64,
+
+    /// How many entries were acted on (dry run: how many match).
+    #[serde(default)]
+    pub processed: i64,
+
+    /// Of `dlqIds`: how many were not in the DLQ.
+    #[serde(default)]
+    pub not_found: i64,
+
+    /// How many entries the API refused one by one.
+    #[serde(default)]
+    pub rejected: i64,
+
+    /// How many calls were repeated after an error.
+    #[serde(default)]
+    pub retries: i64,
+
+    /// How many acting calls have an unknown outcome: they were sent, and no readable answer came.
+    #[serde(default)]
+    pub uncertain_pages: i64,
+
+    /// How often the run was taken over from a process that did not stop cleanly. What happened after that process'
+    /// last checkpoint is not in the counts.
+    #[serde(default)]
+    pub interruptions: i64,
+
+    /// Until when the run waits, while throttled or backing off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_until: Option<MilliTime>,
+
+    /// Up to ten of the new workflow runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(max = 256)))]
+    pub sample_workflow_run_ids: Vec<String>,
+}
+
+/// What `status.history` keeps of a run.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSummary {
+    /// As in the run.
+    #[schemars(length(max = 128))]
+    pub id: String,
+
+    /// As in the run.
+    pub trigger: Trigger,
+
+    /// As in the run.
+    #[serde(default)]
+    pub generation: i64,
+
+    /// As in the run.
+    pub action: Action,
+
+    /// As in the run.
+    #[serde(default)]
+    pub dry_run: bool,
+
+    /// As in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<MilliTime>,
+
+    /// As in the run.
+    pub start_time: MilliTime,
+
+    /// As in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<MilliTime>,
+
+    /// As in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RunResult>,
+
+    /// As in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+
+    /// As in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub requested_by: Option<String>,
+
+    /// As in the run.
+    #[serde(default)]
+    pub pages: i64,
+
+    /// As in the run.
+    #[serde(default)]
+    pub processed: i64,
+
+    /// As in the run.
+    #[serde(default)]
+    pub not_found: i64,
+
+    /// As in the run.
+    #[serde(default)]
+    pub rejected: i64,
+
+    /// As in the run.
+    #[serde(default)]
+    pub uncertain_pages: i64,
+
+    /// As in the run.
+    #[serde(default)]
+    pub interruptions: i64,
+}
+
+impl From<&PolicyRun> for RunSummary {
+    fn from(run: &PolicyRun) -> Self {
+        Self {
+            id: run.id.clone(),
+            trigger: run.trigger,
+            generation: run.generation,
+            action: run.action,
+            dry_run: run.dry_run,
+            scheduled_time: run.scheduled_time,
+            start_time: run.start_time,
+            completion_time: run.completion_time,
+            result: run.result,
+            reason: run.reason,
+            requested_by: run.requested_by.clone(),
+            pages: run.pages,
+            processed: run.processed,
+            not_found: run.not_found,
+            rejected: run.rejected,
+            uncertain_pages: run.uncertain_pages,
+            interruptions: run.interruptions,
+        }
+    }
+}
+
+/// A span of failure times, both ends inclusive, to the millisecond.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// The earliest time; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_date: Option<MilliTime>,
+
+    /// The latest time, never after the run's start.
+    pub to_date: MilliTime,
+}
+
+/// What started a run.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Trigger {
+    /// An instant of the schedule.
+    Schedule,
+    /// The annotation `requestedAt`.
+    Manual,
+    /// A new spec, without a schedule.
+    Spec,
+}
+
+impl Trigger {
+    /// The word used in status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "Schedule",
+            Self::Manual => "Manual",
+            Self::Spec => "Spec",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum RunResult {
+    /// All that matched was acted on.
+    Succeeded,
+    /// It could not go on.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+    /// It acted on `maxEntriesPerRun` entries, and there are more.
+    LimitReached,
+    /// It took longer than `activeDeadlineSeconds`.
+    DeadlineExceeded,
+}
+
+impl RunResult {
+    /// The word used in status and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::LimitReached => "LimitReached",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+        }
+    }
+}
+
+impl fmt::Display for RunResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

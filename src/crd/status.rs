@@ -1,0 +1,149 @@
+//! `status`: what the operator writes back.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::run::{PolicyRun, RunSummary};
+
+/// What the operator knows of a policy. Only the operator writes here.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DlqPolicyStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Where the policy stands, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+
+    /// How the policy fares, for people, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+
+    /// Entries acted on by the current run, else by the last one (dry run: entries that matched).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processed: Option<i64>,
+
+    /// `Ready`, `Running` and `LastRunSucceeded`; `Reconciling` and `Stalled` when true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The schedule and zone that `scheduleSince` speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub observed_schedule: Option<String>,
+
+    /// Since when this schedule counts: when it was first seen, or when the policy was last suspended, paused, not
+    /// ready or its circuit open. No instant up to this one is ever due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_since: Option<Time>,
+
+    /// The latest instant of the schedule that a run was started for: the instant that was due (without jitter), not
+    /// when the run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+
+    /// When the next run starts, with jitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_schedule_time: Option<Time>,
+
+    /// When a run last ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_successful_time: Option<Time>,
+
+    /// The hash of action, filters, overrides, connection and dryRun that was last handled. Without a schedule it
+    /// decides whether to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_handled_spec_hash: Option<String>,
+
+    /// The value of the annotation `requestedAt` that was last handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_requested_at: Option<String>,
+
+    /// The value of the annotation `cancelAt` that was last handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_cancel_at: Option<String>,
+
+    /// The value of the annotation `resetAt` that was last handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reset_at: Option<String>,
+
+    /// The latest instant of the schedule that was missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_missed_time: Option<Time>,
+
+    /// How many instants of the schedule were missed.
+    #[serde(default)]
+    pub missed_schedules: i64,
+
+    /// How many runs failed since the last one that did not. Cancelled runs do not count.
+    #[serde(default)]
+    pub consecutive_failures: i64,
+
+    /// The run that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_run: Option<PolicyRun>,
+
+    /// The last run that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<PolicyRun>,
+
+    /// The runs that ended, newest first, at most `spec.historyLimit`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub history: Vec<RunSummary>,
+
+    /// What all runs did together.
+    #[serde(default)]
+    pub totals: Totals,
+}
+
+/// What all ended runs of a policy did together.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Every run that ended, however it ended.
+    #[serde(default)]
+    pub runs: i64,
+
+    /// The runs that ended as `Failed` or `DeadlineExceeded`.
+    #[serde(default)]
+    pub failed_runs: i64,
+
+    /// The entries that were acted on. Dry runs are not in it.
+    #[serde(default)]
+    pub processed: i64,
+}
+
+/// Where a policy stands, for people; machines read the conditions.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Phase {
+    /// It waits for something that may come by itself, such as a Secret.
+    Pending,
+    /// It waits for the next instant of its schedule.
+    Scheduled,
+    /// A run goes on.
+    Running,
+    /// Without a schedule: the last run went well.
+    Succeeded,
+    /// Without a schedule: the last run did not go well.
+    Failed,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// An annotation or a flag holds it.
+    Paused,
+    /// Too many runs failed in a row.
+    CircuitOpen,
+    /// Somebody has to mend the policy or what it refers to.
+    Invalid,
+}

@@ -1,0 +1,302 @@
+//! The strings of a policy: each a type of its own, so that its rule sits on the string itself and a rejection names
+//! the item (`spec.filters.labels[3]`), not just the list.
+//!
+//! The types hold what the API server accepted and promise no more: `policy::validate` parses them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// One CEL rule and what the API server answers when it does not hold.
+type Rule = (&'static str, &'static str);
+
+fn text_schema(min: u32, max: u32, rules: &[Rule]) -> Schema {
+    let rules: Vec<Value> =
+        rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
+    json_schema!({
+        "type": "string",
+        "minLength": min,
+        "maxLength": max,
+        "x-kubernetes-validations": rules,
+    })
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $schema:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// The text as it stands in the manifest.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+text!(
+    /// A DLQ ID. It ends up in a URL's path, so it may hold nothing that changes the path.
+    DlqIdText,
+    text_schema(
+        1,
+        256,
+        &[(
+            "self.matches('^[A-Za-z0-9_.:=~@+-]+$') && self != '.' && self != '..'",
+            "an ID holds letters, digits and _ . : = ~ @ + - only",
+        )]
+    )
+);
+
+text!(
+    /// A label or flow-control key to filter by.
+    FilterText,
+    text_schema(
+        1,
+        256,
+        &[(
+            r"self.matches('^[^,\\p{Cc}\\p{Z}]([^,\\p{Cc}]*[^,\\p{Cc}\\p{Z}])?$')",
+            "no comma (the API would split the value there), no control character, no space at either end",
+        )]
+    )
+);
+
+text!(
+    /// A workflow's URL to filter by, compared by the API letter for letter.
+    WorkflowUrlText,
+    text_schema(
+        1,
+        2048,
+        &[
+            (
+                r"self.matches('^https?://[^\\p{Cc}\\p{Z}]+$') && isURL(self) && url(self).getHostname() != ''",
+                "an http:// or https:// URL without spaces",
+            ),
+            ("!self.contains(',')", "no comma, the API would split the value there"),
+        ]
+    )
+);
+
+text!(
+    /// A workflow run's ID or the beginning of one.
+    WorkflowRunIdText,
+    text_schema(
+        1,
+        256,
+        &[
+            (
+                "self.matches('^[!-+.-~-]+$')",
+                "an ID or the beginning of one is visible ASCII without spaces or commas",
+            ),
+            (
+                "!'wfr_'.startsWith(self)",
+                "this is how every workflow run's ID begins; give more of the ID, or say all: true",
+            ),
+        ]
+    )
+);
+
+text!(
+    /// An RFC 3339 instant between the years 1970 and 9998. The pattern is there beside the format because the format
+    /// alone lets lower-case letters and ten fraction digits through, which later rules cannot evaluate.
+    DateTimeText,
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$",
+        "maxLength": 35,
+        "x-kubernetes-validations": [{
+            "rule": "self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",
+            "message": "a date between the years 1970 and 9998",
+        }],
+    })
+);
+
+text!(
+    /// One IPv4 or IPv6 address.
+    CallerIpText,
+    text_schema(1, 45, &[("isIP(self)", "one IPv4 or IPv6 address")])
+);
+
+text!(
+    /// A duration above zero: `7d`, `1h30m`, `90s`. Days, hours, minutes, seconds, milliseconds, in this order.
+    AgeText,
+    text_schema(
+        0,
+        36,
+        &[(
+            "self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$') && self.matches('[1-9]')",
+            "a duration longer than 0, such as 7d, 1h30m or 90s: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
+        )]
+    )
+);
+
+text!(
+    /// A duration that may be zero, written like [`AgeText`].
+    JitterText,
+    text_schema(
+        0,
+        36,
+        &[(
+            "self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$')",
+            "a duration such as 30s or 1h30m: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
+        )]
+    )
+);
+
+text!(
+    /// A duration as Upstash writes it: one number and one unit.
+    DelayText,
+    text_schema(
+        0,
+        8,
+        &[("self.matches('^[0-9]{1,7}[smhd]$')", "one number and one of s, m, h, d, such as 10s")]
+    )
+);
+
+text!(
+    /// A duration above zero as Upstash writes it.
+    PeriodText,
+    text_schema(
+        0,
+        8,
+        &[(
+            "self.matches('^[0-9]{1,7}[smhd]$') && self.matches('[1-9]')",
+            "one number above 0 and one of s, m, h, d, such as 1m",
+        )]
+    )
+);
+
+text!(
+    /// An expression over `retried`.
+    RetryDelayText,
+    text_schema(
+        1,
+        256,
+        &[(
+            "self.matches('^[!-~]([ -~]*[!-~])?$')",
+            "an expression in visible ASCII on one line, such as (1 + retried) * 1000",
+        )]
+    )
+);
+
+text!(
+    /// A value that is sent as a header.
+    HeaderText,
+    text_schema(
+        1,
+        256,
+        &[(
+            "self.matches('^[!-~]([ -~]*[!-~])?$')",
+            "sent as a header, so printable ASCII on one line, no space at either end",
+        )]
+    )
+);
+
+text!(
+    /// A label to give to new workflow runs; several travel in one header, separated by commas.
+    OverrideLabelText,
+    text_schema(
+        1,
+        256,
+        &[(
+            "self.matches('^[!-+.-~-]([ -+.-~-]*[!-+.-~-])?$')",
+            "sent in a header that lists labels with commas, so printable ASCII without commas, no space at either end",
+        )]
+    )
+);
+
+text!(
+    /// A URL that is sent as a header.
+    CallbackUrlText,
+    text_schema(
+        1,
+        2048,
+        &[(
+            "self.matches('^https?://[!-~]+$') && isURL(self) && url(self).getHostname() != ''",
+            "an http:// or https:// URL in visible ASCII (percent-encode the rest)",
+        )]
+    )
+);
+
+text!(
+    /// The base URL of an Upstash region.
+    ConnectionUrlText,
+    text_schema(
+        1,
+        2048,
+        &[
+            (
+                "self.matches('^https?://[!-~]+$') && isURL(self) && url(self).getHostname() != ''",
+                "an http:// or https:// URL",
+            ),
+            ("!self.matches('[@?#]')", "a base URL has no user, query or fragment"),
+        ]
+    )
+);
+
+text!(
+    /// A CronJob's schedule: five fields, a macro, or `@every` and a duration.
+    ScheduleText,
+    text_schema(1, 100, &[("!self.contains('TZ=')", "no TZ= or CRON_TZ= in a schedule; use timeZone")])
+);
+
+text!(
+    /// An IANA time zone's name.
+    TimeZoneText,
+    text_schema(
+        1,
+        64,
+        &[("self.matches('^[A-Za-z0-9_+/-]+$')", "an IANA name such as Europe/Berlin")]
+    )
+);
+
+text!(
+    /// The name of a Secret in the policy's namespace.
+    SecretNameText,
+    text_schema(
+        1,
+        253,
+        &[(
+            "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+            "the name of a Secret in the policy's namespace",
+        )]
+    )
+);
+
+text!(
+    /// A key of a Secret.
+    SecretKeyText,
+    text_schema(1, 253, &[("self.matches('^[-._a-zA-Z0-9]+$')", "a key of the Secret")])
+);

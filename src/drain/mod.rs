@@ -1,0 +1,252 @@
+//! One run's page loop: asks [`Progress`] what comes next, sends it, folds the answer in, keeps the checkpoint.
+//!
+//! It knows no Kubernetes. Where checkpoints go is behind [`Checkpoint`]; what may stop it is behind [`Halt`].
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::crd::PolicyRun;
+use crate::policy::progress::Failure;
+use crate::policy::{Activity, Ending, Progress, Step};
+use crate::upstash::types::{Answer, Call};
+use crate::upstash::{ApiError, Client};
+
+/// A wait longer than this is handed back, so that it holds no slot.
+const LONGEST_OWN_WAIT: Duration = Duration::from_secs(1);
+/// No call is made once a due checkpoint has been failing for this long.
+const LONGEST_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(5);
+/// How long to wait before a checkpoint that failed is tried again.
+const CHECKPOINT_RETRY: Duration = Duration::from_millis(250);
+
+/// Where a run's state is kept.
+pub trait Checkpoint {
+    /// Writes the run's state, if the run is still this process'.
+    fn save(
+        &mut self,
+        run: &PolicyRun,
+        activity: Activity,
+    ) -> impl Future<Output = Result<(), CheckpointError>> + Send;
+}
+
+/// Why a checkpoint was not written.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CheckpointError {
+    /// The run belongs to another process, has ended, or its policy is gone.
+    #[error("the run is no longer this process'")]
+    Lost,
+    /// It may go better next time.
+    #[error("cannot write the checkpoint: {0}")]
+    Failed(String),
+}
+
+/// What stops a slice early.
+pub trait Halt {
+    /// Whether to stop, asked before each call.
+    fn is_set(&self) -> bool;
+    /// Waits until there may be a reason to stop; [`Halt::is_set`] tells.
+    fn raised(&self) -> impl Future<Output = ()> + Send;
+    /// How long a call under way may still take.
+    fn grace(&self) -> Duration;
+}
+
+/// How a slice of a run's work ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SliceEnd {
+    /// The run is over; its last state is not written yet.
+    Finished(Ending),
+    /// It goes on at this time.
+    Waiting(Timestamp),
+    /// The slice's time is up.
+    Yielded,
+    /// Something changed, or the process is to stop.
+    Halted,
+    /// The token was refused: the run goes on with another or not at all.
+    TokenRefused(ApiError),
+    /// The run is another process'.
+    Lost,
+    /// The checkpoint cannot be written.
+    Stuck(String),
+}
+
+/// What a slice needs beyond the run.
+pub struct Slice<'a, H, C> {
+    /// The account.
+    pub client: &'a Client,
+    /// The clock.
+    pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
+    /// What stops the slice early.
+    pub halt: &'a H,
+    /// Where the state goes.
+    pub checkpoint: &'a mut C,
+    /// How much time may pass between two checkpoints; zero: write after every page.
+    pub checkpoint_interval: Duration,
+    /// How long the slice may take.
+    pub length: Duration,
+    /// Whether to log the new workflow runs of each page.
+    pub audit: bool,
+}
+
+impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
+    /// Works on a run until it ends, must wait, is stopped, or the slice's time is up. But for [`SliceEnd::Finished`],
+    /// [`SliceEnd::Lost`] and [`SliceEnd::Stuck`] the state is written when this returns.
+    pub async fn work(mut self, progress: &mut Progress) -> SliceEnd {
+        let until = Instant::now() + self.length;
+        let mut due = CheckpointDue::new(self.checkpoint_interval);
+        let end = loop {
+            if self.halt.is_set() {
+                break SliceEnd::Halted;
+            }
+            if Instant::now() >= until {
+                break SliceEnd::Yielded;
+            }
+            match progress.next((self.now)()) {
+                Step::End(ending) => return SliceEnd::Finished(ending),
+                Step::Wait(time) => {
+                    let wait = Duration::try_from(time.duration_since((self.now)())).unwrap_or_default();
+                    if wait > LONGEST_OWN_WAIT {
+                        break SliceEnd::Waiting(time);
+                    }
+                    self.pause(wait).await;
+                }
+                Step::Call(call) => match self.call(progress, &call).await {
+                    None => due.landed(),
+                    Some(end) => break end,
+                },
+            }
+            if due.is_due() {
+                match self.checkpoint.save(progress.run(), progress.activity()).await {
+                    Ok(()) => due.saved(),
+                    Err(CheckpointError::Lost) => return SliceEnd::Lost,
+                    Err(CheckpointError::Failed(problem)) => {
+                        warn!(%problem, "checkpoint failed");
+                        if due.failed_for() >= LONGEST_WITHOUT_CHECKPOINT {
+                            return SliceEnd::Stuck(problem);
+                        }
+                    }
+                }
+            }
+        };
+        self.settle(progress, end).await
+    }
+
+    /// Writes the state before handing back.
+    async fn settle(&mut self, progress: &Progress, end: SliceEnd) -> SliceEnd {
+        let since = Instant::now();
+        loop {
+            match self.checkpoint.save(progress.run(), progress.activity()).await {
+                Ok(()) => return end,
+                Err(CheckpointError::Lost) => return SliceEnd::Lost,
+                Err(CheckpointError::Failed(problem)) if since.elapsed() >= LONGEST_WITHOUT_CHECKPOINT => {
+                    return SliceEnd::Stuck(problem);
+                }
+                Err(CheckpointError::Failed(problem)) => {
+                    warn!(%problem, "checkpoint failed");
+                    sleep(CHECKPOINT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.halt.is_set() && Instant::now() < until {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = self.halt.raised() => {}
+            }
+        }
+    }
+
+    /// Sends one call and folds its answer in.
+    async fn call(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
+        let started = Instant::now();
+        let answer = match self.send(call).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(problem)) => {
+                progress.unsendable(&problem.to_string());
+                return None;
+            }
+            None => {
+                info!(operation = %call.operation(), "call abandoned");
+                progress.abandoned(call);
+                return Some(SliceEnd::Halted);
+            }
+        };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match answer {
+            Ok(Answer { page, .. }) => {
+                progress.answered(call, &page, (self.now)());
+                let run = progress.run();
+                debug!(run_id = %run.id, action = %run.action, page = run.pages, processed = run.processed,
+                    duration_ms, "page");
+                if self.audit && call.operation().acts() {
+                    info!(target: "audit", run_id = %run.id, action = %run.action, generation = run.generation,
+                        requested_by = run.requested_by, page = run.pages, entries = page.entries,
+                        workflow_run_ids = ?page.workflow_run_ids, "page acknowledged");
+                }
+                None
+            }
+            Err(error) => {
+                let run = progress.run();
+                warn!(run_id = %run.id, action = %run.action, duration_ms, %error, "call failed");
+                match progress.failed(call, &error, (self.now)(), fastrand::f64()) {
+                    Failure::GoOn => None,
+                    Failure::TokenRefused => Some(SliceEnd::TokenRefused(error)),
+                }
+            }
+        }
+    }
+
+    /// The answer, or `None` when the call was given up on: after something stopped the slice it may take its grace
+    /// time and no longer.
+    async fn send(
+        &self,
+        call: &Call,
+    ) -> Option<Result<Result<Answer, ApiError>, crate::upstash::request::RequestError>> {
+        let answer = self.client.send(call, (self.now)());
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Some(answer),
+                () = self.halt.raised() => {
+                    if self.halt.is_set() {
+                        return timeout(self.halt.grace(), answer).await.ok();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// When the next checkpoint is due: a page has landed, and the last write is long enough ago.
+struct CheckpointDue {
+    interval: Duration,
+    saved: Instant,
+    unsaved: bool,
+    failing_since: Option<Instant>,
+}
+
+impl CheckpointDue {
+    fn new(interval: Duration) -> Self {
+        Self { interval, saved: Instant::now(), unsaved: false, failing_since: None }
+    }
+
+    fn landed(&mut self) {
+        self.unsaved = true;
+    }
+
+    fn is_due(&self) -> bool {
+        self.unsaved && self.saved.elapsed() >= self.interval
+    }
+
+    fn saved(&mut self) {
+        *self = Self::new(self.interval);
+    }
+
+    fn failed_for(&mut self) -> Duration {
+        self.failing_since.get_or_insert_with(Instant::now).elapsed()
+    }
+}

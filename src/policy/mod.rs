@@ -1,0 +1,30 @@
+//! The pure core: what a policy means, what to do now, how a run goes on, what the status says.
+//!
+//! Nothing here waits, reads a clock, an address or the environment: facts come in as arguments and decisions go out as
+//! values, so that every rule has a table test.
+//!
+//! ```text
+//! spec, annotations ──validate──▶ Policy ──plan(status, now)──▶ Plan ──▶ status
+//!                                            run ──progress──▶ next call, wait or end
+//! ```
+
+pub(crate) mod backoff;
+mod chunks;
+mod conditions;
+mod duration;
+mod hash;
+pub mod note;
+pub mod permissions;
+pub mod plan;
+pub mod progress;
+pub mod schedule;
+pub mod status;
+pub mod validate;
+mod window;
+
+pub use note::{Note, NoteReason};
+pub use permissions::Permissions;
+pub use plan::{CancelCause, Plan, plan};
+pub use progress::{Activity, Ending, Progress, Step};
+pub use schedule::Schedule;
+pub use validate::{ConnectionRef, Connectivity, Invalid, Policy, Requests, Selected, Work, validate};

@@ -1,0 +1,374 @@
+//! What to do with a policy now.
+
+use jiff::Timestamp;
+
+use super::hash::text_hash;
+use super::schedule::Schedule;
+use super::validate::{Connectivity, Invalid, Policy, Request, Selected, Work};
+use super::window;
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, Trigger};
+
+/// What to do with a policy now. The gates stand in this order; the first that holds decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// A run goes on, and nothing speaks against it.
+    Continue {
+        /// The run as the status has it.
+        run: PolicyRun,
+    },
+    /// A run goes on, and must end now.
+    Cancel {
+        /// The run as the status has it.
+        run: PolicyRun,
+        /// Why.
+        why: CancelCause,
+    },
+    /// No run can start before somebody mends the spec.
+    Invalid(Invalid),
+    /// `spec.suspend`: instants and requests pass.
+    Suspended,
+    /// The annotation or the flag: likewise.
+    Paused,
+    /// Too many failures in a row: instants pass, and only a request starts a trial.
+    CircuitOpen,
+    /// The connection is missing: instants pass, a request waits.
+    Waiting {
+        /// For what.
+        on: Invalid,
+    },
+    /// Nothing is due.
+    Idle {
+        /// When something is, jitter included.
+        next: Option<Timestamp>,
+    },
+    /// An instant was due, and it is too late for it.
+    Missed {
+        /// The instant.
+        at: Timestamp,
+        /// How many were missed, this one included.
+        count: i64,
+        /// When the next is due, jitter included.
+        next: Option<Timestamp>,
+    },
+    /// A run starts.
+    Start {
+        /// The run, not yet claimed.
+        run: PolicyRun,
+        /// The latest instant before the run's own that was missed, and how many were.
+        missed: Option<(Timestamp, i64)>,
+    },
+}
+
+/// Why a run must end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CancelCause {
+    /// The annotation `cancelAt`.
+    Requested,
+    /// `spec.suspend`.
+    Suspended,
+    /// The annotation `paused` or `--pause-all`.
+    Paused,
+    /// Action, filters, overrides, connection or dryRun were edited.
+    SpecChanged,
+    /// The spec cannot be run any more.
+    Invalid(Invalid),
+    /// `--force-dry-run`.
+    ForceDryRun,
+    /// The next instant is due, and `concurrencyPolicy` is `Replace`.
+    Replaced,
+}
+
+impl CancelCause {
+    /// The run's message.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Requested => "cancelled by the annotation dlq-operator.dev/cancelAt".to_owned(),
+            Self::Suspended => "cancelled because spec.suspend is true".to_owned(),
+            Self::Paused => "cancelled because the policy is paused".to_owned(),
+            Self::SpecChanged => {
+                "cancelled because action, filters, overrides, connection or dryRun changed".to_owned()
+            }
+            Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),
+            Self::ForceDryRun => "cancelled because the operator runs with --force-dry-run".to_owned(),
+            Self::Replaced => {
+                "cancelled because the next instant is due and concurrencyPolicy is Replace".to_owned()
+            }
+        }
+    }
+}
+
+/// Decides. Total: every policy and every status has exactly one plan at any time.
+pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    if let Some(run) = &status.current_run {
+        return active(policy, status, run, now);
+    }
+    let (work, schedule) = match (&policy.work, &policy.schedule) {
+        (Ok(work), Ok(schedule)) => (work, schedule.as_ref()),
+        (Err(invalid), _) | (_, Err(invalid)) => return Plan::Invalid(invalid.clone()),
+    };
+    let requested = new_request(policy.requests.run.as_ref(), status.last_handled_requested_at.as_ref());
+    if policy.suspend {
+        return Plan::Suspended;
+    }
+    if policy.paused {
+        return Plan::Paused;
+    }
+    if is_circuit_open(policy, status) && requested.is_none() {
+        return Plan::CircuitOpen;
+    }
+    if let Connectivity::Missing(on) = &policy.connectivity {
+        return Plan::Waiting { on: on.clone() };
+    }
+    if let Some(request) = requested {
+        let id = format!("{}-manual", text_hash(&request.value));
+        let run = PolicyRun {
+            requested_by: policy.requests.requested_by.clone(),
+            request_reason: policy.requests.request_reason.clone(),
+            ..new_run(policy, work, id, Trigger::Manual, now)
+        };
+        return Plan::Start { run, missed: None };
+    }
+    match schedule {
+        Some(schedule) => scheduled(policy, work, schedule, status, now),
+        None => unscheduled(policy, work, status, now),
+    }
+}
+
+/// Whether the plan depends on the connection, so that somebody has to look for the token. Looked for when a run
+/// starts or goes on, when the spec is new, and while it is missing or refused.
+pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    match plan {
+        Plan::Continue { .. } | Plan::Start { .. } | Plan::Waiting { .. } => true,
+        Plan::Idle { .. } | Plan::Missed { .. } => {
+            status.observed_generation != Some(policy.generation)
+                || ready_reason(status).is_some_and(|reason| {
+                    is_connection_problem(reason)
+                        || (is_refusal(reason) && matches!(policy.schedule, Ok(None)))
+                })
+        }
+        Plan::Cancel { .. } | Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => false,
+    }
+}
+
+/// Whether too many runs failed in a row. A reset or new work closes the circuit.
+pub(crate) fn is_circuit_open(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    !is_circuit_reset(policy, status)
+        && policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
+}
+
+/// Whether something closes the circuit now: a new `resetAt`, or a new spec hash.
+pub(crate) fn is_circuit_reset(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    new_request(policy.requests.reset.as_ref(), status.last_handled_reset_at.as_ref()).is_some()
+        || is_new_work(policy, status)
+}
+
+/// Whether action, filters, overrides, connection or dryRun differ from what was last handled.
+pub(crate) fn is_new_work(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    !policy.spec_hash.is_empty() && status.last_handled_spec_hash.as_ref() != Some(&policy.spec_hash)
+}
+
+/// The request, when its value was not handled yet and can be.
+pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&String>) -> Option<&'a Request> {
+    request.filter(|request| !request.too_long && Some(&request.value) != handled)
+}
+
+/// The reason of the `Ready` condition when it is false.
+pub(crate) fn ready_reason(status: &DlqPolicyStatus) -> Option<&str> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    (ready.status == "False").then_some(ready.reason.as_str())
+}
+
+pub(crate) fn is_refusal(reason: &str) -> bool {
+    [Reason::Unauthorized, Reason::ReadOnlyToken].iter().any(|refusal| refusal.as_str() == reason)
+}
+
+/// Whether the policy was last seen in a state in which instants pass.
+pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
+    matches!(
+        status.phase,
+        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid)
+    )
+}
+
+pub(crate) fn is_connection_problem(reason: &str) -> bool {
+    [Reason::SecretNotFound, Reason::SecretKeyNotFound, Reason::SecretInvalid]
+        .iter()
+        .any(|problem| problem.as_str() == reason)
+}
+
+fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Plan {
+    let cancel = |why| Plan::Cancel { run: run.clone(), why };
+    if new_request(policy.requests.cancel.as_ref(), status.last_handled_cancel_at.as_ref()).is_some() {
+        return cancel(CancelCause::Requested);
+    }
+    if let Err(invalid) = &policy.work {
+        return cancel(CancelCause::Invalid(invalid.clone()));
+    }
+    if policy.suspend {
+        return cancel(CancelCause::Suspended);
+    }
+    if policy.paused {
+        return cancel(CancelCause::Paused);
+    }
+    if is_new_work(policy, status) {
+        return cancel(CancelCause::SpecChanged);
+    }
+    if policy.force_dry_run && !run.dry_run {
+        return cancel(CancelCause::ForceDryRun);
+    }
+    if policy.concurrency == ConcurrencyPolicy::Replace
+        && let Ok(Some(schedule)) = &policy.schedule
+        && let Some(since) = schedule_since(schedule, status)
+        && due(schedule, since, handled_until(status, since), now)
+            .is_some_and(|at| schedule.jittered(at, since) > run.start_time.timestamp())
+    {
+        return cancel(CancelCause::Replaced);
+    }
+    Plan::Continue { run: run.clone() }
+}
+
+fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    let refused_before = ready_reason(status).is_some_and(is_refusal);
+    let start = match &policy.connectivity {
+        _ if is_new_work(policy, status) => true,
+        // A new token for work that the old one was refused for.
+        Connectivity::Usable => refused_before,
+        Connectivity::Unchecked | Connectivity::Refused | Connectivity::Missing(_) => false,
+    };
+    if start {
+        let id = format!("{}-spec", policy.spec_hash);
+        Plan::Start { run: new_run(policy, work, id, Trigger::Spec, now), missed: None }
+    } else {
+        Plan::Idle { next: None }
+    }
+}
+
+fn scheduled(
+    policy: &Policy,
+    work: &Work,
+    schedule: &Schedule,
+    status: &DlqPolicyStatus,
+    now: Timestamp,
+) -> Plan {
+    let Some(since) = schedule_since(schedule, status) else {
+        // First seen now: no instant up to now is due.
+        return Plan::Idle { next: next_start(schedule, now, now, now) };
+    };
+    if was_held(status) {
+        // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
+        return Plan::Idle { next: next_start(schedule, since, now, now) };
+    }
+    let handled = handled_until(status, since);
+    let floor = match (&status.last_run, policy.concurrency) {
+        // Instants that passed while the last run went on are over. With Replace they ended it.
+        (Some(run), ConcurrencyPolicy::Forbid) => run
+            .completion_time
+            .and_then(|end| due(schedule, since, handled, end.timestamp()))
+            .map_or(handled, |over| over.max(handled)),
+        _ => handled,
+    };
+    let next = next_start(schedule, since, floor, now);
+    let Some(at) = due(schedule, since, floor, now) else {
+        return Plan::Idle { next };
+    };
+    let skipped = schedule.count_between(floor, at, since);
+    let lateness = now.duration_since(schedule.jittered(at, since));
+    if policy.starting_deadline.is_some_and(|deadline| lateness > deadline) {
+        return Plan::Missed { at, count: skipped + 1, next };
+    }
+    let run = PolicyRun {
+        scheduled_time: Some(at.into()),
+        ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
+    };
+    let missed = (skipped > 0)
+        .then(|| schedule.most_recent(floor, just_before(at), since))
+        .flatten()
+        .map(|latest| (latest, skipped));
+    Plan::Start { run, missed }
+}
+
+/// Since when this schedule counts, when it is the one that the status speaks of.
+pub(crate) fn schedule_since(schedule: &Schedule, status: &DlqPolicyStatus) -> Option<Timestamp> {
+    let same = status.observed_schedule.as_deref() == Some(schedule.text());
+    status.schedule_since.as_ref().filter(|_| same).map(|time| time.0)
+}
+
+/// The latest instant that is dealt with.
+fn handled_until(status: &DlqPolicyStatus, since: Timestamp) -> Timestamp {
+    [status.last_schedule_time.as_ref(), status.last_missed_time.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|time| time.0)
+        .fold(since, Timestamp::max)
+}
+
+/// The latest instant after `floor` whose jittered start has come.
+fn due(schedule: &Schedule, since: Timestamp, floor: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let latest = schedule.most_recent(floor, now, since)?;
+    if schedule.jittered(latest, since) <= now {
+        Some(latest)
+    } else {
+        schedule.most_recent(floor, just_before(latest), since)
+    }
+}
+
+/// The first jittered start after `now`.
+pub(crate) fn next_start(
+    schedule: &Schedule,
+    since: Timestamp,
+    floor: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // Jitter never reaches the next instant, so only the latest one can still be to come.
+    let pending = schedule
+        .most_recent(floor, now, since)
+        .map(|instant| schedule.jittered(instant, since))
+        .filter(|start| *start > now);
+    let following =
+        || schedule.next_after(now.max(floor), since).map(|instant| schedule.jittered(instant, since));
+    pending.or_else(following)
+}
+
+fn just_before(instant: Timestamp) -> Timestamp {
+    instant.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(instant)
+}
+
+fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {
+    let window = match &work.selected {
+        Selected::Ids(_) => None,
+        Selected::Matching { from, to, .. } => Some(window::freeze(*from, *to, now)),
+    };
+    PolicyRun {
+        id,
+        holder: None,
+        trigger,
+        generation: policy.generation,
+        action: work.action,
+        dry_run: work.dry_run || policy.force_dry_run,
+        scheduled_time: None,
+        start_time: MilliTime::new(now),
+        completion_time: None,
+        result: None,
+        reason: None,
+        message: None,
+        requested_by: None,
+        request_reason: None,
+        window,
+        limits: Some(policy.limits.clone()),
+        cursor: None,
+        position: 0,
+        pages: 0,
+        processed: 0,
+        not_found: 0,
+        rejected: 0,
+        retries: 0,
+        uncertain_pages: 0,
+        interruptions: 0,
+        waiting_until: None,
+        sample_workflow_run_ids: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,470 @@
+//! What the status says next. Every write of a status is made here, from the status before and what happened.
+
+use jiff::Timestamp;
+
+use super::conditions::{Truth, clear, seconds, set};
+use super::note::{Note, NoteReason};
+use super::plan::{
+    Plan, is_circuit_open, is_circuit_reset, is_new_work, is_refusal, next_start, ready_reason, was_held,
+};
+use super::progress::{Activity, Ending};
+use super::validate::{Invalid, Policy, Request};
+use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
+
+/// The longest message of a status, in characters.
+const MAX_MESSAGE_CHARS: usize = 1024;
+
+/// Whether the policy is accepted and able to run, and why.
+struct Readiness {
+    ready: bool,
+    reason: Reason,
+    message: String,
+}
+
+/// The status that a plan leads to, before anything is done, and what to tell.
+pub fn observed(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    plan: &Plan,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let mut status = before.clone();
+    let mut notes = Vec::new();
+    if is_circuit_reset(policy, before) && before.consecutive_failures > 0 {
+        if before.phase == Some(Phase::CircuitOpen) {
+            notes.push(Note::new(NoteReason::CircuitClosed, "the circuit is closed"));
+        }
+        status.consecutive_failures = 0;
+    }
+    note_schedule(policy, before, plan, &mut status, now);
+    handle_requests(policy, before, plan, &mut status, &mut notes);
+    if let Plan::Missed { at, count, .. } = plan {
+        status.last_missed_time = Some(seconds(*at));
+        status.missed_schedules += count;
+        notes.push(Note::new(
+            NoteReason::MissedSchedule,
+            format!("missed {at}: more than startingDeadlineSeconds had passed"),
+        ));
+    }
+    let readiness = readiness(policy, before, plan);
+    note_readiness(before, &readiness, &mut notes);
+    let activity = before.current_run.as_ref().map(|_| Activity::Working);
+    conclude(&mut status, policy, &readiness, activity, now);
+    (status, notes)
+}
+
+/// The status in which `run` belongs to `holder`: written before its first call.
+pub fn claimed(
+    policy: &Policy,
+    observed: &DlqPolicyStatus,
+    run: PolicyRun,
+    missed: Option<(Timestamp, i64)>,
+    holder: &str,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let mut status = observed.clone();
+    let mut notes = Vec::new();
+    if let Some((latest, count)) = missed {
+        status.last_missed_time = Some(seconds(latest));
+        status.missed_schedules += count;
+        notes.push(Note::new(NoteReason::MissedSchedule, format!("missed instants up to {latest}")));
+    }
+    if let Some(at) = run.scheduled_time {
+        status.last_schedule_time = Some(seconds(at.timestamp()));
+    }
+    if run.trigger == Trigger::Manual {
+        status.last_handled_requested_at = policy.requests.run.as_ref().map(|request| request.value.clone());
+    }
+    status.last_handled_spec_hash = Some(policy.spec_hash.clone());
+    status.processed = Some(0);
+    status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
+    let readiness = ready_now(policy, &status);
+    conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
+    (status, notes)
+}
+
+/// A run taken over by another process, or by this one after it was handed back.
+pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
+    let stopped_cleanly = run.holder.as_ref().is_some_and(String::is_empty);
+    let mine = run.holder.as_deref() == Some(holder);
+    PolicyRun {
+        holder: Some(holder.to_owned()),
+        interruptions: run.interruptions + i64::from(!stopped_cleanly && !mine),
+        ..run.clone()
+    }
+}
+
+/// The status while a run goes on.
+pub fn running(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    run: &PolicyRun,
+    activity: Activity,
+    now: Timestamp,
+) -> DlqPolicyStatus {
+    let mut status = before.clone();
+    status.processed = Some(run.processed);
+    status.current_run = Some(run.clone());
+    let readiness = ready_now(policy, &status);
+    conclude(&mut status, policy, &readiness, Some(activity), now);
+    status
+}
+
+/// The status after a run ended, and what to tell.
+pub fn finished(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    run: &PolicyRun,
+    ending: &Ending,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let mut status = before.clone();
+    let run = PolicyRun {
+        holder: None,
+        waiting_until: None,
+        completion_time: Some(now.into()),
+        result: Some(ending.result),
+        reason: Some(ending.reason),
+        message: Some(cut(&ending.message)),
+        ..run.clone()
+    };
+    let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
+    let was_open = is_circuit_open(policy, before);
+    status.totals.runs += 1;
+    status.totals.failed_runs += i64::from(failed);
+    if !run.dry_run {
+        status.totals.processed += run.processed;
+    }
+    match ending.result {
+        RunResult::Succeeded | RunResult::LimitReached => {
+            status.consecutive_failures = 0;
+            status.last_successful_time = Some(seconds(now));
+        }
+        RunResult::Failed | RunResult::DeadlineExceeded => status.consecutive_failures += 1,
+        RunResult::Cancelled => {}
+    }
+    if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
+        status.last_handled_cancel_at = Some(request.value.clone());
+    }
+    status.processed = Some(run.processed);
+    status.history.insert(0, (&run).into());
+    status.history.truncate(policy.history_limit);
+    status.current_run = None;
+    let mut notes = ending_notes(&run, ending);
+    status.last_run = Some(run);
+
+    let is_open = is_circuit_open(policy, &status);
+    if is_open && !was_open {
+        notes.push(Note::new(
+            NoteReason::CircuitOpened,
+            "too many runs failed in a row; no further run starts",
+        ));
+    } else if was_open && !is_open {
+        notes.push(Note::new(NoteReason::CircuitClosed, "a run succeeded; the circuit is closed"));
+    }
+    let readiness = match ending.not_ready {
+        Some(reason) => Readiness { ready: false, reason, message: ending.message.clone() },
+        None if is_open => circuit_open(&status),
+        None if ending.result == RunResult::Cancelled => ready_now(policy, &status),
+        None => able(policy),
+    };
+    conclude(&mut status, policy, &readiness, None, now);
+    (status, notes)
+}
+
+/// Remembers which schedule is in force since when. Leaving a state in which instants pass counts as seeing the
+/// schedule anew: what passed meanwhile is never caught up.
+fn note_schedule(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    plan: &Plan,
+    status: &mut DlqPolicyStatus,
+    now: Timestamp,
+) {
+    match &policy.schedule {
+        Err(_) => {}
+        Ok(None) => {
+            status.observed_schedule = None;
+            status.schedule_since = None;
+        }
+        Ok(Some(schedule)) => {
+            let is_held = matches!(
+                plan,
+                Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen | Plan::Waiting { .. }
+            );
+            let first_seen = before.observed_schedule.as_deref() != Some(schedule.text());
+            if first_seen || (was_held(before) && !is_held) {
+                status.observed_schedule = Some(schedule.text().to_owned());
+                status.schedule_since = Some(seconds(now));
+            }
+            // The schedule decides when; a new combination of the rest is handled by being seen.
+            if !policy.spec_hash.is_empty() && before.current_run.is_none() {
+                status.last_handled_spec_hash = Some(policy.spec_hash.clone());
+            }
+        }
+    }
+}
+
+fn handle_requests(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    plan: &Plan,
+    status: &mut DlqPolicyStatus,
+    notes: &mut Vec<Note>,
+) {
+    let value = |request: &Request| Some(request.value.clone());
+    if let Some(reset) = &policy.requests.reset {
+        status.last_handled_reset_at = value(reset);
+    }
+    if let Some(cancel) = &policy.requests.cancel
+        && before.current_run.is_none()
+    {
+        status.last_handled_cancel_at = value(cancel);
+    }
+    let Some(request) = &policy.requests.run else { return };
+    if status.last_handled_requested_at.as_ref() == Some(&request.value) {
+        return;
+    }
+    let ignored = match plan {
+        _ if request.too_long => Some((
+            NoteReason::RunRequestIgnored,
+            "the annotation dlq-operator.dev/requestedAt is longer than 256 bytes",
+        )),
+        Plan::Suspended => {
+            Some((NoteReason::RunRequestIgnored, "a run was requested while spec.suspend is true"))
+        }
+        Plan::Paused => {
+            Some((NoteReason::RunRequestIgnored, "a run was requested while the policy is paused"))
+        }
+        Plan::Continue { .. } | Plan::Cancel { .. } => {
+            Some((NoteReason::RunAlreadyActive, "a run was requested while one goes on"))
+        }
+        _ => None,
+    };
+    if let Some((reason, text)) = ignored {
+        status.last_handled_requested_at = value(request);
+        notes.push(Note::new(reason, text));
+    }
+}
+
+fn readiness(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) -> Readiness {
+    let not_ready = |invalid: &Invalid| Readiness {
+        ready: false,
+        reason: invalid.reason,
+        message: invalid.message.clone(),
+    };
+    match plan {
+        Plan::Invalid(invalid) => not_ready(invalid),
+        Plan::Waiting { on } => not_ready(on),
+        Plan::Suspended => Readiness {
+            ready: true,
+            reason: Reason::Suspended,
+            message: "spec.suspend is true: no run starts".to_owned(),
+        },
+        Plan::Paused => Readiness {
+            ready: true,
+            reason: Reason::Paused,
+            message: "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts"
+                .to_owned(),
+        },
+        Plan::CircuitOpen => circuit_open(before),
+        Plan::Continue { .. }
+        | Plan::Cancel { .. }
+        | Plan::Idle { .. }
+        | Plan::Missed { .. }
+        | Plan::Start { .. } => ready_now(policy, before),
+    }
+}
+
+/// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
+fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    match ready {
+        Some(ready) if ready_reason(status).is_some_and(is_refusal) && !is_new_work(policy, status) => {
+            let reason = if ready.reason == Reason::Unauthorized.as_str() {
+                Reason::Unauthorized
+            } else {
+                Reason::ReadOnlyToken
+            };
+            Readiness { ready: false, reason, message: ready.message.clone() }
+        }
+        _ => able(policy),
+    }
+}
+
+fn able(policy: &Policy) -> Readiness {
+    let (reason, message) = match &policy.schedule {
+        Ok(None) => (Reason::Idle, "runs once for each new spec"),
+        Ok(Some(_)) | Err(_) => (Reason::Scheduled, "runs on its schedule"),
+    };
+    Readiness { ready: true, reason, message: message.to_owned() }
+}
+
+fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
+    let message = format!(
+        "{} runs failed in a row; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended",
+        status.consecutive_failures
+    );
+    Readiness { ready: false, reason: Reason::CircuitOpen, message }
+}
+
+fn note_readiness(before: &DlqPolicyStatus, readiness: &Readiness, notes: &mut Vec<Note>) {
+    let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    if ready.is_some_and(|ready| ready.reason == readiness.reason.as_str()) {
+        return;
+    }
+    let held = |reason: &str| [Reason::Suspended, Reason::Paused].iter().any(|held| held.as_str() == reason);
+    let reason = match readiness.reason {
+        Reason::Suspended | Reason::Paused => Some(NoteReason::PolicySuspended),
+        Reason::InvalidSchedule => Some(NoteReason::InvalidSchedule),
+        Reason::InvalidTimeZone => Some(NoteReason::InvalidTimeZone),
+        Reason::UrlNotAllowed => Some(NoteReason::UrlNotAllowed),
+        Reason::InvalidSpec | Reason::ActionNotAllowed | Reason::NoConnection => {
+            Some(NoteReason::InvalidSpec)
+        }
+        Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid => {
+            Some(NoteReason::SecretNotFound)
+        }
+        _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
+        _ => None,
+    };
+    notes.extend(reason.map(|reason| Note::new(reason, readiness.message.clone())));
+}
+
+fn ending_notes(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if run.uncertain_pages > 0 {
+        notes.push(Note::new(
+            NoteReason::UncertainPage,
+            "the outcome of a call is unknown; the run's count is a lower bound",
+        ));
+    }
+    let reason = match (ending.result, ending.reason) {
+        // Most runs of a healthy queue: not worth an event.
+        (_, Reason::NothingMatched) => None,
+        (RunResult::Succeeded, _) if run.dry_run => Some(NoteReason::DryRunSucceeded),
+        (RunResult::Succeeded, _) => Some(NoteReason::RunSucceeded),
+        (RunResult::LimitReached, _) => Some(NoteReason::LimitReached),
+        (RunResult::Cancelled, _) => Some(NoteReason::RunCancelled),
+        (RunResult::Failed, Reason::Unauthorized) => Some(NoteReason::Unauthorized),
+        (RunResult::Failed | RunResult::DeadlineExceeded, _) => Some(NoteReason::RunFailed),
+    };
+    let text = match ending.result {
+        // Counts stay out of the text, see `Note`.
+        RunResult::Succeeded => format!("the {} run ended", run.action),
+        _ => cut(&ending.message),
+    };
+    notes.extend(reason.map(|reason| Note::new(reason, text)));
+    notes
+}
+
+/// Brings everything that follows from the rest into line: conditions, phase, message, times.
+fn conclude(
+    status: &mut DlqPolicyStatus,
+    policy: &Policy,
+    readiness: &Readiness,
+    activity: Option<Activity>,
+    now: Timestamp,
+) {
+    let generation = policy.generation;
+    let mut conditions = std::mem::take(&mut status.conditions);
+    let mut set = |kind, truth, reason, message: &str| {
+        set(&mut conditions, kind, truth, reason, &cut(message), generation, now);
+    };
+    let truth = |so| if so { Truth::True } else { Truth::False };
+    set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message);
+    match activity {
+        Some(activity) => set(ConditionType::Running, Truth::True, activity.reason(), activity.message()),
+        None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run goes on"),
+    }
+    match &status.last_run {
+        None => {
+            set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet")
+        }
+        Some(run) => {
+            let well = matches!(run.result, Some(RunResult::Succeeded | RunResult::LimitReached));
+            let message = run.message.as_deref().unwrap_or_default();
+            let reason = run.reason.unwrap_or(Reason::NeverRun);
+            set(ConditionType::LastRunSucceeded, truth(well), reason, message);
+        }
+    }
+    let may_come = matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound);
+    let reconciling = !readiness.ready && may_come;
+    let stalled = !readiness.ready && !may_come && readiness.reason != Reason::CircuitOpen;
+    let kstatus = [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)];
+    for (kind, _) in kstatus.iter().filter(|(_, so)| *so) {
+        set(*kind, Truth::True, readiness.reason, &readiness.message);
+    }
+    for (kind, _) in kstatus.iter().filter(|(_, so)| !so) {
+        clear(&mut conditions, *kind);
+    }
+    status.conditions = conditions;
+    status.observed_generation = Some(generation);
+    status.next_schedule_time = next_time(policy, status, readiness, now);
+    status.phase = Some(phase(status, policy, readiness, activity));
+    status.message = Some(cut(&message(status, readiness, activity)));
+}
+
+fn next_time(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    readiness: &Readiness,
+    now: Timestamp,
+) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
+    let Ok(Some(schedule)) = &policy.schedule else { return None };
+    let refused = matches!(readiness.reason, Reason::Unauthorized | Reason::ReadOnlyToken);
+    if !(readiness.ready || refused) || matches!(readiness.reason, Reason::Suspended | Reason::Paused) {
+        return None;
+    }
+    let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
+    let floor = status.last_schedule_time.as_ref().map_or(since, |last| last.0.max(since));
+    // Rounded up: a status that names a second before the start would show a time that passes without a run.
+    next_start(schedule, since, floor, now).map(|next| {
+        let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(next.round(up).unwrap_or(next))
+    })
+}
+
+fn phase(
+    status: &DlqPolicyStatus,
+    policy: &Policy,
+    readiness: &Readiness,
+    activity: Option<Activity>,
+) -> Phase {
+    if activity.is_some() {
+        return Phase::Running;
+    }
+    match readiness.reason {
+        Reason::Suspended => Phase::Suspended,
+        Reason::Paused => Phase::Paused,
+        Reason::CircuitOpen => Phase::CircuitOpen,
+        Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
+        Reason::Unauthorized | Reason::ReadOnlyToken => Phase::Failed,
+        _ if !readiness.ready => Phase::Invalid,
+        _ if matches!(policy.schedule, Ok(Some(_))) => Phase::Scheduled,
+        _ => match status.last_run.as_ref().and_then(|run| run.result) {
+            None => Phase::Pending,
+            Some(RunResult::Succeeded | RunResult::LimitReached) => Phase::Succeeded,
+            Some(RunResult::Failed | RunResult::DeadlineExceeded | RunResult::Cancelled) => Phase::Failed,
+        },
+    }
+}
+
+fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Activity>) -> String {
+    if let Some(activity) = activity {
+        return activity.message().to_owned();
+    }
+    let last = status.last_run.as_ref().and_then(|run| run.message.clone());
+    match readiness.reason {
+        Reason::Idle | Reason::Scheduled => last.unwrap_or_else(|| readiness.message.clone()),
+        _ => readiness.message.clone(),
+    }
+}
+
+fn cut(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,455 @@
+//! From a spec to a [`Policy`]: everything fallible about what a user wrote happens here, once.
+//!
+//! The API server has checked most of it. What would be dangerous is checked again, since the definition in a cluster
+//! may be older than the operator, and what no rule of the API server can check is checked here alone.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::duration;
+use super::hash::{spec_hash, text_hash};
+use super::permissions::{Permissions, base_url};
+use super::schedule::Schedule;
+use super::window::Bound;
+use crate::crd::{
+    AgeText, ConcurrencyPolicy, DateTimeText, DlqPolicySpec, Filters, Limits, Reason, SecretKeyRef,
+    annotations,
+};
+use crate::upstash::types::{Action, Criteria, DlqId, Overrides};
+
+/// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invalid {
+    /// For the `Ready` condition.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(reason: Reason, message: &str) -> Self {
+        Self { reason, message: message.to_owned() }
+    }
+
+    pub(crate) fn spec(field: &str, problem: &str) -> Self {
+        Self::new(Reason::InvalidSpec, &format!("{field}: {problem}"))
+    }
+}
+
+/// A policy as the operator understands it. Later steps cannot fail on what a user wrote.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The hash of action, filters, overrides, connection and dryRun; empty when the spec cannot be read.
+    pub spec_hash: String,
+    /// What a run does.
+    pub work: Result<Work, Invalid>,
+    /// When runs start; `None`: once for each `spec_hash`.
+    pub schedule: Result<Option<Schedule>, Invalid>,
+    /// How late a run may start.
+    pub starting_deadline: Option<jiff::SignedDuration>,
+    /// What an instant does while a run goes on.
+    pub concurrency: ConcurrencyPolicy,
+    /// `spec.suspend`.
+    pub suspend: bool,
+    /// Held by the annotation or by `--pause-all`.
+    pub paused: bool,
+    /// `--force-dry-run`.
+    pub force_dry_run: bool,
+    /// What the annotations ask for.
+    pub requests: Requests,
+    /// Limits of the next run.
+    pub limits: Limits,
+    /// How many failures in a row open the circuit.
+    pub pause_after_failures: Option<i64>,
+    /// How many ended runs are kept.
+    pub history_limit: usize,
+    /// What is known of the connection now.
+    pub connectivity: Connectivity,
+}
+
+/// What a run does, to which entries, as whom.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The action, as the resource names it.
+    pub action: crate::crd::Action,
+    /// `spec.dryRun`.
+    pub dry_run: bool,
+    /// Which entries.
+    pub selected: Selected,
+    /// Settings of the new workflow runs.
+    pub overrides: Overrides,
+    /// The account.
+    pub connection: ConnectionRef,
+}
+
+impl Work {
+    /// The action, as the API names it.
+    pub fn api_action(&self) -> Action {
+        match self.action {
+            crate::crd::Action::Resume => Action::Resume,
+            crate::crd::Action::Restart => Action::Restart,
+            crate::crd::Action::Delete => Action::Delete,
+        }
+    }
+}
+
+/// Which entries a policy selects.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selected {
+    /// These.
+    Ids(Vec<DlqId>),
+    /// Those that match, within a window that is frozen when a run starts.
+    Matching {
+        /// Everything but the window.
+        criteria: Criteria,
+        /// The window's lower bound.
+        from: Option<Bound>,
+        /// The window's upper bound.
+        to: Option<Bound>,
+    },
+}
+
+/// Which account a policy talks to.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum ConnectionRef {
+    /// The operator's own.
+    Default,
+    /// The policy's own.
+    Secret {
+        /// The base URL.
+        url: Url,
+        /// Where the token is.
+        secret: SecretKeyRef,
+    },
+}
+
+/// What is known of a policy's connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Connectivity {
+    /// Nobody looked, as nothing depends on it now.
+    Unchecked,
+    /// There is a token.
+    Usable,
+    /// There is a token, and Upstash refused it before.
+    Refused,
+    /// There is none.
+    Missing(Invalid),
+}
+
+/// What the annotations ask for; see [`annotations`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Requests {
+    /// `requestedAt`.
+    pub run: Option<Request>,
+    /// `requestedBy`.
+    pub requested_by: Option<String>,
+    /// `requestReason`.
+    pub request_reason: Option<String>,
+    /// `cancelAt`.
+    pub cancel: Option<Request>,
+    /// `resetAt`.
+    pub reset: Option<Request>,
+}
+
+/// The value of an annotation that is handled once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// The value, or a hash of one that is too long, by which the status remembers it.
+    pub value: String,
+    /// Too long to be taken.
+    pub too_long: bool,
+}
+
+/// What of an object a policy is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// `metadata.namespace`.
+    pub namespace: &'a str,
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.annotations`.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The spec, or why it cannot be read.
+    pub spec: Result<&'a DlqPolicySpec, &'a str>,
+}
+
+/// Makes a policy of what a user wrote. Total: what is wrong stands in the result, so that an active run can be ended
+/// and the status can say why.
+pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
+    let text = |key| source.annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let short =
+        |key| text(key).filter(|value| value.len() <= annotations::MAX_VALUE_BYTES).map(str::to_owned);
+    let requests = Requests {
+        run: text(annotations::REQUESTED_AT).map(request),
+        requested_by: short(annotations::REQUESTED_BY),
+        request_reason: short(annotations::REQUEST_REASON),
+        cancel: text(annotations::CANCEL_AT).map(request),
+        reset: text(annotations::RESET_AT).map(request),
+    };
+    let paused = permissions.pause_all || text(annotations::PAUSED).is_some_and(|value| value != "false");
+    let policy = Policy {
+        generation: source.generation,
+        spec_hash: String::new(),
+        work: Err(Invalid::spec("spec", "cannot be read")),
+        schedule: Ok(None),
+        starting_deadline: None,
+        concurrency: ConcurrencyPolicy::default(),
+        suspend: false,
+        paused,
+        force_dry_run: permissions.force_dry_run,
+        requests,
+        limits: Limits::default(),
+        pause_after_failures: None,
+        history_limit: 10,
+        connectivity: Connectivity::Unchecked,
+    };
+    match source.spec {
+        Err(problem) => Policy { work: Err(Invalid::spec("spec", problem)), ..policy },
+        Ok(spec) => Policy {
+            spec_hash: spec_hash(spec),
+            work: work(spec, source.namespace, permissions),
+            schedule: schedule(spec, source),
+            starting_deadline: spec.starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
+            concurrency: spec.concurrency_policy.unwrap_or_default(),
+            suspend: spec.suspend,
+            limits: spec.limits.clone().unwrap_or_default(),
+            pause_after_failures: spec
+                .failure_policy
+                .as_ref()
+                .and_then(|policy| policy.pause_after_consecutive_failures)
+                .map(i64::from),
+            history_limit: usize::try_from(spec.history_limit).unwrap_or(0).min(50),
+            ..policy
+        },
+    }
+}
+
+fn request(value: &str) -> Request {
+    let too_long = value.len() > annotations::MAX_VALUE_BYTES;
+    let value = if too_long { format!("too long, hash {}", text_hash(value)) } else { value.to_owned() };
+    Request { value, too_long }
+}
+
+fn schedule(spec: &DlqPolicySpec, source: &Source<'_>) -> Result<Option<Schedule>, Invalid> {
+    let Some(schedule) = &spec.schedule else { return Ok(None) };
+    let zone = spec.time_zone.as_ref().map(|zone| zone.as_str());
+    let jitter = spec.jitter.as_ref().map(|jitter| jitter.as_str());
+    let seed = format!("{}/{}", source.namespace, source.name);
+    Schedule::parse(schedule.as_str(), zone, jitter, &seed).map(Some)
+}
+
+fn work(spec: &DlqPolicySpec, namespace: &str, permissions: &Permissions) -> Result<Work, Invalid> {
+    if !permissions.actions.is_empty() && !permissions.actions.contains(&spec.action) {
+        let allowed: Vec<_> = permissions.actions.iter().map(|action| action.as_str()).collect();
+        let message = format!(
+            "spec.action {}: this operator allows only {}; ask its owner to add it to --allowed-actions",
+            spec.action,
+            allowed.join(", ")
+        );
+        return Err(Invalid::new(Reason::ActionNotAllowed, &message));
+    }
+    Ok(Work {
+        action: spec.action,
+        dry_run: spec.dry_run,
+        selected: selected(&spec.filters)?,
+        overrides: overrides(spec, permissions)?,
+        connection: connection(spec, namespace, permissions)?,
+    })
+}
+
+fn selected(filters: &Filters) -> Result<Selected, Invalid> {
+    // Written out in full so that a new filter cannot be forgotten here.
+    let Filters {
+        all,
+        dlq_ids,
+        labels,
+        workflow_urls,
+        workflow_run_id,
+        workflow_created_at,
+        failure_function_states,
+        caller_ips,
+        flow_control_keys,
+        from_date,
+        to_date,
+        newer_than,
+        older_than,
+    } = filters;
+    let criteria = Criteria {
+        labels: values("labels", labels.as_deref(), |text| text.as_str())?,
+        workflow_urls: values("workflowUrls", workflow_urls.as_deref(), |text| text.as_str())?,
+        workflow_run_id: workflow_run_id
+            .as_ref()
+            .map(|text| value("workflowRunId", text.as_str()))
+            .transpose()?,
+        workflow_created_at: workflow_created_at
+            .as_ref()
+            .map(|text| date("workflowCreatedAt", text).map(Timestamp::as_millisecond))
+            .transpose()?,
+        failure_function_states: present("failureFunctionStates", failure_function_states.as_deref())?
+            .iter()
+            .map(|state| state.as_str())
+            .collect(),
+        caller_ips: values("callerIps", caller_ips.as_deref(), |text| text.as_str())?,
+        flow_control_keys: values("flowControlKeys", flow_control_keys.as_deref(), |text| text.as_str())?,
+        from_date: None,
+        to_date: None,
+    };
+    let from = bound("fromDate", from_date.as_ref(), "newerThan", newer_than.as_ref())?;
+    let to = bound("toDate", to_date.as_ref(), "olderThan", older_than.as_ref())?;
+    let narrowed = criteria != Criteria::default() || from.is_some() || to.is_some();
+    match (all.unwrap_or(false), dlq_ids, narrowed) {
+        (true, None, false) | (false, None, true) => Ok(Selected::Matching { criteria, from, to }),
+        (false, Some(ids), false) => {
+            let ids = values("dlqIds", Some(ids), |text| text.as_str())?;
+            Ok(Selected::Ids(ids.into_iter().map(DlqId).collect()))
+        }
+        (false, None, false) => Err(Invalid::spec(
+            "spec.filters",
+            "give at least one criterion or dlqIds, or say all: true for the whole DLQ",
+        )),
+        (true, ..) => {
+            Err(Invalid::spec("spec.filters.all", "stands alone; remove all, or every other filter"))
+        }
+        (false, Some(_), true) => {
+            Err(Invalid::spec("spec.filters.dlqIds", "stands alone; remove dlqIds, or every other filter"))
+        }
+    }
+}
+
+fn present<'a, T>(field: &str, list: Option<&'a [T]>) -> Result<&'a [T], Invalid> {
+    match list {
+        // To the API an empty list is no filter, and no filter is everything.
+        Some([]) => {
+            Err(Invalid::spec(&format!("spec.filters.{field}"), "is empty; give a value or remove it"))
+        }
+        list => Ok(list.unwrap_or_default()),
+    }
+}
+
+fn values<T>(field: &str, list: Option<&[T]>, text: impl Fn(&T) -> &str) -> Result<Vec<String>, Invalid> {
+    present(field, list)?
+        .iter()
+        .enumerate()
+        .map(|(index, item)| value(&format!("{field}[{index}]"), text(item)))
+        .collect()
+}
+
+fn value(field: &str, text: &str) -> Result<String, Invalid> {
+    if text.is_empty() || text.contains(',') || text.chars().any(char::is_control) {
+        let problem = "no empty value, no comma (the API would split the value there), no control character";
+        return Err(Invalid::spec(&format!("spec.filters.{field}"), problem));
+    }
+    Ok(text.to_owned())
+}
+
+fn date(field: &str, text: &DateTimeText) -> Result<Timestamp, Invalid> {
+    text.as_str().parse().map_err(|_| {
+        let problem =
+            format!("{text:?} is no RFC 3339 time such as 2026-11-01T00:00:00Z", text = text.as_str());
+        Invalid::spec(&format!("spec.filters.{field}"), &problem)
+    })
+}
+
+fn bound(
+    date_field: &str,
+    absolute: Option<&DateTimeText>,
+    age_field: &str,
+    age: Option<&AgeText>,
+) -> Result<Option<Bound>, Invalid> {
+    match (absolute, age) {
+        (None, None) => Ok(None),
+        (Some(text), None) => date(date_field, text).map(Bound::At).map(Some),
+        (None, Some(text)) => duration::parse(text.as_str())
+            .filter(jiff::SignedDuration::is_positive)
+            .map(|span| Some(Bound::Before(span)))
+            .ok_or_else(|| {
+                Invalid::spec(
+                    &format!("spec.filters.{age_field}"),
+                    "not a duration longer than 0, such as 7d or 1h30m",
+                )
+            }),
+        (Some(_), Some(_)) => Err(Invalid::spec(
+            &format!("spec.filters.{age_field}"),
+            &format!("{age_field} and {date_field} exclude each other; keep one of them"),
+        )),
+    }
+}
+
+fn overrides(spec: &DlqPolicySpec, permissions: &Permissions) -> Result<Overrides, Invalid> {
+    let Some(overrides) = &spec.overrides else { return Ok(Overrides::default()) };
+    if spec.action == crate::crd::Action::Delete {
+        let problem = "a delete takes no overrides; remove overrides, or use resume or restart";
+        return Err(Invalid::spec("spec.overrides", problem));
+    }
+    let crate::crd::Overrides { retries, delay, retry_delay, flow_control, labels, failure_callback } =
+        overrides;
+    if let Some(text) = failure_callback {
+        let field = "spec.overrides.failureCallback";
+        let url = Url::parse(text.as_str()).map_err(|error| Invalid::spec(field, &error.to_string()))?;
+        let allowed = &permissions.callback_urls;
+        if !allowed.is_empty() && !allowed.iter().any(|pattern| pattern.matches(&url)) {
+            let message = format!(
+                "{field}: this operator does not allow it; ask its owner to add it to --allowed-callback-url"
+            );
+            return Err(Invalid::new(Reason::UrlNotAllowed, &message));
+        }
+    }
+    let flow = flow_control.clone().unwrap_or_default();
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    Ok(Overrides {
+        retries: number(*retries),
+        delay: delay.as_ref().map(ToString::to_string),
+        retry_delay: retry_delay.as_ref().map(ToString::to_string),
+        flow_control_key: flow.key.as_ref().map(ToString::to_string),
+        parallelism: number(flow.parallelism),
+        rate: number(flow.rate),
+        period: flow.period.as_ref().map(ToString::to_string),
+        labels: labels.iter().flatten().map(ToString::to_string).collect(),
+        failure_callback: failure_callback.as_ref().map(ToString::to_string),
+    })
+}
+
+fn connection(
+    spec: &DlqPolicySpec,
+    namespace: &str,
+    permissions: &Permissions,
+) -> Result<ConnectionRef, Invalid> {
+    let Some(connection) = &spec.connection else {
+        return if permissions.default_connection_namespaces.iter().any(|allowed| allowed == namespace) {
+            Ok(ConnectionRef::Default)
+        } else {
+            let message = format!(
+                "spec.connection is absent, and the operator has no default connection for namespace {namespace}; \
+                 name a Secret in spec.connection.tokenSecretRef"
+            );
+            Err(Invalid::new(Reason::NoConnection, &message))
+        };
+    };
+    let Some(secret) = connection.token_secret_ref.clone() else {
+        let problem = "is required: the operator's own token never goes to a URL that a policy chose";
+        return Err(Invalid::spec("spec.connection.tokenSecretRef", problem));
+    };
+    let url = match &connection.url {
+        None => permissions.default_url.clone(),
+        Some(text) => base_url(text.as_str())
+            .map_err(|error| Invalid::new(Reason::UrlNotAllowed, &format!("spec.connection.url: {error}")))?,
+    };
+    if !permissions.urls.iter().any(|pattern| pattern.matches(&url)) {
+        let message = format!(
+            "spec.connection.url {}: this operator sends no token there; ask its owner to add it to --allowed-url",
+            url.as_str().trim_end_matches('/')
+        );
+        return Err(Invalid::new(Reason::UrlNotAllowed, &message));
+    }
+    Ok(ConnectionRef::Secret { url, secret })
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

@@ -1,0 +1,6 @@
+//! What any service needs, and nothing of policies: the clock, the admin server, shutdown, logs.
+
+pub mod admin;
+pub mod clock;
+pub mod shutdown;
+pub mod telemetry;

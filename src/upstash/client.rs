@@ -1,0 +1,140 @@
+//! The one place that talks to Upstash.
+
+use std::time::Duration;
+
+use http::header;
+use jiff::Timestamp;
+use thiserror::Error;
+use tracing::debug;
+use url::Url;
+
+use super::error::ApiError;
+use super::request::{self, RequestError};
+use super::response;
+use super::token::Token;
+use super::types::{Answer, Call};
+
+/// The longest answer that is read, in bytes. A longer one is an error and is never held in memory.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const USER_AGENT: &str = concat!("dlq-operator/", env!("CARGO_PKG_VERSION"));
+
+/// What all clients of a process have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions {
+    /// How long a call may take, from the connection to the last byte of the answer.
+    pub request_timeout: Duration,
+}
+
+/// The connections of a process: shared by all accounts, so that there is one pool.
+#[derive(Clone, Debug)]
+pub struct Transport(reqwest::Client);
+
+/// The HTTP library could not be set up.
+#[derive(Debug, Error)]
+#[error("cannot set up the HTTP client")]
+pub struct TransportError(#[from] reqwest::Error);
+
+impl Transport {
+    /// Sets up TLS, timeouts and the pool. Redirects are off: a token goes to the address that was allowed and to no
+    /// other.
+    pub fn new(options: ClientOptions) -> Result<Self, TransportError> {
+        let client = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout))
+            .timeout(options.request_timeout)
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(Self(client))
+    }
+}
+
+/// One Upstash account.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Transport,
+    base: Url,
+    token: Token,
+}
+
+impl Client {
+    /// A client for the account behind `token` at `base`, of which only scheme, host and port count.
+    pub fn new(transport: Transport, base: Url, token: Token) -> Self {
+        Self { transport, base, token }
+    }
+
+    /// Sends one call and reads its answer.
+    ///
+    /// # Errors
+    /// A [`RequestError`] when the call cannot be sent at all; else what [`response::read`] and the connection say.
+    pub async fn send(&self, call: &Call, now: Timestamp) -> Result<Result<Answer, ApiError>, RequestError> {
+        let request = request::build(call)?;
+        let operation = call.operation();
+        let sent = self.exchange(request).await;
+        let answer = sent
+            .and_then(|(status, headers, body)| response::read(operation, status, &headers, &body, now))
+            .map_err(|error| ApiError { may_have_acted: error.may_have_acted && operation.acts(), ..error });
+        if let Err(error) = &answer {
+            debug!(%operation, class = ?error.class, status = error.status, "call failed");
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(
+        &self,
+        request: request::Request,
+    ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), ApiError> {
+        let mut url = self.base.clone();
+        url.set_path(&request.path);
+        url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
+        // A body of no bytes, said aloud: some proxies refuse a POST without a length.
+        let mut builder = self.transport.0.request(request.method, url).header(header::CONTENT_LENGTH, 0);
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(authorization) = self.token.authorization() {
+            builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        let mut answer = builder.send().await.map_err(|error| transport_error(&error))?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                if !status.is_success() {
+                    break;
+                }
+                let message = format!(
+                    "the answer is larger than {} MiB; a smaller spec.limits.pageSize makes smaller answers",
+                    MAX_BODY_BYTES >> 20
+                );
+                return Err(ApiError::transport(&message, true));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, headers, body))
+    }
+}
+
+/// Says what happened without the URL, whose query may be long, and whether the request can have reached the server.
+fn transport_error(error: &reqwest::Error) -> ApiError {
+    let sent = !error.is_connect() && !error.is_builder();
+    let what = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off"
+    } else {
+        "the call failed"
+    };
+    let mut message = what.to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    ApiError::transport(&message, sent)
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with a call, classified once.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The longest part of an answer's text that is kept, in characters.
+pub const MAX_MESSAGE_CHARS: usize = 256;
+
+/// What a failure means for the one who called.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ErrorClass {
+    /// 429: too many requests.
+    RateLimited,
+    /// 408, 425, 5xx, no connection, no answer in time, or one that cannot be read: may pass by itself.
+    Unavailable,
+    /// 401: the token is not known.
+    Unauthorized,
+    /// 403: the token may not do this.
+    Forbidden,
+    /// 404: the entry is not, or not all entries are, in the DLQ.
+    NotFound,
+    /// 400: the request, its cursor, or an entry in it was refused.
+    Refused,
+    /// Any other 3xx or 4xx: this is not how the API answers.
+    Unexpected,
+}
+
+/// A call that did not lead to a page.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub struct ApiError {
+    /// What it means.
+    pub class: ErrorClass,
+    /// The answer's status, when one came.
+    pub status: Option<u16>,
+    /// The first part of what the answer says, or what happened to the connection. Holds no control character.
+    pub message: String,
+    /// How long the answer's own headers ask to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the call may have acted all the same: it was sent, and no readable answer came, or 500, 502 or 504.
+    pub may_have_acted: bool,
+}
+
+impl ApiError {
+    /// Whether repeating the call may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.class, ErrorClass::RateLimited | ErrorClass::Unavailable)
+    }
+
+    /// A failure of the connection, before or after the request was sent.
+    pub fn transport(message: &str, sent: bool) -> Self {
+        Self {
+            class: ErrorClass::Unavailable,
+            status: None,
+            message: printable(message),
+            retry_after: None,
+            may_have_acted: sent,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) if self.message.is_empty() => write!(f, "Upstash answered {status}"),
+            Some(status) => write!(f, "Upstash answered {status}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// The first part of a text from outside, without control characters: fit for a log line, an event and a condition.
+pub fn printable(text: &str) -> String {
+    let mut words = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(4 * MAX_MESSAGE_CHARS)
+        .collect::<String>()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    if let Some((cut, _)) = words.char_indices().nth(MAX_MESSAGE_CHARS) {
+        words.truncate(cut);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_from_outside_are_cut_and_lose_control_characters() {
+        assert_eq!(printable("a\u{1b}[31m\r\n\tb"), "a [31m b");
+        assert_eq!(printable(&"é".repeat(10_000)).chars().count(), MAX_MESSAGE_CHARS);
+    }
+}

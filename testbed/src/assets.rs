@@ -1,0 +1,281 @@
+//! The control plane's binaries: found, or built once from the Go modules that `hack/tools` pins.
+
+use std::{
+    fs::{self, File, TryLockError},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{announce, environment::Environment, reaper::Reaper, workspace_root};
+
+const NAMES: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
+
+/// A folder with etcd, kube-apiserver and kubectl.
+#[derive(Clone, Debug)]
+pub struct Assets {
+    dir: PathBuf,
+}
+
+impl Assets {
+    /// `KUBEBUILDER_ASSETS`, else our own build below the target folder, which takes minutes the first time.
+    pub async fn find() -> Result<Self> {
+        let environment = Environment::read();
+        if let Some(dir) = environment.kubebuilder_assets {
+            let assets = Self { dir };
+            assets.check().context("KUBEBUILDER_ASSETS is set")?;
+            return Ok(assets);
+        }
+        let cache = environment.target_dir.join("control-plane");
+        tokio::task::spawn_blocking(move || Self::build(&cache)).await.context("build the control plane")?
+    }
+
+    fn build(cache: &Path) -> Result<Self> {
+        let source = GoModule::read(&workspace_root().join("hack/tools"))?;
+        let dir = cache.join(source.cache_key());
+        build_once(&dir, |into| source.build(into))?;
+        Ok(Self { dir })
+    }
+
+    fn check(&self) -> Result<()> {
+        for name in NAMES {
+            let path = self.path(name);
+            ensure!(path.is_file(), "{} does not exist", path.display());
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn etcd(&self) -> PathBuf {
+        self.path("etcd")
+    }
+
+    pub fn kube_apiserver(&self) -> PathBuf {
+        self.path("kube-apiserver")
+    }
+
+    pub fn kubectl(&self) -> PathBuf {
+        self.path("kubectl")
+    }
+}
+
+/// Makes `dir` exist, whole: of several processes (and threads) that ask, one builds and the others wait. What a build
+/// that was interrupted left behind is thrown away.
+fn build_once(dir: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let cache = dir.parent().context("a cache folder lies in another folder")?;
+    fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
+    let lock =
+        File::create(dir.with_extension("lock")).context("open the lock of the control plane's build")?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            announce("another process builds the control plane; waiting for it");
+            lock.lock().context("wait for another process that builds the control plane")?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).context("lock the control plane's build"),
+    }
+    // Somebody may have built it while we waited.
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let unfinished = dir.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).context("remove an unfinished build")?;
+    }
+    fs::create_dir(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+    build(&unfinished)?;
+    fs::rename(&unfinished, dir).context("move the finished build to its place")
+}
+
+/// The Go module in `hack/tools`.
+struct GoModule {
+    dir: PathBuf,
+    go_mod: String,
+    go_sum: String,
+}
+
+impl GoModule {
+    fn read(dir: &Path) -> Result<Self> {
+        let read = |name| {
+            let path = dir.join(name);
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        };
+        Ok(Self { dir: dir.to_owned(), go_mod: read("go.mod")?, go_sum: read("go.sum")? })
+    }
+
+    /// Such as `v1.36.3`.
+    fn version_of(&self, module: &str) -> Result<&str> {
+        let mut words = self.go_mod.lines().map(str::split_whitespace);
+        words
+            .find_map(|mut line| line.find(|word| *word == module).and_then(|_| line.next()))
+            .filter(|version| version.starts_with('v'))
+            .with_context(|| format!("{} requires no {module}", self.dir.join("go.mod").display()))
+    }
+
+    fn cache_key(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        (&self.go_mod, &self.go_sum).hash(&mut hasher);
+        let version = self.version_of("k8s.io/kubernetes").unwrap_or("unknown");
+        // No dots: a suffix is added to it with `with_extension`.
+        format!("{}-{:016x}", version.replace('.', "-"), hasher.finish())
+    }
+
+    fn build(&self, into: &Path) -> Result<()> {
+        let kubernetes = self.version_of("k8s.io/kubernetes")?;
+        let etcd = self.version_of("go.etcd.io/etcd/server/v3")?;
+        let start = Instant::now();
+        announce(&format!(
+            "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from hack/tools, once, into {}. This takes \
+             about five minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
+            into.with_extension("").display()
+        ));
+        self.go_build(kubernetes, &into.join("etcd"), &["go.etcd.io/etcd/server/v3"])?;
+        // A folder: each binary in it is then named after its package.
+        self.go_build(
+            kubernetes,
+            into,
+            &["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"],
+        )?;
+        announce(&format!("the control plane is built, after {} s", start.elapsed().as_secs()));
+        Ok(())
+    }
+
+    fn go_build(&self, kubernetes: &str, output: &Path, packages: &[&str]) -> Result<()> {
+        // Without a version the API server calls itself v0.0.0-master, which clients refuse to work with.
+        let mut parts = kubernetes.trim_start_matches('v').split('.');
+        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let version = "-X k8s.io/component-base/version.git";
+        let ldflags =
+            format!("-s -w {version}Version={kubernetes} {version}Major={major} {version}Minor={minor}");
+        let mut command = Command::new("go");
+        command
+            .current_dir(&self.dir)
+            .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &ldflags, "-o"])
+            .arg(output)
+            .args(packages)
+            .env("CGO_ENABLED", "0")
+            // A workspace file in a folder above ours would replace the pinned versions.
+            .env("GOWORK", "off")
+            .stdin(Stdio::null());
+        run_for_minutes(command, &output.with_extension("build.log"))
+    }
+}
+
+/// Runs `go` with its output in a file, and says now and then that it still runs.
+fn run_for_minutes(mut command: Command, log: &Path) -> Result<()> {
+    const LOOK: Duration = Duration::from_millis(200);
+    const SAY: Duration = Duration::from_secs(30);
+    let output = File::create(log).context("open the log of the control plane's build")?;
+    let errors = output.try_clone().context("open the log of the control plane's build")?;
+    let reaper = Reaper::shared()?;
+    // A group of its own, for the reaper: an unfinished build stops when we do.
+    let mut child = match command.stdout(output).stderr(errors).process_group(0).spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
+            "there is no control plane to start: install Go, so that it can be built from hack/tools, or set \
+             KUBEBUILDER_ASSETS to a folder with {}",
+            NAMES.join(", ")
+        ),
+        Err(error) => return Err(error).context("start go"),
+    };
+    reaper.watch_process(child.id())?;
+    let start = Instant::now();
+    let mut said = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait().context("wait for go")? {
+            reaper.forget_process(child.id());
+            break status;
+        }
+        let elapsed = start.elapsed();
+        if elapsed.as_secs() / SAY.as_secs() > said {
+            said += 1;
+            announce(&format!("still building the control plane, for {} s so far", elapsed.as_secs()));
+        }
+        std::thread::sleep(LOOK);
+    };
+    ensure!(
+        status.success(),
+        "go could not build the control plane ({status}):\n{}",
+        fs::read_to_string(log).unwrap_or_default()
+    );
+    fs::remove_file(log).context("remove the log of the control plane's build")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn two_racing_builds_build_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let dir = cache.path().join("v1-0");
+        let builds = AtomicUsize::new(0);
+        let build = |into: &Path| {
+            builds.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(200));
+            fs::write(into.join("etcd"), "built").map_err(Into::into)
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    build_once(&dir, build).unwrap();
+                    assert_eq!(fs::read_to_string(dir.join("etcd")).unwrap(), "built");
+                });
+            }
+        });
+        assert_eq!(builds.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_failed_build_leaves_nothing_that_looks_finished() {
+        let cache = tempfile::tempdir().unwrap();
+        let dir = cache.path().join("v1-0");
+        let failed = build_once(&dir, |into| {
+            fs::write(into.join("etcd"), "half")?;
+            bail!("no space left")
+        });
+        assert!(failed.is_err());
+        assert!(!dir.exists());
+        build_once(&dir, |into| {
+            ensure!(!into.join("etcd").exists(), "the failed build is still there");
+            Ok(())
+        })
+        .unwrap();
+        assert!(dir.is_dir());
+    }
+
+    #[test]
+    fn the_pinned_versions_are_found_in_the_go_module() {
+        let module = GoModule::read(&workspace_root().join("hack/tools")).unwrap();
+        assert_eq!(module.version_of("k8s.io/kubernetes").unwrap(), "v1.36.3");
+        assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
+        assert!(!module.cache_key().contains('.'));
+    }
+
+    #[test]
+    fn another_pin_is_another_build() {
+        let module = |go_sum: &str| GoModule {
+            dir: PathBuf::new(),
+            go_mod: "require k8s.io/kubernetes v1.2.3 // indirect".to_owned(),
+            go_sum: go_sum.to_owned(),
+        };
+        assert_ne!(module("a").cache_key(), module("b").cache_key());
+        assert!(module("a").cache_key().starts_with("v1-2-3-"));
+    }
+}

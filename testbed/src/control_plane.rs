@@ -1,0 +1,330 @@
+//! A Kubernetes control plane: etcd and kube-apiserver, without nodes and without controllers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::{
+    Assets, Kubectl, KubectlOutput, Namespace, Process, Program, ScratchDir, announce,
+    environment::Environment, eventually::Patience, ports::free_port, random_hex,
+};
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Somebody else may take a port between our finding it free and the server's listening on it.
+const START_ATTEMPTS: u32 = 5;
+
+/// Who a kubeconfig authenticates as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// In `system:masters`: may do anything.
+    Admin,
+    /// May do what a test grants to the user `alice`: nothing to begin with.
+    Alice,
+    /// Likewise `bob`.
+    Bob,
+}
+
+impl User {
+    const ALL: [Self; 3] = [Self::Admin, Self::Alice, Self::Bob];
+
+    /// The name in a `RoleBinding`'s subjects.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Alice => "alice",
+            Self::Bob => "bob",
+        }
+    }
+
+    fn groups(self) -> &'static str {
+        match self {
+            Self::Admin => "system:masters",
+            Self::Alice | Self::Bob => "",
+        }
+    }
+}
+
+/// A control plane, ours or (with `USE_EXISTING_CLUSTER=true`) the current kubeconfig's.
+pub struct ControlPlane {
+    kubectl: Kubectl,
+    server: Server,
+    // After the processes that write into it: fields are dropped in this order.
+    dir: ScratchDir,
+}
+
+enum Server {
+    Own(Box<OwnServer>),
+    Existing,
+}
+
+struct OwnServer {
+    // The one that uses the other is stopped first.
+    kube_apiserver: Process,
+    etcd: Process,
+    url: String,
+    ca: PathBuf,
+    tokens: [(User, String); 3],
+}
+
+impl ControlPlane {
+    /// Starts a control plane, or connects to the existing one.
+    pub async fn start() -> Result<Self> {
+        let dir = ScratchDir::create("control-plane")?;
+        let kubeconfig = dir.path().join("kubeconfig");
+        if Environment::read().use_existing_cluster {
+            let kubectl = existing_cluster(&kubeconfig).await?;
+            return Ok(Self { kubectl, server: Server::Existing, dir });
+        }
+        let assets = Assets::find().await?;
+        let server = OwnServer::start(&assets, dir.path()).await?;
+        let kubectl = Kubectl::new(assets.kubectl(), kubeconfig.clone());
+        let control_plane = Self { kubectl, server: Server::Own(Box::new(server)), dir };
+        fs::write(&kubeconfig, control_plane.kubeconfig_content(control_plane.token(User::Admin)?)?)
+            .context("write the kubeconfig")?;
+        Ok(control_plane)
+    }
+
+    /// The one control plane that the tests of this process share, started on first use. It is never dropped: the
+    /// reaper stops it when the process ends.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
+    /// The kubeconfig of [`User::Admin`], or a copy of the existing cluster's.
+    pub fn kubeconfig(&self) -> &Path {
+        self.kubectl.kubeconfig()
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> Result<&str> {
+        Ok(&self.own()?.url)
+    }
+
+    /// The certificate authority of [`url`](Self::url), as PEM: what a pod finds as its `ca.crt`.
+    pub fn ca(&self) -> Result<&Path> {
+        Ok(&self.own()?.ca)
+    }
+
+    /// The bearer token of a user.
+    pub fn token(&self, user: User) -> Result<&str> {
+        let known = self.own()?.tokens.iter().find(|(known, _)| *known == user);
+        known.map(|(_, token)| token.as_str()).context("every user has a token")
+    }
+
+    /// A token of an existing `ServiceAccount`, as the `TokenRequest` API gives it to pods.
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
+        let token = self.kubectl(&["create", "token", name, "--namespace", namespace]).await?.ok()?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// Writes a kubeconfig for whoever holds `token`; `name` tells it from others.
+    pub fn kubeconfig_for(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join(format!("kubeconfig-{name}"));
+        fs::write(&path, self.kubeconfig_content(token)?).context("write a kubeconfig")?;
+        Ok(path)
+    }
+
+    /// kubectl as another user.
+    pub fn kubectl_as(&self, user: User) -> Result<Kubectl> {
+        let kubeconfig = self.kubeconfig_for(user.name(), self.token(user)?)?;
+        Ok(Kubectl::new(self.kubectl.binary().to_owned(), kubeconfig))
+    }
+
+    /// The kubectl that is run here, of the same version as the API server.
+    pub fn kubectl_binary(&self) -> &Path {
+        self.kubectl.binary()
+    }
+
+    /// Runs kubectl as admin.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<KubectlOutput> {
+        self.kubectl.run(args).await
+    }
+
+    /// Applies YAML documents as admin. A refusal is in the output, for tests that expect one.
+    pub async fn kubectl_apply(&self, yaml: &str) -> Result<KubectlOutput> {
+        self.kubectl.apply(yaml).await
+    }
+
+    /// Applies `CustomResourceDefinition`s from a file, and waits until their resources can be used.
+    pub async fn install_crd(&self, path: &Path) -> Result<()> {
+        let path = path.to_str().context("a path that is not UTF-8")?;
+        // Server-side, as an annotation with the last applied version would be too big for a long schema.
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path]).await?.ok()?;
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", path]).await?.ok()?;
+        let names = "jsonpath={range .items[*]}{.spec.names.plural}.{.spec.group} {end}\
+                     {range @}{.spec.names.plural}.{.spec.group}{end}";
+        let names = self.kubectl(&["get", "-f", path, "-o", names]).await?.ok()?;
+        for name in names.split_whitespace().filter(|name| name.len() > 1) {
+            // Established comes a moment before the storage is there: until then the answer is 429 or 404.
+            let what = format!("{name} can be listed");
+            let mut patience = Patience::new(START_TIMEOUT, &what);
+            while let Err(error) = self.kubectl(&["get", name, "--all-namespaces", "-o", "name"]).await?.ok()
+            {
+                patience.not_yet(error).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a namespace whose name begins with `prefix` and is nobody else's.
+    pub async fn namespace(&self, prefix: &str) -> Result<Namespace> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}-{number}-{}", &random_hex()[..6]);
+        self.kubectl(&["create", "namespace", &name]).await?.ok()?;
+        let delete_with = matches!(self.server, Server::Existing).then(|| self.kubectl.clone());
+        Ok(Namespace::new(name, delete_with))
+    }
+
+    fn own(&self) -> Result<&OwnServer> {
+        match &self.server {
+            Server::Own(server) => Ok(server),
+            Server::Existing => bail!("not known of an existing cluster (USE_EXISTING_CLUSTER is set)"),
+        }
+    }
+
+    /// JSON is YAML.
+    fn kubeconfig_content(&self, token: &str) -> Result<String> {
+        let OwnServer { url, ca, .. } = self.own()?;
+        let content = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "testbed", "cluster": {"server": url, "certificate-authority": ca}}],
+            "users": [{"name": "testbed", "user": {"token": token}}],
+            "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed"}}],
+            "current-context": "testbed",
+        });
+        Ok(format!("{content:#}\n"))
+    }
+}
+
+/// A copy of the current context alone, so that nothing changes when somebody switches it meanwhile.
+async fn existing_cluster(kubeconfig: &Path) -> Result<Kubectl> {
+    let binary = match Environment::read().kubebuilder_assets {
+        Some(_) => Assets::find().await?.kubectl(),
+        None => PathBuf::from("kubectl"),
+    };
+    let output = tokio::process::Command::new(&binary)
+        .args(["config", "view", "--raw", "--minify", "--flatten"])
+        .output()
+        .await
+        .context("run kubectl, which reads the kubeconfig of the existing cluster")?;
+    if !output.status.success() {
+        bail!("kubectl finds no current cluster: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    fs::write(kubeconfig, output.stdout).context("write the kubeconfig")?;
+    Ok(Kubectl::new(binary, kubeconfig.to_owned()))
+}
+
+impl OwnServer {
+    async fn start(assets: &Assets, dir: &Path) -> Result<Self> {
+        let tokens = User::ALL.map(|user| (user, format!("{}{}", random_hex(), random_hex())));
+        let lines = tokens.each_ref().map(|(user, token)| {
+            let name = user.name();
+            format!("{token},{name},{name},\"{}\"\n", user.groups())
+        });
+        fs::write(dir.join("tokens.csv"), lines.concat()).context("write the tokens of the users")?;
+        let key = rcgen::KeyPair::generate().context("make the key that signs ServiceAccount tokens")?;
+        fs::write(dir.join("service-account.key"), key.serialize_pem()).context("write a key")?;
+        fs::write(dir.join("service-account.pub"), key.public_key_pem()).context("write a key")?;
+
+        let mut attempt = 1;
+        loop {
+            let dir = dir.join(attempt.to_string());
+            fs::create_dir(&dir).context("create a folder for the control plane")?;
+            match Self::try_start(assets, &dir, tokens.clone()).await {
+                Ok(server) => return Ok(server),
+                Err(error) if attempt == START_ATTEMPTS => return Err(error),
+                Err(error) => announce(&format!("the control plane did not start, trying again: {error:#}")),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// `dir` is this attempt's; what all attempts share is in the folder above.
+    async fn try_start(assets: &Assets, dir: &Path, tokens: [(User, String); 3]) -> Result<Self> {
+        let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
+        let etcd = Process::start(Program {
+            name: "etcd",
+            binary: &assets.etcd(),
+            args: etcd_args(dir, &etcd_url),
+            env: Vec::new(),
+            dir,
+        })?;
+        let port = free_port()?;
+        let kube_apiserver = Process::start(Program {
+            name: "kube-apiserver",
+            binary: &assets.kube_apiserver(),
+            args: kube_apiserver_args(dir, &etcd_url, port),
+            env: Vec::new(),
+            dir,
+        })?;
+        let url = format!("https://127.0.0.1:{port}");
+        let mut server =
+            Self { kube_apiserver, etcd, url, ca: dir.join("certificates/apiserver.crt"), tokens };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let mut patience = Patience::new(START_TIMEOUT, "the kube-apiserver is ready");
+        loop {
+            self.etcd.check_running()?;
+            self.kube_apiserver.check_running()?;
+            match self.look().await {
+                Ok(()) => return Ok(()),
+                Err(error) => patience.not_yet(error).await?,
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let certificates = fs::read(&self.ca).context("it has made no certificate yet")?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&certificates)?;
+        let client = reqwest::Client::builder().timeout(LOOK_TIMEOUT).tls_certs_only(certificates).build()?;
+        let [(_, admin), ..] = &self.tokens;
+        client.get(format!("{}/readyz", self.url)).bearer_auth(admin).send().await?.error_for_status()?;
+        Ok(())
+    }
+}
+
+fn etcd_args(dir: &Path, url: &str) -> Vec<String> {
+    vec![
+        format!("--data-dir={}", dir.join("etcd").display()),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+        // Nothing here needs to survive a power cut.
+        "--unsafe-no-fsync".to_owned(),
+    ]
+}
+
+fn kube_apiserver_args(dir: &Path, etcd_url: &str, port: u16) -> Vec<String> {
+    let shared = |name: &str| dir.with_file_name(name).display().to_string();
+    vec![
+        format!("--etcd-servers={etcd_url}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        // It signs its serving certificate itself, and keeps it here.
+        format!("--cert-dir={}", dir.join("certificates").display()),
+        format!("--token-auth-file={}", shared("tokens.csv")),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-signing-key-file={}", shared("service-account.key")),
+        format!("--service-account-key-file={}", shared("service-account.pub")),
+        // It waits for a `default` ServiceAccount that only a controller would make.
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+    ]
+}

@@ -1,0 +1,40 @@
+//! The environment variables the testbed looks at: all of them, in one place.
+
+use std::{env::var_os, ffi::OsString, path::PathBuf};
+
+/// What a process started by the testbed inherits; everything else it must be given. `HOME` is left out on purpose:
+/// nothing may find the kubeconfig of the person who runs the tests.
+const INHERITED: [&str; 6] =
+    ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+pub(crate) struct Environment {
+    /// `KUBEBUILDER_ASSETS`: a folder with etcd, kube-apiserver and kubectl, as setup-envtest prints it.
+    pub(crate) kubebuilder_assets: Option<PathBuf>,
+    /// `USE_EXISTING_CLUSTER=true`: the current kubeconfig's cluster instead of one of our own.
+    pub(crate) use_existing_cluster: bool,
+    /// `TESTBED_BIN_DIR`: a folder with the workspace's binaries, so that none are built.
+    pub(crate) bin_dir: Option<PathBuf>,
+    /// `CARGO_TARGET_DIR`, absolute.
+    pub(crate) target_dir: PathBuf,
+    /// `CARGO`: the cargo that runs us, else the one in `PATH`.
+    pub(crate) cargo: PathBuf,
+}
+
+impl Environment {
+    pub(crate) fn read() -> Self {
+        let path = |name| var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = crate::workspace_root();
+        Self {
+            kubebuilder_assets: path("KUBEBUILDER_ASSETS"),
+            use_existing_cluster: var_os("USE_EXISTING_CLUSTER").is_some_and(|value| value == "true"),
+            bin_dir: path("TESTBED_BIN_DIR"),
+            target_dir: root.join(path("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())),
+            cargo: path("CARGO").unwrap_or_else(|| "cargo".into()),
+        }
+    }
+}
+
+/// The variables of [`INHERITED`] that are set.
+pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    INHERITED.into_iter().filter_map(|name| var_os(name).map(|value| (name, value)))
+}

@@ -1,0 +1,56 @@
+//! Real parts for tests, demo and benchmarks, each a process of its own:
+//!
+//! * [`ControlPlane`]: etcd and kube-apiserver, with the real kubectl,
+//! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
+//! * [`Operator`]: the operator's binary, as a pod would run it.
+//!
+//! What was started is stopped when its value is dropped, and also when this process dies without dropping
+//! anything: see `reaper.rs`. Tests wait with [`eventually()`], never by sleeping.
+
+mod assets;
+mod binaries;
+mod control_plane;
+mod environment;
+mod eventually;
+mod kubectl;
+mod ledger;
+mod namespace;
+mod operator;
+mod ports;
+mod process;
+mod reaper;
+mod simulator;
+
+pub use assets::Assets;
+pub use binaries::binary;
+pub use control_plane::{ControlPlane, User};
+pub use eventually::{Outcome, eventually};
+pub use kubectl::{Kubectl, KubectlOutput};
+pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
+pub use namespace::Namespace;
+pub use operator::{Operator, OperatorOptions};
+pub use process::{Process, Program, Signal};
+pub use reaper::ScratchDir;
+pub use simulator::Simulator;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace this crate was built from: where `crds/`, `examples/` and `hack/` are.
+pub fn workspace_root() -> PathBuf {
+    let testbed = Path::new(env!("CARGO_MANIFEST_DIR"));
+    testbed.parent().unwrap_or(testbed).to_path_buf()
+}
+
+/// Writes a line straight to stderr. The test harness captures what `eprintln!` prints, and a first build of the
+/// control plane must not look like a test that hangs.
+fn announce(line: &str) {
+    use std::io::Write as _;
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "testbed: {line}");
+}
+
+/// 64 random bits as hex: for names that must not collide and tokens that must not be guessed.
+fn random_hex() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}

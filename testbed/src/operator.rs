@@ -1,0 +1,173 @@
+//! The operator's binary, run as a pod would run it.
+
+use std::{path::PathBuf, process::ExitStatus, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    ControlPlane, Process, Program, ScratchDir, Signal, Simulator, binary, eventually::Patience,
+    ports::free_port,
+};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than the grace the operator gives itself at SIGTERM.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Somebody else may take a port between our finding it free and the operator's listening on it.
+const START_ATTEMPTS: u32 = 3;
+
+/// How an operator is started. Change the fields after [`OperatorOptions::new`].
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    pub kubeconfig: PathBuf,
+    /// `POD_NAME`, also the name in messages: what tells two replicas apart.
+    pub pod_name: String,
+    /// `POD_NAMESPACE`: where its Lease and its default connection's namespace are.
+    pub pod_namespace: String,
+    /// `--namespaces`; all when empty.
+    pub namespaces: Vec<String>,
+    /// `--allowed-url` and `QSTASH_URL`: no test reaches the real Upstash by leaving a URL out.
+    pub upstash_url: String,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+impl OperatorOptions {
+    /// An admin's operator that serves one namespace, so that the operators of parallel tests do not meet.
+    pub fn new(control_plane: &ControlPlane, simulator: &Simulator, namespace: &str) -> Self {
+        Self {
+            kubeconfig: control_plane.kubeconfig().to_owned(),
+            pod_name: "dlq-operator-0".to_owned(),
+            pod_namespace: namespace.to_owned(),
+            namespaces: vec![namespace.to_owned()],
+            upstash_url: simulator.api_url().to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+        }
+    }
+
+    fn command_line(&self, port: u16) -> Vec<String> {
+        let mut args =
+            vec![format!("--admin-address=127.0.0.1:{port}"), format!("--allowed-url={}", self.upstash_url)];
+        if !self.namespaces.is_empty() {
+            args.push(format!("--namespaces={}", self.namespaces.join(",")));
+        }
+        args.extend(self.args.iter().cloned());
+        args
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let own = [
+            ("KUBECONFIG", self.kubeconfig.display().to_string()),
+            ("POD_NAME", self.pod_name.clone()),
+            ("POD_NAMESPACE", self.pod_namespace.clone()),
+            ("QSTASH_URL", self.upstash_url.clone()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        // The caller's come last: the last of two with the same name counts.
+        own.chain(self.env.iter().cloned()).collect()
+    }
+}
+
+/// A running operator. Its log is kept over restarts.
+pub struct Operator {
+    options: OperatorOptions,
+    process: Process,
+    admin_url: String,
+    dir: ScratchDir,
+}
+
+impl Operator {
+    /// Starts it and waits until it is ready.
+    pub async fn start(options: OperatorOptions) -> Result<Self> {
+        let dir = ScratchDir::create("operator")?;
+        let (process, admin_url) = launch(&options, &dir).await?;
+        Ok(Self { options, process, admin_url, dir })
+    }
+
+    /// `http://127.0.0.1:PORT`, with `/livez`, `/readyz` and `/metrics`; another one after a restart.
+    pub fn admin_url(&self) -> &str {
+        &self.admin_url
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&self) -> Result<String> {
+        let answer = reqwest::get(format!("{}/metrics", self.admin_url)).await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// SIGKILL, as a node that dies.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// SIGTERM, as a pod that is deleted; waits until it has ended.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait(TERMINATE_TIMEOUT).await
+    }
+
+    /// Starts it again, with other options or the same; kills it first if it still runs.
+    pub async fn restart(&mut self, options: Option<OperatorOptions>) -> Result<()> {
+        self.process.kill()?;
+        if let Some(options) = options {
+            self.options = options;
+        }
+        (self.process, self.admin_url) = launch(&self.options, &self.dir).await?;
+        Ok(())
+    }
+}
+
+async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process, String)> {
+    let binary = binary("dlq-operator").await?;
+    let mut attempt = 1;
+    loop {
+        let port = free_port()?;
+        let mut process = Process::start(Program {
+            name: &options.pod_name,
+            binary: &binary,
+            args: options.command_line(port),
+            env: options.environment(),
+            dir: dir.path(),
+        })?;
+        let admin_url = format!("http://127.0.0.1:{port}");
+        match ready(&mut process, &admin_url).await {
+            Ok(()) => return Ok((process, admin_url)),
+            Err(_) if attempt < START_ATTEMPTS && process.log().contains("in use") => attempt += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ready(process: &mut Process, admin_url: &str) -> Result<()> {
+    let what = format!("{} is ready", process.name());
+    let mut patience = Patience::new(READY_TIMEOUT, &what);
+    loop {
+        process.check_running()?;
+        match look(admin_url).await {
+            Ok(()) => return Ok(()),
+            Err(error) => patience.not_yet(error).await?,
+        }
+    }
+}
+
+async fn look(admin_url: &str) -> Result<()> {
+    let client = reqwest::Client::builder().timeout(LOOK_TIMEOUT).build()?;
+    let answer = client.get(format!("{admin_url}/readyz")).send().await?;
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    ensure!(status.is_success(), "/readyz answers {status}: {text}");
+    Ok(())
+}

@@ -1,0 +1,34 @@
+# Reads which processes and folders its parent owns, one per line: "+pid 123", "-pid 123", "+dir /tmp/x", "-dir /tmp/x".
+# The end of its input means that the parent is gone, however it went: then what is still owned goes too.
+trap '' HUP INT TERM PIPE
+pids=' '
+dirs='
+'
+while IFS= read -r line; do
+  what=${line#* }
+  case $line in
+    '+pid '*) pids="$pids$what " ;;
+    '-pid '*) case $pids in *" $what "*) pids="${pids%%" $what "*} ${pids#*" $what "}" ;; esac ;;
+    '+dir '*) dirs="$dirs$what
+" ;;
+    '-dir '*) case $dirs in *"
+$what
+"*) dirs="${dirs%%"
+$what
+"*}
+${dirs#*"
+$what
+"}" ;; esac ;;
+  esac
+done
+
+alive() {
+  for pid in $pids; do kill -0 "-$pid" 2>/dev/null && return 0; done
+  return 1
+}
+
+for pid in $pids; do kill -TERM "-$pid" 2>/dev/null; done
+tenths=0
+while alive && [ "$tenths" -lt 20 ]; do sleep 0.1; tenths=$((tenths + 1)); done
+for pid in $pids; do kill -KILL "-$pid" 2>/dev/null; done
+printf '%s' "$dirs" | while IFS= read -r dir; do [ -n "$dir" ] && rm -rf -- "$dir"; done

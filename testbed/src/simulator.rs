@@ -1,0 +1,161 @@
+//! The simulated Upstash, and what it is told through its admin API.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{Entry, Ledger, Process, Program, ScratchDir, binary, eventually::Patience};
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running `dlq-simulator`. It holds any number of DLQs, each under a name; a token opens one of them.
+pub struct Simulator {
+    process: Process,
+    addresses: Addresses,
+    http: reqwest::Client,
+    _dir: ScratchDir,
+}
+
+/// The first line it prints.
+#[derive(Deserialize)]
+struct Addresses {
+    api: String,
+    admin: String,
+}
+
+impl Addresses {
+    fn find(log: &str) -> Result<Self> {
+        // A line that has no end yet is not read yet.
+        let (line, _) = log.split_once('\n').context("it has printed nothing")?;
+        serde_json::from_str(line).with_context(|| line.to_owned())
+    }
+}
+
+impl Simulator {
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// With further flags.
+    pub async fn start_with(args: &[&str]) -> Result<Self> {
+        let dir = ScratchDir::create("simulator")?;
+        let listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let mut process = Process::start(Program {
+            name: "dlq-simulator",
+            binary: &binary("dlq-simulator").await?,
+            args: listen.iter().chain(args).map(|arg| (*arg).to_owned()).collect(),
+            env: Vec::new(),
+            dir: dir.path(),
+        })?;
+        let mut patience = Patience::new(START_TIMEOUT, "dlq-simulator prints its addresses");
+        let addresses = loop {
+            process.check_running()?;
+            match Addresses::find(&process.log()) {
+                Ok(addresses) => break addresses,
+                Err(error) => patience.not_yet(error).await?,
+            }
+        };
+        // Kept connections would belong to the runtime of the test that opened them, which may end before the next.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+        Ok(Self { process, addresses, http, _dir: dir })
+    }
+
+    /// Where the API is, for `QSTASH_URL` and `--allowed-url`.
+    pub fn api_url(&self) -> &str {
+        self.addresses.api.trim_end_matches('/')
+    }
+
+    pub fn admin_url(&self) -> &str {
+        self.addresses.admin.trim_end_matches('/')
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Lets a token open a DLQ.
+    pub async fn allow(&self, token: &str, dlq: &str) -> Result<()> {
+        self.set_token(token, &json!({"dlq": dlq})).await
+    }
+
+    /// Lets a token list a DLQ, and nothing else.
+    pub async fn allow_read_only(&self, token: &str, dlq: &str) -> Result<()> {
+        self.set_token(token, &json!({"dlq": dlq, "readOnly": true})).await
+    }
+
+    async fn set_token(&self, token: &str, properties: &Value) -> Result<()> {
+        self.send(Method::PUT, &format!("/tokens/{token}"), Some(properties)).await.map(drop)
+    }
+
+    /// Adds entries, and gives their IDs in the same order.
+    pub async fn add(&self, dlq: &str, entries: &[Entry]) -> Result<Vec<String>> {
+        self.seed(dlq, &json!({"entries": entries})).await
+    }
+
+    /// Adds `count` entries that differ in their IDs only.
+    pub async fn generate(&self, dlq: &str, count: usize, entry: &Entry) -> Result<Vec<String>> {
+        self.seed(dlq, &json!({"generate": {"count": count, "entry": entry}})).await
+    }
+
+    async fn seed(&self, dlq: &str, body: &Value) -> Result<Vec<String>> {
+        let mut answer = self.send(Method::POST, &format!("/dlqs/{dlq}/entries"), Some(body)).await?;
+        serde_json::from_value(answer["dlqIds"].take()).context("the simulator gave no dlqIds")
+    }
+
+    /// What is in a DLQ now, as the simulator shows it.
+    pub async fn entries(&self, dlq: &str) -> Result<Value> {
+        self.send(Method::GET, &format!("/dlqs/{dlq}/entries"), None).await
+    }
+
+    /// Everything that ever happened to a DLQ.
+    pub async fn ledger(&self, dlq: &str) -> Result<Ledger> {
+        let answer = self.send(Method::GET, &format!("/dlqs/{dlq}/ledger"), None).await?;
+        serde_json::from_value(answer).context("read the ledger")
+    }
+
+    /// Forgets a DLQ with its ledger.
+    pub async fn clear(&self, dlq: &str) -> Result<()> {
+        self.send(Method::DELETE, &format!("/dlqs/{dlq}"), None).await.map(drop)
+    }
+
+    /// Replaces the fault rules with these, given as the simulator's README describes them.
+    pub async fn set_faults(&self, rules: &Value) -> Result<()> {
+        self.send(Method::PUT, "/faults", Some(&json!({"rules": rules}))).await.map(drop)
+    }
+
+    pub async fn add_faults(&self, rules: &Value) -> Result<()> {
+        self.send(Method::POST, "/faults", Some(&json!({"rules": rules}))).await.map(drop)
+    }
+
+    pub async fn clear_faults(&self) -> Result<()> {
+        self.send(Method::DELETE, "/faults", None).await.map(drop)
+    }
+
+    /// Makes workflow runs that were resumed or restarted fail again.
+    pub async fn refail(&self, dlq: &str, rule: &Value) -> Result<()> {
+        self.send(Method::PUT, &format!("/dlqs/{dlq}/refail"), Some(rule)).await.map(drop)
+    }
+
+    /// One call of the admin API, for whatever has no method here.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.admin_url()));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| format!("{method} {path} of the simulator"))?;
+        let status = answer.status();
+        let text = answer.text().await.with_context(|| format!("{method} {path} of the simulator"))?;
+        ensure!(status.is_success(), "the simulator answered {method} {path} with {status}: {text}");
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{method} {path} of the simulator gave {text}"))
+    }
+}

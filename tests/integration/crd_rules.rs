@@ -1,0 +1,134 @@
+//! The rules of the resource, as a table of manifests. The real API server judges each of them; what CEL decides is
+//! judged by a CEL implementation in this process too, so that the rules depend on no oddity of either.
+
+mod account;
+mod ages;
+mod completeness;
+mod dates;
+mod filters;
+mod limits;
+mod local;
+mod overrides;
+mod shape;
+mod timing;
+
+use dlq_operator::crd::DlqPolicy;
+use serde_json::{Value, json};
+
+use crate::cluster::{Judge, Refusal};
+
+/// A manifest, and what becomes of it.
+struct Row {
+    /// Reads as a sentence.
+    name: &'static str,
+    /// Without `apiVersion`, `kind` and `metadata`.
+    manifest: Value,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy)]
+enum Verdict {
+    Accepted,
+    Rejected {
+        field: &'static str,
+        /// A part of the message: the one that tells the way out.
+        message: &'static str,
+    },
+}
+
+fn accepted(name: &'static str, spec: Value) -> Row {
+    Row { name, manifest: json!({ "spec": spec }), verdict: Verdict::Accepted }
+}
+
+fn rejected(name: &'static str, spec: Value, field: &'static str, message: &'static str) -> Row {
+    Row { name, manifest: json!({ "spec": spec }), verdict: Verdict::Rejected { field, message } }
+}
+
+/// A valid spec with these fields in place of its own.
+fn spec(fields: Value) -> Value {
+    let mut spec = json!({ "action": "resume", "filters": { "labels": ["payments"] } });
+    let Value::Object(fields) = fields else { panic!("the fields of a spec are an object") };
+    spec.as_object_mut().unwrap().extend(fields);
+    spec
+}
+
+fn filters(filters: Value) -> Value {
+    spec(json!({ "filters": filters }))
+}
+
+/// A string of so many characters.
+fn text(length: usize) -> String {
+    "x".repeat(length)
+}
+
+/// So many different strings.
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("text-{number}")).collect()
+}
+
+fn table() -> Vec<Row> {
+    [
+        shape::rows(),
+        filters::rows(),
+        ages::rows(),
+        dates::rows(),
+        overrides::rows(),
+        timing::rows(),
+        limits::rows(),
+        account::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// All that is wrong, at once.
+fn report(failures: &[String]) {
+    assert!(failures.is_empty(), "{} of the table's rows:\n\n{}\n", failures.len(), failures.join("\n"));
+}
+
+/// Whether the refusal says this of this field, and complains of no other: only of what the field is in, where rules
+/// cannot be evaluated, and of itself, that it checked no further.
+fn says(refusal: &Refusal, field: &str, message: &str) -> bool {
+    if refusal.causes.is_empty() {
+        return refusal.message.contains(field) && refusal.message.contains(message);
+    }
+    refusal.causes.iter().any(|(at, said)| at == field && said.contains(message))
+        && refusal
+            .causes
+            .iter()
+            .all(|(at, _)| at == "<nil>" || at.starts_with(field) || field.starts_with(at))
+}
+
+#[tokio::test]
+async fn the_api_server_judges_every_manifest_as_the_table_says() {
+    let judge = Judge::new().await;
+    let mut failures = Vec::new();
+    for row in table() {
+        let name = row.name;
+        match (judge.judge(&row.manifest).await, row.verdict) {
+            (Ok(stored), Verdict::Accepted) => {
+                if let Err(error) = serde_json::from_value::<DlqPolicy>(stored) {
+                    failures.push(format!("{name}: accepted, but cannot be decoded: {error}"));
+                }
+            }
+            (Ok(_), Verdict::Rejected { .. }) => failures.push(format!("{name}: accepted")),
+            (Err(refusal), Verdict::Accepted) => failures.push(format!("{name}: {}", refusal.message)),
+            (Err(refusal), Verdict::Rejected { field, message }) => {
+                if !says(&refusal, field, message) {
+                    failures.push(format!("{name}: expected {field}: {message}; got {refusal:#?}"));
+                }
+            }
+        }
+    }
+    report(&failures);
+}
+
+#[test]
+fn no_two_rows_have_one_name() {
+    let mut names: Vec<_> = table().iter().map(|row| row.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
