@@ -3,6 +3,17 @@
 /// The most that one call takes.
 const MAX_CHUNK: usize = 50;
 
+/// Which of the IDs to come may have been acted on by calls that this process knows nothing of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Doubt {
+    /// None.
+    None,
+    /// Those of one call.
+    FirstChunk,
+    /// Any.
+    All,
+}
+
 /// The chunks to come. A chunk with a missing ID is refused as a whole; it is halved until the missing ones stand
 /// alone.
 #[derive(Debug, Default)]
@@ -14,9 +25,14 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// `doubt`: the first chunk may have been sent by a process that is gone.
-    pub(crate) fn new(doubt: bool) -> Self {
-        Self { pending: Vec::new(), uncertain: if doubt { MAX_CHUNK } else { 0 } }
+    /// Chunks of a run that begins or is taken up again.
+    pub(crate) fn new(doubt: Doubt) -> Self {
+        let uncertain = match doubt {
+            Doubt::None => 0,
+            Doubt::FirstChunk => MAX_CHUNK,
+            Doubt::All => usize::MAX,
+        };
+        Self { pending: Vec::new(), uncertain }
     }
 
     /// The size of the next chunk, of `rest` IDs that are left and at most `most`.

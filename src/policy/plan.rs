@@ -141,6 +141,7 @@ pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) 
         Plan::Continue { .. } | Plan::Start { .. } | Plan::Waiting { .. } => true,
         Plan::Idle { .. } | Plan::Missed { .. } => {
             status.observed_generation != Some(policy.generation)
+                || was_held(status)
                 || ready_reason(status).is_some_and(|reason| {
                     is_connection_problem(reason)
                         || (is_refusal(reason) && matches!(policy.schedule, Ok(None)))
@@ -219,8 +220,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     if policy.concurrency == ConcurrencyPolicy::Replace
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status)
-        && due(schedule, since, handled_until(status, since), now)
-            .is_some_and(|at| schedule.jittered(at, since) > run.start_time.timestamp())
+        && due(schedule, since, handled_until(status, since), now).is_some_and(|at| {
+            let start = schedule.jittered(at, since);
+            start > run.start_time.timestamp() && !is_too_late(policy, start, now)
+        })
     {
         return cancel(CancelCause::Replaced);
     }
@@ -228,7 +231,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
 }
 
 fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
-    let refused_before = ready_reason(status).is_some_and(is_refusal);
+    let refused_before = ready_reason(status).is_some_and(|reason| {
+        // While the Secret was away, only the last run remembers that its token was refused.
+        is_refusal(reason) || (is_connection_problem(reason) && was_last_run_refused(status))
+    });
     let start = match &policy.connectivity {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
@@ -241,6 +247,11 @@ fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Time
     } else {
         Plan::Idle { next: None }
     }
+}
+
+fn was_last_run_refused(status: &DlqPolicyStatus) -> bool {
+    let reason = status.last_run.as_ref().and_then(|run| run.reason);
+    matches!(reason, Some(Reason::Unauthorized | Reason::Forbidden))
 }
 
 fn scheduled(
@@ -272,8 +283,7 @@ fn scheduled(
         return Plan::Idle { next };
     };
     let skipped = schedule.count_between(floor, at, since);
-    let lateness = now.duration_since(schedule.jittered(at, since));
-    if policy.starting_deadline.is_some_and(|deadline| lateness > deadline) {
+    if is_too_late(policy, schedule.jittered(at, since), now) {
         return Plan::Missed { at, count: skipped + 1, next };
     }
     let run = PolicyRun {
@@ -285,6 +295,11 @@ fn scheduled(
         .flatten()
         .map(|latest| (latest, skipped));
     Plan::Start { run, missed }
+}
+
+/// Whether a run for an instant whose jittered start is `start` may not start any more.
+fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> bool {
+    policy.starting_deadline.is_some_and(|deadline| now.duration_since(start) > deadline)
 }
 
 /// Since when this schedule counts, when it is the one that the status speaks of.

@@ -1,1 +1,563 @@
+use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policy::progress::Ending;
+use crate::policy::validate::Source;
+use crate::policy::{Permissions, status, validate};
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A time of the sample day.
+fn at(clock: &str) -> Timestamp {
+    time(&format!("2026-11-20T{clock}Z"))
+}
+
+fn permissions() -> Permissions {
+    Permissions {
+        urls: Vec::new(),
+        actions: Vec::new(),
+        callback_urls: Vec::new(),
+        default_url: url::Url::parse("https://qstash.upstash.io").unwrap(),
+        default_connection_namespaces: vec!["payments".into()],
+        pause_all: false,
+        force_dry_run: false,
+    }
+}
+
+fn read(fields: &Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Policy {
+    let mut spec = json!({"action": "resume", "filters": {"labels": ["payments"]}});
+    for (name, value) in fields.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    let spec = serde_json::from_value(spec).unwrap();
+    let annotations: BTreeMap<_, _> = annotations
+        .iter()
+        .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
+        .collect();
+    let source = Source { namespace: "payments", name: "a", generation: 1, annotations: &annotations, spec: Ok(&spec) };
+    validate(&source, permissions)
+}
+
+fn once(annotations: &[(&str, &str)]) -> Policy {
+    read(&json!({}), annotations, &permissions())
+}
+
+/// A policy that runs every quarter of an hour, with more fields.
+fn quarterly(fields: &Value, annotations: &[(&str, &str)]) -> Policy {
+    let mut fields = fields.clone();
+    fields["schedule"] = "*/15 * * * *".into();
+    read(&fields, annotations, &permissions())
+}
+
+fn missing() -> Connectivity {
+    Connectivity::Missing(Invalid::new(Reason::SecretNotFound, "Secret upstash is not there"))
+}
+
+fn with(policy: Policy, connectivity: Connectivity) -> Policy {
+    Policy { connectivity, ..policy }
+}
+
+/// The status of a policy that was seen at that time and not since.
+fn seen(policy: &Policy, now: Timestamp) -> DlqPolicyStatus {
+    look(policy, &DlqPolicyStatus::default(), now)
+}
+
+/// The status after one more look.
+fn look(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
+    status::observed(policy, status, &plan(policy, status, now), now).0
+}
+
+/// The status in which the planned run goes on.
+fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
+    let plan = plan(policy, status, now);
+    let (observed, _) = status::observed(policy, status, &plan, now);
+    let Plan::Start { run, missed } = plan else { panic!("{plan:?}") };
+    status::claimed(policy, &observed, run, missed, "pod/1", now).0
+}
+
+/// The status after the planned run ended.
+fn ran(policy: &Policy, status: &DlqPolicyStatus, start: Timestamp, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
+    ended(policy, &running(policy, status, start), end, how)
+}
+
+fn ended(policy: &Policy, status: &DlqPolicyStatus, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
+    let run = status.current_run.clone().unwrap();
+    status::finished(policy, status, &run, how, end).0
+}
+
+fn well() -> Ending {
+    Ending::new(crate::crd::RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
+}
+
+fn badly() -> Ending {
+    Ending::new(crate::crd::RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
+}
+
+/// A plan in a few words.
+fn word(plan: &Plan) -> String {
+    match plan {
+        Plan::Continue { run } => format!("continue {}", run.id),
+        Plan::Cancel { why, .. } => format!("cancel: {}", why.message().trim_start_matches("cancelled ")),
+        Plan::Invalid(invalid) => format!("invalid: {}", invalid.reason),
+        Plan::Suspended => "suspended".to_owned(),
+        Plan::Paused => "paused".to_owned(),
+        Plan::CircuitOpen => "circuit open".to_owned(),
+        Plan::Waiting { on } => format!("waiting: {}", on.reason),
+        Plan::Idle { next: None } => "idle".to_owned(),
+        Plan::Idle { next: Some(next) } => format!("idle until {}", clock(*next)),
+        Plan::Missed { at, count, .. } => format!("missed {count} up to {}", clock(*at)),
+        Plan::Start { run, missed } => {
+            let what = run.scheduled_time.map_or(run.trigger.as_str().to_owned(), |at| clock(at.timestamp()));
+            match missed {
+                None => format!("start {what}"),
+                Some((latest, count)) => format!("start {what}, missed {count} up to {}", clock(*latest)),
+            }
+        }
+    }
+}
+
+fn clock(time: Timestamp) -> String {
+    time.to_string().replace("2026-11-20T", "").replace('Z', "")
+}
+
+fn decided(policy: &Policy, status: &DlqPolicyStatus, now: &str) -> String {
+    word(&plan(policy, status, at(now)))
+}
+
+#[test]
+fn a_run_goes_on_unless_something_speaks_against_it() {
+    let status = running(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"));
+    let force = Permissions { force_dry_run: true, ..permissions() };
+    let nothing_allowed = Permissions { default_connection_namespaces: Vec::new(), ..permissions() };
+    let pause_all = Permissions { pause_all: true, ..permissions() };
+    let edited = |fields: Value| read(&fields, &[], &permissions());
+    let id = &status.current_run.as_ref().unwrap().id;
+    let on = format!("continue {id}");
+    let table = [
+        ("nothing changed", once(&[]), on.as_str()),
+        ("limits were edited", edited(json!({"limits": {"pageSize": 1}})), &on),
+        ("a schedule was added", edited(json!({"schedule": "@hourly"})), &on),
+        ("the history is shorter", edited(json!({"historyLimit": 0})), &on),
+        ("the schedule cannot be read", edited(json!({"schedule": "soon"})), &on),
+        ("the Secret is gone", with(once(&[]), missing()), &on),
+        ("a run is requested", once(&[("requestedAt", "now")]), &on),
+        ("a cancel is too long", once(&[("cancelAt", &"x".repeat(257))]), &on),
+        ("a cancel is asked for", once(&[("cancelAt", "1")]), "cancel: by the annotation dlq-operator.dev/cancelAt"),
+        ("it is suspended", edited(json!({"suspend": true})), "cancel: because spec.suspend is true"),
+        ("it is paused", once(&[("paused", "true")]), "cancel: because the policy is paused"),
+        ("all are paused", read(&json!({}), &[], &pause_all), "cancel: because the policy is paused"),
+        (
+            "the filters were edited",
+            edited(json!({"filters": {"all": true}})),
+            "cancel: because action, filters, overrides, connection or dryRun changed",
+        ),
+        ("runs are forced dry", read(&json!({}), &[], &force), "cancel: because the operator runs with --force-dry-run"),
+    ];
+    for (row, policy, expected) in table {
+        assert_eq!(decided(&policy, &status, "12:00:30"), expected, "{row}");
+    }
+    let Plan::Cancel { why: CancelCause::Invalid(invalid), .. } =
+        plan(&read(&json!({}), &[], &nothing_allowed), &status, at("12:00:30"))
+    else {
+        panic!("an action that is no longer allowed goes on");
+    };
+    assert_eq!(invalid.reason, Reason::NoConnection);
+}
+
+#[test]
+fn a_dry_run_goes_on_when_runs_are_forced_dry() {
+    let dry = json!({"dryRun": true});
+    let status = running(&read(&dry, &[], &permissions()), &DlqPolicyStatus::default(), at("12:00:00"));
+    let force = Permissions { force_dry_run: true, ..permissions() };
+    assert!(decided(&read(&dry, &[], &force), &status, "12:00:30").starts_with("continue"));
+    let forced = running(&read(&json!({}), &[], &force), &DlqPolicyStatus::default(), at("12:00:00"));
+    assert!(forced.current_run.unwrap().dry_run);
+}
+
+#[test]
+fn a_cancel_that_was_handled_is_not_handled_again() {
+    let policy = once(&[("cancelAt", "1"), ("requestedAt", "1")]);
+    let status = seen(&once(&[("cancelAt", "1")]), at("12:00:00"));
+    let status = running(&policy, &status, at("12:00:01"));
+    assert!(decided(&policy, &status, "12:00:02").starts_with("continue"));
+    assert!(decided(&once(&[("cancelAt", "2")]), &status, "12:00:03").starts_with("cancel"));
+}
+
+#[test]
+fn the_gates_stand_in_their_order() {
+    let everything = json!({"suspend": true, "failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let held = &[("paused", "yes")][..];
+    let asked = &[("requestedAt", "2")][..];
+    let mut status = seen(&quarterly(&json!({}), &[]), at("12:00:01"));
+    status.consecutive_failures = 1;
+    let circuit = json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let mut broken = everything.clone();
+    broken["filters"] = json!({"labels": []});
+    let table = [
+        ("invalid comes before suspended", quarterly(&broken, held), "invalid: InvalidSpec"),
+        (
+            "an invalid schedule too",
+            read(&json!({"schedule": "soon", "suspend": true}), held, &permissions()),
+            "invalid: InvalidSchedule",
+        ),
+        ("suspended comes before paused", with(quarterly(&everything, held), missing()), "suspended"),
+        ("suspended comes before a request", quarterly(&everything, asked), "suspended"),
+        ("paused comes before the circuit", with(quarterly(&circuit, held), missing()), "paused"),
+        ("paused comes before a request", quarterly(&json!({}), &[held, asked].concat()), "paused"),
+        ("the circuit comes before the connection", with(quarterly(&circuit, &[]), missing()), "circuit open"),
+        ("a trial waits for the connection", with(quarterly(&circuit, asked), missing()), "waiting: SecretNotFound"),
+        ("the circuit lets one request through", quarterly(&circuit, asked), "start Manual"),
+        ("the connection comes before a request", with(quarterly(&json!({}), asked), missing()), "waiting: SecretNotFound"),
+        ("the connection comes before what is due", with(quarterly(&json!({}), &[]), missing()), "waiting: SecretNotFound"),
+        ("a request comes before what is due", quarterly(&json!({}), asked), "start Manual"),
+        ("what is due starts", quarterly(&json!({}), &[]), "start 12:15:00"),
+    ];
+    for (row, policy, expected) in table {
+        // The filters are the same in all rows but the first, so no row has new work.
+        let status = DlqPolicyStatus { last_handled_spec_hash: Some(policy.spec_hash.clone()), ..status.clone() };
+        assert_eq!(decided(&policy, &status, "12:15:00"), expected, "{row}");
+    }
+}
+
+#[test]
+fn each_value_of_a_request_is_handled_once() {
+    let asked = |value: &str| once(&[("requestedAt", value), ("requestedBy", "ann"), ("requestReason", "why")]);
+    let status = ran(&asked("1"), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &well());
+    let last = status.last_run.clone().unwrap();
+    assert_eq!(last.trigger, Trigger::Manual);
+    assert_eq!((last.requested_by.as_deref(), last.request_reason.as_deref()), (Some("ann"), Some("why")));
+    // It merged with the first run.
+    assert_eq!(decided(&asked("1"), &status, "12:01:00"), "idle");
+    assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
+    assert_eq!(decided(&asked("2"), &status, "12:01:00"), "start Manual");
+    assert_eq!(decided(&asked(&"x".repeat(257)), &status, "12:01:00"), "idle");
+    assert_eq!(decided(&asked(&"x".repeat(256)), &status, "12:01:00"), "start Manual");
+}
+
+#[test]
+fn no_instant_before_a_schedule_was_first_seen_is_due() {
+    let policy = quarterly(&json!({"startingDeadlineSeconds": 1}), &[]);
+    assert_eq!(decided(&policy, &DlqPolicyStatus::default(), "12:15:00"), "idle until 12:30:00");
+    let status = seen(&policy, at("12:15:00"));
+    assert_eq!(decided(&policy, &status, "12:29:59.999"), "idle until 12:30:00");
+    assert_eq!(decided(&policy, &status, "12:30:00"), "start 12:30:00");
+    let edited = read(&json!({"schedule": "*/10 * * * *"}), &[], &permissions());
+    assert_eq!(decided(&edited, &status, "12:35:00"), "idle until 12:40:00");
+    let zone = quarterly(&json!({"timeZone": "Asia/Kolkata"}), &[]);
+    assert_eq!(decided(&zone, &status, "12:35:00"), "idle until 12:45:00");
+}
+
+#[test]
+fn instants_missed_while_the_operator_was_down_lead_to_one_run_for_the_latest() {
+    let policy = quarterly(&json!({}), &[]);
+    let status = seen(&policy, at("12:00:01"));
+    assert_eq!(decided(&policy, &status, "12:15:03"), "start 12:15:00");
+    assert_eq!(decided(&policy, &status, "13:05:00"), "start 13:00:00, missed 3 up to 12:45:00");
+    let status = ran(&policy, &status, at("13:05:00"), at("13:06:00"), &well());
+    assert_eq!(status.missed_schedules, 3);
+    assert_eq!(status.last_missed_time.as_ref().unwrap().0, at("12:45:00"));
+    assert_eq!(decided(&policy, &status, "13:06:00"), "idle until 13:15:00");
+    assert_eq!(decided(&policy, &status, "13:15:00"), "start 13:15:00");
+}
+
+#[test]
+fn an_instant_that_it_is_too_late_for_is_missed_once() {
+    let policy = quarterly(&json!({"startingDeadlineSeconds": 300}), &[]);
+    let status = seen(&policy, at("12:00:01"));
+    assert_eq!(decided(&policy, &status, "12:20:00"), "start 12:15:00");
+    assert_eq!(decided(&policy, &status, "12:20:00.001"), "missed 1 up to 12:15:00");
+    assert_eq!(decided(&policy, &status, "12:55:00"), "missed 3 up to 12:45:00");
+    let missed = look(&policy, &status, at("12:55:00"));
+    assert_eq!(missed.missed_schedules, 3);
+    assert_eq!(decided(&policy, &missed, "12:55:01"), "idle until 13:00:00");
+    assert_eq!(look(&policy, &missed, at("12:55:01")).missed_schedules, 3);
+    let Plan::Missed { next, .. } = plan(&policy, &status, at("12:55:00")) else { panic!("not missed") };
+    assert_eq!(next, Some(at("13:00:00")));
+}
+
+#[test]
+fn an_instant_that_was_done_is_not_done_again() {
+    let policy = quarterly(&json!({}), &[]);
+    let status = seen(&policy, at("12:00:01"));
+    let status = ran(&policy, &status, at("12:15:00.100"), at("12:15:00.200"), &well());
+    assert_eq!(decided(&policy, &status, "12:15:00.200"), "idle until 12:30:00");
+    assert_eq!(status.last_schedule_time.unwrap().0, at("12:15:00"));
+}
+
+#[test]
+fn instants_that_pass_while_a_run_goes_on_are_over() {
+    let policy = quarterly(&json!({}), &[]);
+    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
+    assert!(decided(&policy, &status, "12:50:00").starts_with("continue"));
+    let status = ended(&policy, &status, at("12:50:00"), &well());
+    assert_eq!(decided(&policy, &status, "12:50:01"), "idle until 13:00:00");
+    assert_eq!(decided(&policy, &status, "13:00:00"), "start 13:00:00");
+    assert_eq!(status.missed_schedules, 0);
+}
+
+#[test]
+fn instants_that_pass_while_the_policy_is_held_are_over() {
+    let policy = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[]);
+    let status = seen(&policy, at("12:00:01"));
+    let suspended = Policy { suspend: true, ..policy.clone() };
+    let paused = Policy { paused: true, ..policy.clone() };
+    let broken = Policy { schedule: Err(Invalid::new(Reason::InvalidSchedule, "no")), ..policy.clone() };
+    let tripped = DlqPolicyStatus { consecutive_failures: 1, ..status.clone() };
+    let reset = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[("resetAt", "1")]);
+    let table = [
+        ("suspended", &suspended, &status, &policy),
+        ("paused", &paused, &status, &policy),
+        ("waiting for the Secret", &with(policy.clone(), missing()), &status, &policy),
+        ("invalid", &broken, &status, &policy),
+        ("the circuit was open", &policy, &tripped, &reset),
+    ];
+    for (row, held, before, freed) in table {
+        let status = look(held, before, at("12:10:00"));
+        assert_eq!(decided(freed, &status, "12:50:00"), "idle until 13:00:00", "{row}");
+        let status = look(freed, &status, at("12:50:00"));
+        assert_eq!(decided(freed, &status, "12:59:59"), "idle until 13:00:00", "{row}");
+        assert_eq!(decided(freed, &status, "13:00:00"), "start 13:00:00", "{row}");
+        assert_eq!(status.missed_schedules, 0, "{row}");
+    }
+}
+
+#[test]
+fn jitter_moves_the_start_and_the_deadline_but_not_the_instant() {
+    let policy = quarterly(&json!({"jitter": "10m", "startingDeadlineSeconds": 60}), &[]);
+    let status = seen(&policy, at("12:00:01"));
+    let Ok(Some(schedule)) = &policy.schedule else { panic!("no schedule") };
+    let start = schedule.jittered(at("12:15:00"), at("12:00:01"));
+    assert!(start > at("12:15:00") && start < at("12:25:00"), "{start}");
+    let millisecond = jiff::SignedDuration::from_millis(1);
+    let minute = jiff::SignedDuration::from_mins(1);
+    assert_eq!(plan(&policy, &status, start - millisecond), Plan::Idle { next: Some(start) });
+    assert_eq!(word(&plan(&policy, &status, start)), "start 12:15:00");
+    assert_eq!(word(&plan(&policy, &status, start + minute)), "start 12:15:00");
+    assert_eq!(word(&plan(&policy, &status, start + minute + millisecond)), "missed 1 up to 12:15:00");
+    // A run that ends between an instant and its start leaves it to be done.
+    let status = running(&policy, &status, start);
+    let next_start = schedule.jittered(at("12:30:00"), at("12:00:01"));
+    let between = ended(&policy, &status, next_start - millisecond, &well());
+    assert_eq!(plan(&policy, &between, next_start - millisecond), Plan::Idle { next: Some(next_start) });
+    assert_eq!(word(&plan(&policy, &between, next_start)), "start 12:30:00");
+}
+
+#[test]
+fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
+    let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[]);
+    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
+    assert!(decided(&policy, &status, "12:29:59").starts_with("continue"));
+    let due = "cancel: because the next instant is due and concurrencyPolicy is Replace";
+    assert_eq!(decided(&policy, &status, "12:30:00"), due);
+    let cancelled = ended(&policy, &status, at("12:30:00.100"), &Ending::cancelled("replaced".into()));
+    assert_eq!(decided(&policy, &cancelled, "12:30:00.100"), "start 12:30:00");
+    let next = running(&policy, &cancelled, at("12:30:00.100"));
+    assert!(decided(&policy, &next, "12:30:01").starts_with("continue"));
+}
+
+#[test]
+fn replace_ends_no_run_for_an_instant_that_it_is_too_late_for() {
+    let policy = quarterly(&json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 60}), &[]);
+    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
+    assert!(decided(&policy, &status, "12:31:00").starts_with("cancel"));
+    assert!(decided(&policy, &status, "12:31:01").starts_with("continue"));
+    let status = ended(&policy, &status, at("12:32:00"), &well());
+    assert_eq!(decided(&policy, &status, "12:32:00"), "missed 1 up to 12:30:00");
+}
+
+#[test]
+fn a_late_start_is_not_replaced_by_an_instant_before_it() {
+    let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[("requestedAt", "1")]);
+    let status = running(&policy, &seen(&quarterly(&json!({}), &[]), at("12:00:01")), at("12:20:00"));
+    assert_eq!(status.current_run.as_ref().unwrap().trigger, Trigger::Manual);
+    assert!(decided(&policy, &status, "12:21:00").starts_with("continue"));
+    assert!(decided(&policy, &status, "12:30:00").starts_with("cancel"));
+}
+
+#[test]
+fn without_a_schedule_each_new_work_runs_once() {
+    let policy = once(&[]);
+    assert_eq!(decided(&policy, &DlqPolicyStatus::default(), "12:00:00"), "start Spec");
+    let status = ran(&policy, &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &badly());
+    let edited = |fields: Value| read(&fields, &[], &permissions());
+    let table = [
+        ("nothing changed, and a failure is not repeated", once(&[]), "idle"),
+        ("limits were edited", edited(json!({"limits": {"pageSize": 1}})), "idle"),
+        ("the history is longer", edited(json!({"historyLimit": 50})), "idle"),
+        ("the filters were edited", edited(json!({"filters": {"all": true}})), "start Spec"),
+        ("it is no longer dry", edited(json!({"dryRun": true})), "start Spec"),
+        ("the token was looked at", with(once(&[]), Connectivity::Usable), "idle"),
+    ];
+    for (row, policy, expected) in table {
+        assert_eq!(decided(&policy, &status, "12:01:00"), expected, "{row}");
+    }
+}
+
+#[test]
+fn suspending_and_back_starts_nothing_but_what_never_ran() {
+    let suspended = Policy { suspend: true, ..once(&[]) };
+    let status = ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &well());
+    let status = look(&suspended, &status, at("12:01:00"));
+    assert_eq!(decided(&once(&[]), &status, "12:02:00"), "idle");
+    let cancelled = running(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"));
+    let cancelled = ended(&suspended, &cancelled, at("12:00:05"), &Ending::cancelled("suspended".into()));
+    assert_eq!(decided(&once(&[]), &look(&suspended, &cancelled, at("12:01:00")), "12:02:00"), "idle");
+    let new = seen(&suspended, at("12:00:00"));
+    assert_eq!(decided(&once(&[]), &new, "12:02:00"), "start Spec");
+}
+
+#[test]
+fn removing_the_schedule_starts_nothing() {
+    let status = seen(&quarterly(&json!({}), &[]), at("12:00:00"));
+    assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
+    let status = look(&once(&[]), &status, at("12:01:00"));
+    assert!(status.next_schedule_time.is_none() && status.schedule_since.is_none());
+    let edited = read(&json!({"action": "delete"}), &[], &permissions());
+    assert_eq!(decided(&edited, &status, "12:02:00"), "start Spec");
+}
+
+#[test]
+fn work_whose_token_was_refused_starts_again_with_a_new_one() {
+    let status =
+        ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &Ending::unauthorized("401"));
+    let refused = with(once(&[]), Connectivity::Refused);
+    let usable = with(once(&[]), Connectivity::Usable);
+    assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
+    assert_eq!(decided(&refused, &status, "12:01:00"), "idle");
+    assert!(needs_connection(&plan(&once(&[]), &status, at("12:01:00")), &once(&[]), &status));
+    assert_eq!(decided(&usable, &status, "12:01:00"), "start Spec");
+    // The Secret was deleted and made anew.
+    let away = look(&with(once(&[]), missing()), &look(&refused, &status, at("12:01:00")), at("12:02:00"));
+    assert_eq!(ready_reason(&away), Some("SecretNotFound"));
+    assert_eq!(decided(&usable, &away, "12:03:00"), "start Spec");
+    let again = ran(&usable, &away, at("12:03:00"), at("12:03:05"), &Ending::unauthorized("401"));
+    assert_eq!(decided(&refused, &again, "12:04:00"), "idle");
+    // With a schedule the next instant is the next try.
+    let policy = quarterly(&json!({}), &[]);
+    let status = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &Ending::unauthorized("401"));
+    assert_eq!(decided(&with(policy.clone(), Connectivity::Usable), &status, "12:16:00"), "idle until 12:30:00");
+    assert_eq!(decided(&with(policy, Connectivity::Refused), &status, "12:30:00"), "start 12:30:00");
+}
+
+#[test]
+fn new_work_waits_for_its_secret_and_then_starts() {
+    let status = seen(&with(once(&[]), missing()), at("12:00:00"));
+    assert_eq!(decided(&once(&[]), &status, "12:01:00"), "start Spec");
+    let asked = once(&[("requestedAt", "1")]);
+    let status = seen(&with(asked.clone(), missing()), at("12:00:00"));
+    assert_eq!(decided(&asked, &status, "12:01:00"), "start Manual");
+}
+
+#[test]
+fn the_token_is_looked_for_when_something_depends_on_it() {
+    let policy = quarterly(&json!({}), &[]);
+    let seen_once = seen(&policy, at("12:00:01"));
+    let held = look(&Policy { paused: true, ..policy.clone() }, &seen_once, at("12:01:00"));
+    let waiting = look(&with(policy.clone(), missing()), &seen_once, at("12:01:00"));
+    let suspended = Policy { suspend: true, ..policy.clone() };
+    let edited = Policy { generation: 2, ..policy.clone() };
+    let table = [
+        ("nothing is due", &policy, &seen_once, "12:02:00", false),
+        ("the spec is new", &edited, &seen_once, "12:02:00", true),
+        ("an instant is due", &policy, &seen_once, "12:15:00", true),
+        ("the Secret was missing", &policy, &waiting, "12:02:00", true),
+        ("the policy is held", &suspended, &seen_once, "12:02:00", false),
+        ("the policy was held", &policy, &held, "12:02:00", true),
+    ];
+    for (row, policy, status, now, expected) in table {
+        let plan = plan(policy, status, at(now));
+        assert_eq!(needs_connection(&plan, policy, status), expected, "{row}: {plan:?}");
+    }
+}
+
+#[test]
+fn the_circuit_opens_after_so_many_failures_and_one_request_is_a_trial() {
+    let fields = json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
+    let policy = quarterly(&fields, &[]);
+    let asked = quarterly(&fields, &[("requestedAt", "1")]);
+    let status = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &badly());
+    assert_eq!(decided(&policy, &status, "12:30:00"), "start 12:30:00");
+    let open = ran(&policy, &status, at("12:30:00"), at("12:30:01"), &badly());
+    assert_eq!(decided(&policy, &open, "12:45:00"), "circuit open");
+    let open = look(&policy, &open, at("12:45:00"));
+    assert_eq!(decided(&asked, &open, "12:46:00"), "start Manual");
+    let failed = ran(&asked, &open, at("12:46:00"), at("12:47:00"), &badly());
+    assert_eq!(decided(&asked, &failed, "13:00:00"), "circuit open");
+    let closed = ran(&asked, &open, at("12:46:00"), at("12:47:00"), &well());
+    assert_eq!(decided(&asked, &closed, "12:47:00"), "idle until 13:00:00");
+    let reset = quarterly(&fields, &[("resetAt", "1")]);
+    assert_eq!(decided(&reset, &open, "12:50:00"), "idle until 13:00:00");
+    let mut edited = fields.clone();
+    edited["action"] = "restart".into();
+    assert_eq!(decided(&quarterly(&edited, &[]), &open, "12:50:00"), "idle until 13:00:00");
+    let off = Policy { pause_after_failures: None, ..policy };
+    assert_eq!(decided(&off, &open, "12:50:00"), "idle until 13:00:00");
+}
+
+#[test]
+fn a_clock_that_steps_back_repeats_nothing() {
+    let policy = quarterly(&json!({}), &[]);
+    let status = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:16:00"), &well());
+    assert_eq!(decided(&policy, &status, "12:14:00"), "idle until 12:30:00");
+    assert_eq!(decided(&policy, &status, "11:00:00"), "idle until 12:30:00");
+    assert_eq!(decided(&policy, &status, "12:15:00"), "idle until 12:30:00");
+    let seen_late = seen(&policy, at("12:20:00"));
+    assert_eq!(decided(&policy, &seen_late, "11:00:00"), "idle until 12:30:00");
+    let every = read(&json!({"schedule": "@every 15m"}), &[], &permissions());
+    let status = seen(&every, at("12:20:00"));
+    assert_eq!(decided(&every, &status, "11:00:00"), "idle until 12:35:00");
+}
+
+#[test]
+fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
+    let now = at("12:00:00.123456");
+    let window = |filters: Value| {
+        let policy = read(&json!({ "filters": filters }), &[], &permissions());
+        let Plan::Start { run, .. } = plan(&policy, &DlqPolicyStatus::default(), now) else { panic!("no run") };
+        assert_eq!(run.start_time.to_string(), "2026-11-20T12:00:00.123Z");
+        serde_json::to_value(run.window).unwrap()
+    };
+    let start = "2026-11-20T12:00:00.123Z";
+    let table = [
+        (json!({"all": true}), json!({"toDate": start})),
+        (json!({"toDate": "2030-01-01T00:00:00Z"}), json!({"toDate": start})),
+        (json!({"toDate": "2026-11-01T00:00:00.5Z"}), json!({"toDate": "2026-11-01T00:00:00.500Z"})),
+        (json!({"olderThan": "15m"}), json!({"toDate": "2026-11-20T11:45:00.123Z"})),
+        (json!({"newerThan": "1d"}), json!({"fromDate": "2026-11-19T12:00:00.124Z", "toDate": start})),
+        (json!({"fromDate": "2026-11-19T00:00:00Z"}), json!({"fromDate": "2026-11-19T00:00:00.000Z", "toDate": start})),
+        (json!({"dlqIds": ["a"]}), Value::Null),
+    ];
+    for (filters, expected) in table {
+        assert_eq!(window(filters.clone()), expected, "{filters}");
+    }
+}
+
+#[test]
+fn a_runs_id_is_made_from_what_triggered_it() {
+    let id = |policy: &Policy, status: &DlqPolicyStatus, now: &str| {
+        let Plan::Start { run, .. } = plan(policy, status, at(now)) else { panic!("no run") };
+        run.id
+    };
+    let (new, policy) = (DlqPolicyStatus::default(), quarterly(&json!({}), &[]));
+    let status = seen(&policy, at("12:00:01"));
+    assert_eq!(id(&policy, &status, "12:15:00"), format!("{}-schedule", at("12:15:00").as_second()));
+    assert_eq!(id(&policy, &status, "12:15:00"), id(&policy, &status, "12:29:00"));
+    assert_eq!(id(&once(&[]), &new, "12:00:00"), format!("{}-spec", once(&[]).spec_hash));
+    let manual = |value| id(&once(&[("requestedAt", value)]), &new, "12:00:00");
+    assert!(manual("1").ends_with("-manual") && manual("1").len() < 40);
+    assert_eq!(manual("1"), manual("1"));
+    assert_ne!(manual("1"), manual("2"));
+}
+
+#[test]
+fn a_run_keeps_the_limits_and_the_generation_it_started_with() {
+    let policy = read(&json!({"limits": {"pageSize": 7}, "action": "delete"}), &[], &permissions());
+    let run = running(&policy, &DlqPolicyStatus::default(), at("12:00:00")).current_run.unwrap();
+    assert_eq!((run.limits.unwrap().page_size, run.generation), (7, 1));
+    assert_eq!((run.action, run.holder.as_deref()), (crate::crd::Action::Delete, Some("pod/1")));
+    assert_eq!((run.processed, run.pages, run.position, run.interruptions), (0, 0, 0, 0));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, Doubt};
 use super::validate::{Selected, Work};
 use super::window;
 use crate::crd::{Limits, MilliTime, PolicyRun, Reason, RunResult};
@@ -139,8 +139,14 @@ impl Progress {
     pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
         let limits = run.limits.clone().unwrap_or_default();
         let cursor = run.cursor.clone().map(Cursor);
-        // What an unclean stop hid: the chunk under way may have been acted on.
-        let chunks = Chunks::new(run.interruptions > 0 && !run.dry_run);
+        // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
+        // checkpoint, a lost answer those of one chunk.
+        let doubt = match (run.dry_run, run.interruptions, run.uncertain_pages) {
+            (true, ..) | (_, 0, 0) => Doubt::None,
+            (_, 0, _) => Doubt::FirstChunk,
+            _ => Doubt::All,
+        };
+        let chunks = Chunks::new(doubt);
         Self {
             work,
             limits,
@@ -176,15 +182,16 @@ impl Progress {
         if let Some(ending) = &self.ending {
             return Step::End(ending.clone());
         }
-        if let Some(seconds) = self.limits.active_deadline_seconds
-            && now.duration_since(self.run.start_time.timestamp()) >= SignedDuration::from_secs(seconds)
-        {
+        let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            let seconds = self.limits.active_deadline_seconds.unwrap_or_default();
             let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
             return self.end(Ending::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message));
         }
         let waiting = self.run.waiting_until.map(MilliTime::timestamp);
         if let Some(until) = waiting.max(self.paced_until).filter(|until| *until > now) {
-            return Step::Wait(until);
+            // A wait that Upstash asked for may be longer than the run may take.
+            return Step::Wait(deadline.map_or(until, |deadline| until.min(deadline)));
         }
         self.run.waiting_until = None;
         self.activity = Activity::Working;
@@ -192,6 +199,11 @@ impl Progress {
             Selected::Matching { criteria, .. } => self.next_page(&criteria),
             Selected::Ids(ids) => self.next_ids(&ids),
         }
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.limits.active_deadline_seconds?;
+        self.run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
     }
 
     fn next_page(&mut self, criteria: &Criteria) -> Step {
@@ -227,7 +239,8 @@ impl Progress {
         let position = usize::try_from(self.run.position).unwrap_or(usize::MAX);
         let Some(rest) = ids.get(position..).filter(|rest| !rest.is_empty()) else { return self.succeed() };
         if self.probing.is_some() {
-            return Step::Call(Call::Get { id: rest[0].clone() });
+            // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.
+            return Step::Call(Call::List { criteria: Criteria::default(), cursor: None, count: 1 });
         }
         let Some(count) = self.count(self.limits.page_size) else { return self.stop_at_limit() };
         if self.run.dry_run {
@@ -245,9 +258,12 @@ impl Progress {
     /// How many entries the next call may ask for: a page, what is left of the run's limit, a second's worth.
     /// `None` when nothing is left.
     fn count(&self, page_size: i32) -> Option<u32> {
-        let left = self.limits.max_entries_per_run.map_or(i64::MAX, |most| most - self.run.processed);
-        let second = self.limits.entries_per_second.map_or(i64::MAX, i64::from);
-        u32::try_from(left.min(second).min(i64::from(page_size))).ok().filter(|count| *count > 0)
+        let left =
+            self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(self.run.processed));
+        let second = self.limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
+        u32::try_from(left.min(second).min(i64::from(page_size.clamp(1, 100))))
+            .ok()
+            .filter(|count| *count > 0)
     }
 
     /// Folds an answer in.
@@ -315,6 +331,7 @@ impl Progress {
                 self.is_last_pass = true;
                 self.cursor = None;
                 self.seen.clear();
+                self.empty_pages = 0;
             } else {
                 self.succeed();
             }
@@ -341,12 +358,13 @@ impl Progress {
         match error.class {
             ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
             ErrorClass::Unauthorized => return Failure::TokenRefused,
-            ErrorClass::Forbidden if self.probing.is_none() && call.operation().acts() => {
-                self.probing = Some(error.to_string());
-            }
-            ErrorClass::Forbidden => {
-                let message = self.probing.take().unwrap_or_else(|| error.to_string());
+            // Listing does not work either: the refusal of the action is what counts.
+            _ if let Some(message) = self.probing.take() => {
                 self.ending = Some(Ending::new(RunResult::Failed, Reason::Forbidden, message));
+            }
+            ErrorClass::Forbidden if call.operation().acts() => self.probing = Some(error.to_string()),
+            ErrorClass::Forbidden => {
+                self.ending = Some(Ending::new(RunResult::Failed, Reason::Forbidden, error.to_string()));
             }
             ErrorClass::NotFound => self.not_found(call, error),
             ErrorClass::Refused if self.cursor.is_some() && !self.restarted => {
@@ -395,14 +413,10 @@ impl Progress {
     fn not_found(&mut self, call: &Call, error: &ApiError) {
         match call {
             Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => {
-                self.chunks.halve(ids.len())
+                self.failures = 0;
+                self.chunks.halve(ids.len());
             }
             Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
-                if self.probing.take().is_some() {
-                    let message = "the API refused the action, and the entry is not in the DLQ";
-                    self.ending = Some(Ending::new(RunResult::Failed, Reason::Forbidden, message));
-                    return;
-                }
                 self.failures = 0;
                 self.run.pages += 1;
                 if !self.chunks.is_uncertain() {
@@ -431,7 +445,7 @@ impl Progress {
         let ending = if run.dry_run {
             let message = format!("dry run: {} match, nothing was done", entries(run.processed));
             Ending::new(RunResult::Succeeded, Reason::DryRunSucceeded, message)
-        } else if run.processed == 0 && run.uncertain_pages == 0 {
+        } else if run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0 {
             Ending::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
         } else {
             let done = match run.action {

@@ -31,7 +31,7 @@ pub fn observed(
     let mut status = before.clone();
     let mut notes = Vec::new();
     if is_circuit_reset(policy, before) && before.consecutive_failures > 0 {
-        if before.phase == Some(Phase::CircuitOpen) {
+        if policy.pause_after_failures.is_some_and(|limit| before.consecutive_failures >= limit) {
             notes.push(Note::new(NoteReason::CircuitClosed, "the circuit is closed"));
         }
         status.consecutive_failures = 0;
@@ -48,7 +48,7 @@ pub fn observed(
     }
     let readiness = readiness(policy, before, plan);
     note_readiness(before, &readiness, &mut notes);
-    let activity = before.current_run.as_ref().map(|_| Activity::Working);
+    let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
     conclude(&mut status, policy, &readiness, activity, now);
     (status, notes)
 }
@@ -133,7 +133,7 @@ pub fn finished(
     status.totals.runs += 1;
     status.totals.failed_runs += i64::from(failed);
     if !run.dry_run {
-        status.totals.processed += run.processed;
+        status.totals.processed = status.totals.processed.saturating_add(run.processed);
     }
     match ending.result {
         RunResult::Succeeded | RunResult::LimitReached => {
@@ -164,7 +164,7 @@ pub fn finished(
     }
     let readiness = match ending.not_ready {
         Some(reason) => Readiness { ready: false, reason, message: ending.message.clone() },
-        None if is_open => circuit_open(&status),
+        None if is_open && !policy.suspend && !policy.paused => circuit_open(&status),
         None if ending.result == RunResult::Cancelled => ready_now(policy, &status),
         None => able(policy),
     };
@@ -248,25 +248,10 @@ fn handle_requests(
 }
 
 fn readiness(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) -> Readiness {
-    let not_ready = |invalid: &Invalid| Readiness {
-        ready: false,
-        reason: invalid.reason,
-        message: invalid.message.clone(),
-    };
     match plan {
         Plan::Invalid(invalid) => not_ready(invalid),
         Plan::Waiting { on } => not_ready(on),
-        Plan::Suspended => Readiness {
-            ready: true,
-            reason: Reason::Suspended,
-            message: "spec.suspend is true: no run starts".to_owned(),
-        },
-        Plan::Paused => Readiness {
-            ready: true,
-            reason: Reason::Paused,
-            message: "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts"
-                .to_owned(),
-        },
+        Plan::Suspended | Plan::Paused => able(policy),
         Plan::CircuitOpen => circuit_open(before),
         Plan::Continue { .. }
         | Plan::Cancel { .. }
@@ -274,6 +259,10 @@ fn readiness(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) -> Readines
         | Plan::Missed { .. }
         | Plan::Start { .. } => ready_now(policy, before),
     }
+}
+
+fn not_ready(invalid: &Invalid) -> Readiness {
+    Readiness { ready: false, reason: invalid.reason, message: invalid.message.clone() }
 }
 
 /// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
@@ -292,12 +281,30 @@ fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
     }
 }
 
+/// What the policy itself says, in the order of the plan's gates.
 fn able(policy: &Policy) -> Readiness {
-    let (reason, message) = match &policy.schedule {
-        Ok(None) => (Reason::Idle, "runs once for each new spec"),
-        Ok(Some(_)) | Err(_) => (Reason::Scheduled, "runs on its schedule"),
+    let (reason, message) = match (&policy.work, &policy.schedule) {
+        (Err(invalid), _) | (_, Err(invalid)) => return not_ready(invalid),
+        _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts"),
+        _ if policy.paused => (
+            Reason::Paused,
+            "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts",
+        ),
+        (_, Ok(None)) => (Reason::Idle, "runs once for each new spec"),
+        (_, Ok(Some(_))) => (Reason::Scheduled, "runs on its schedule"),
     };
     Readiness { ready: true, reason, message: message.to_owned() }
+}
+
+/// What a run does that was last seen waiting, else what it is about to do.
+fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
+    let running =
+        before.conditions.iter().find(|condition| condition.type_ == ConditionType::Running.as_str());
+    let waits = run.waiting_until.is_some_and(|until| until.timestamp() > now);
+    [Activity::Throttled, Activity::Retrying]
+        .into_iter()
+        .find(|activity| waits && running.is_some_and(|running| running.reason == activity.reason().as_str()))
+        .unwrap_or(Activity::Working)
 }
 
 fn circuit_open(status: &DlqPolicyStatus) -> Readiness {

@@ -283,10 +283,7 @@ fn selected(filters: &Filters) -> Result<Selected, Invalid> {
     let criteria = Criteria {
         labels: values("labels", labels.as_deref(), |text| text.as_str())?,
         workflow_urls: values("workflowUrls", workflow_urls.as_deref(), |text| text.as_str())?,
-        workflow_run_id: workflow_run_id
-            .as_ref()
-            .map(|text| value("workflowRunId", text.as_str()))
-            .transpose()?,
+        workflow_run_id: workflow_run_id.as_ref().map(|text| run_id(text.as_str())).transpose()?,
         workflow_created_at: workflow_created_at
             .as_ref()
             .map(|text| date("workflowCreatedAt", text).map(Timestamp::as_millisecond))
@@ -346,6 +343,15 @@ fn value(field: &str, text: &str) -> Result<String, Invalid> {
         return Err(Invalid::spec(&format!("spec.filters.{field}"), problem));
     }
     Ok(text.to_owned())
+}
+
+/// An ID or the beginning of one. What every ID begins with would select everything without saying so.
+fn run_id(text: &str) -> Result<String, Invalid> {
+    if "wfr_".starts_with(text) {
+        let problem = "is how every workflow run's ID begins; give more of the ID, or say all: true";
+        return Err(Invalid::spec("spec.filters.workflowRunId", problem));
+    }
+    value("workflowRunId", text)
 }
 
 fn date(field: &str, text: &DateTimeText) -> Result<Timestamp, Invalid> {

@@ -1,1 +1,410 @@
+use serde_json::{Value, json};
 
+use super::*;
+
+fn permissions() -> Permissions {
+    Permissions {
+        urls: vec!["https://qstash.upstash.io".parse().unwrap(), "http://127.0.0.1:8081".parse().unwrap()],
+        actions: Vec::new(),
+        callback_urls: Vec::new(),
+        default_url: Url::parse("https://qstash.upstash.io").unwrap(),
+        default_connection_namespaces: vec!["payments".into()],
+        pause_all: false,
+        force_dry_run: false,
+    }
+}
+
+fn spec() -> Value {
+    json!({"action": "resume", "filters": {"labels": ["payments"]}})
+}
+
+/// The sample spec with other fields, or without those that are null.
+fn with(fields: &Value) -> Value {
+    let mut spec = spec();
+    for (name, value) in fields.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    spec
+}
+
+fn read(spec: Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Policy {
+    let spec = serde_json::from_value(spec).unwrap();
+    let annotations = annotations
+        .iter()
+        .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
+        .collect();
+    let source = Source {
+        namespace: "payments",
+        name: "resume-payments",
+        generation: 3,
+        annotations: &annotations,
+        spec: Ok(&spec),
+    };
+    validate(&source, permissions)
+}
+
+fn policy(fields: &Value) -> Policy {
+    read(with(fields), &[], &permissions())
+}
+
+fn invalid(fields: &Value, permissions: &Permissions) -> Invalid {
+    let policy = read(with(fields), &[], permissions);
+    match (policy.work, policy.schedule) {
+        (Err(invalid), _) | (_, Err(invalid)) => invalid,
+        (Ok(_), Ok(_)) => panic!("{fields} is taken"),
+    }
+}
+
+fn annotated(annotations: &[(&str, &str)]) -> Policy {
+    read(spec(), annotations, &permissions())
+}
+
+fn secret(url: Option<&str>) -> Value {
+    let mut connection = json!({"tokenSecretRef": {"name": "upstash", "key": "token"}});
+    if let Some(url) = url {
+        connection["url"] = url.into();
+    }
+    json!({ "connection": connection })
+}
+
+#[test]
+fn what_selects_everything_by_accident_is_refused_with_the_field_and_the_way_out() {
+    let table = [
+        (json!({}), "spec.filters:", "all: true"),
+        (json!({"all": false}), "spec.filters:", "at least one criterion"),
+        (json!({"labels": []}), "spec.filters.labels:", "give a value or remove it"),
+        (json!({"workflowUrls": []}), "spec.filters.workflowUrls:", "remove it"),
+        (json!({"callerIps": []}), "spec.filters.callerIps:", "remove it"),
+        (json!({"flowControlKeys": []}), "spec.filters.flowControlKeys:", "remove it"),
+        (json!({"failureFunctionStates": []}), "spec.filters.failureFunctionStates:", "remove it"),
+        (json!({"dlqIds": []}), "spec.filters.dlqIds:", "remove it"),
+        (json!({"labels": ["a", "b,c"]}), "spec.filters.labels[1]:", "no comma"),
+        (json!({"labels": [""]}), "spec.filters.labels[0]:", "no empty value"),
+        (json!({"labels": ["a\nb"]}), "spec.filters.labels[0]:", "no control character"),
+        (json!({"workflowUrls": ["https://a.example/,"]}), "spec.filters.workflowUrls[0]:", "no comma"),
+        (json!({"callerIps": ["1.2.3.4,5.6.7.8"]}), "spec.filters.callerIps[0]:", "no comma"),
+        (json!({"flowControlKeys": ["a,b"]}), "spec.filters.flowControlKeys[0]:", "no comma"),
+        (json!({"workflowRunId": "wfr_1,wfr_2"}), "spec.filters.workflowRunId:", "no comma"),
+        (json!({"workflowRunId": ""}), "spec.filters.workflowRunId:", "give more of the ID"),
+        (json!({"workflowRunId": "wf"}), "spec.filters.workflowRunId:", "give more of the ID"),
+        (json!({"workflowRunId": "wfr_"}), "spec.filters.workflowRunId:", "all: true"),
+        (json!({"dlqIds": ["dlq-1", "a,b"]}), "spec.filters.dlqIds[1]:", "no comma"),
+    ];
+    for (filters, field, way_out) in table {
+        let invalid = invalid(&json!({ "filters": filters }), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec, "{filters}");
+        assert!(invalid.message.starts_with(field), "{filters}: {}", invalid.message);
+        assert!(invalid.message.contains(way_out), "{filters}: {}", invalid.message);
+    }
+}
+
+#[test]
+fn filters_that_conflict_are_refused_with_the_field_and_the_way_out() {
+    let (from, to) = ("2026-11-01T00:00:00Z", "2026-11-08T00:00:00Z");
+    let table = [
+        (json!({"all": true, "labels": ["a"]}), "spec.filters.all:", "remove all"),
+        (json!({"all": true, "dlqIds": ["a"]}), "spec.filters.all:", "remove all"),
+        (json!({"all": true, "olderThan": "1h"}), "spec.filters.all:", "remove all"),
+        (json!({"dlqIds": ["a"], "labels": ["a"]}), "spec.filters.dlqIds:", "remove dlqIds"),
+        (json!({"dlqIds": ["a"], "toDate": to}), "spec.filters.dlqIds:", "remove dlqIds"),
+        (json!({"dlqIds": ["a"], "workflowCreatedAt": to}), "spec.filters.dlqIds:", "remove dlqIds"),
+        (json!({"fromDate": from, "newerThan": "7d"}), "spec.filters.newerThan:", "keep one"),
+        (json!({"toDate": to, "olderThan": "7d"}), "spec.filters.olderThan:", "keep one"),
+        (json!({"newerThan": "0s"}), "spec.filters.newerThan:", "such as 7d"),
+        (json!({"olderThan": "soon"}), "spec.filters.olderThan:", "such as 7d"),
+        (json!({"fromDate": "yesterday"}), "spec.filters.fromDate:", "2026-11-01T00:00:00Z"),
+        (json!({"toDate": "2026-02-30T00:00:00Z"}), "spec.filters.toDate:", "2026-11-01T00:00:00Z"),
+        (json!({"workflowCreatedAt": "7"}), "spec.filters.workflowCreatedAt:", "2026-11-01T00:00:00Z"),
+    ];
+    for (filters, field, way_out) in table {
+        let invalid = invalid(&json!({ "filters": filters }), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec, "{filters}");
+        assert!(invalid.message.starts_with(field), "{filters}: {}", invalid.message);
+        assert!(invalid.message.contains(way_out), "{filters}: {}", invalid.message);
+    }
+}
+
+#[test]
+fn every_filter_finds_its_criterion() {
+    let filters = json!({
+        "labels": ["payments", "checkout"],
+        "workflowUrls": ["https://app.example.com/api/pay"],
+        "workflowRunId": "wfr_8f",
+        "workflowCreatedAt": "2026-11-01T12:00:00.123Z",
+        "failureFunctionStates": ["CALLBACK_FAIL"],
+        "callerIps": ["203.0.113.7"],
+        "flowControlKeys": ["pay"],
+        "newerThan": "7d",
+        "toDate": "2026-11-08T00:00:00Z",
+    });
+    let criteria = Criteria {
+        labels: vec!["payments".into(), "checkout".into()],
+        workflow_urls: vec!["https://app.example.com/api/pay".into()],
+        workflow_run_id: Some("wfr_8f".into()),
+        workflow_created_at: Some(1_793_534_400_123),
+        failure_function_states: vec!["CALLBACK_FAIL"],
+        caller_ips: vec!["203.0.113.7".into()],
+        flow_control_keys: vec!["pay".into()],
+        from_date: None,
+        to_date: None,
+    };
+    let expected = Selected::Matching {
+        criteria,
+        from: Some(Bound::Before(jiff::SignedDuration::from_hours(7 * 24))),
+        to: Some(Bound::At("2026-11-08T00:00:00Z".parse().unwrap())),
+    };
+    assert_eq!(policy(&json!({ "filters": filters })).work.unwrap().selected, expected);
+}
+
+#[test]
+fn everything_is_selected_only_when_said_aloud() {
+    let all = policy(&json!({"filters": {"all": true}})).work.unwrap().selected;
+    assert_eq!(all, Selected::Matching { criteria: Criteria::default(), from: None, to: None });
+    let ids = policy(&json!({"filters": {"dlqIds": ["a", "b"]}})).work.unwrap().selected;
+    assert_eq!(ids, Selected::Ids(vec![DlqId("a".into()), DlqId("b".into())]));
+    let bound = policy(&json!({"filters": {"all": false, "olderThan": "15m"}})).work.unwrap().selected;
+    assert!(matches!(bound, Selected::Matching { to: Some(_), .. }));
+}
+
+#[test]
+fn overrides_are_what_the_api_takes() {
+    let overrides = json!({
+        "retries": 0, "delay": "10s", "retryDelay": "(1 + retried) * 1000", "labels": ["retried"],
+        "flowControl": {"key": "payments", "parallelism": 5, "rate": 10, "period": "1m"},
+        "failureCallback": "https://app.example.com/failed",
+    });
+    let expected = Overrides {
+        retries: Some(0),
+        delay: Some("10s".into()),
+        retry_delay: Some("(1 + retried) * 1000".into()),
+        flow_control_key: Some("payments".into()),
+        parallelism: Some(5),
+        rate: Some(10),
+        period: Some("1m".into()),
+        labels: vec!["retried".into()],
+        failure_callback: Some("https://app.example.com/failed".into()),
+    };
+    assert_eq!(policy(&json!({ "overrides": overrides })).work.unwrap().overrides, expected);
+    assert_eq!(policy(&json!({})).work.unwrap().overrides, Overrides::default());
+}
+
+#[test]
+fn a_delete_takes_no_overrides() {
+    let invalid = invalid(&json!({"action": "delete", "overrides": {"retries": 1}}), &permissions());
+    assert_eq!(invalid.reason, Reason::InvalidSpec);
+    assert!(invalid.message.starts_with("spec.overrides: a delete takes no overrides; remove"));
+    assert!(policy(&json!({"action": "delete"})).work.is_ok());
+}
+
+#[test]
+fn an_action_that_the_operator_does_not_allow_is_refused() {
+    let resume_only = Permissions { actions: vec![crate::crd::Action::Resume], ..permissions() };
+    assert!(read(spec(), &[], &resume_only).work.is_ok());
+    let invalid = invalid(&json!({"action": "delete"}), &resume_only);
+    assert_eq!(invalid.reason, Reason::ActionNotAllowed);
+    assert!(invalid.message.starts_with("spec.action delete") && invalid.message.contains("--allowed-actions"));
+}
+
+#[test]
+fn a_callback_that_the_operator_does_not_allow_is_refused() {
+    let ours_only =
+        Permissions { callback_urls: vec!["https://*.example.com".parse().unwrap()], ..permissions() };
+    let callback = |url: &str| json!({"overrides": {"failureCallback": url}});
+    let ours = with(&callback("https://app.example.com/failed?x=1"));
+    assert!(read(ours, &[], &ours_only).work.is_ok());
+    for url in
+        ["https://evil.example", "http://app.example.com/failed", "https://app.example.com@evil.example/"]
+    {
+        let invalid = invalid(&callback(url), &ours_only);
+        assert_eq!(invalid.reason, Reason::UrlNotAllowed, "{url}");
+        assert!(invalid.message.starts_with("spec.overrides.failureCallback:"), "{url}");
+        assert!(invalid.message.contains("--allowed-callback-url"), "{url}");
+    }
+    let anywhere = with(&callback("https://evil.example"));
+    assert!(read(anywhere, &[], &permissions()).work.is_ok());
+    assert_eq!(invalid(&callback("nowhere"), &permissions()).reason, Reason::InvalidSpec);
+}
+
+#[test]
+fn without_a_connection_only_the_allowed_namespaces_use_the_operators_own() {
+    assert_eq!(policy(&json!({})).work.unwrap().connection, ConnectionRef::Default);
+    for namespaces in [vec![], vec!["dlq-operator".to_owned()], vec!["payment".to_owned()]] {
+        let elsewhere = Permissions { default_connection_namespaces: namespaces, ..permissions() };
+        let invalid = invalid(&json!({}), &elsewhere);
+        assert_eq!(invalid.reason, Reason::NoConnection);
+        assert!(invalid.message.contains("namespace payments"));
+        assert!(invalid.message.contains("spec.connection.tokenSecretRef"));
+    }
+}
+
+#[test]
+fn a_connection_without_a_url_goes_to_the_operators_default_url() {
+    let connection = |url| policy(&secret(url)).work.unwrap().connection;
+    let ConnectionRef::Secret { url, secret } = connection(None) else { panic!("the operator's own token") };
+    assert_eq!(url.as_str(), "https://qstash.upstash.io/");
+    assert_eq!((secret.name.as_str(), secret.key.as_str()), ("upstash", "token"));
+    let ConnectionRef::Secret { url, .. } = connection(Some("http://127.0.0.1:8081/")) else { panic!("no Secret") };
+    assert_eq!(url.as_str(), "http://127.0.0.1:8081/");
+}
+
+#[test]
+fn the_operators_own_token_never_goes_to_a_url_that_a_policy_chose() {
+    for connection in [json!({"url": "https://qstash.upstash.io"}), json!({})] {
+        let invalid = invalid(&json!({ "connection": connection }), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec);
+        assert!(invalid.message.starts_with("spec.connection.tokenSecretRef: is required"));
+    }
+}
+
+#[test]
+fn a_token_goes_only_to_an_allowed_url() {
+    let table = [
+        ("https://evil.example", "--allowed-url"),
+        ("http://qstash.upstash.io", "--allowed-url"),
+        ("https://qstash.upstash.io:8443", "--allowed-url"),
+        ("https://qstash.upstash.io@evil.example", "user or password"),
+        ("https://qstash.upstash.io/v2", "path"),
+        ("https://qstash.upstash.io?qstash_token=x", "query"),
+        ("https://qstash.upstash.io#x", "fragment"),
+        ("ftp://qstash.upstash.io", "https://"),
+        ("qstash.upstash.io", "not a URL"),
+    ];
+    for (url, problem) in table {
+        let invalid = invalid(&secret(Some(url)), &permissions());
+        assert_eq!(invalid.reason, Reason::UrlNotAllowed, "{url}");
+        assert!(invalid.message.starts_with("spec.connection.url"), "{url}: {}", invalid.message);
+        assert!(invalid.message.contains(problem), "{url}: {}", invalid.message);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_schedule_has_a_reason_of_its_own() {
+    let table = [
+        (json!({"schedule": "60 * * * *"}), Reason::InvalidSchedule, "spec.schedule"),
+        (json!({"schedule": "0 0 30 2 *"}), Reason::InvalidSchedule, "spec.schedule"),
+        (json!({"schedule": "@hourly", "timeZone": "Mars/Olympus"}), Reason::InvalidTimeZone, "spec.timeZone"),
+        (json!({"schedule": "@hourly", "jitter": "much"}), Reason::InvalidSpec, "spec.jitter"),
+    ];
+    for (fields, reason, field) in table {
+        let invalid = invalid(&fields, &permissions());
+        assert_eq!(invalid.reason, reason, "{fields}");
+        assert!(invalid.message.starts_with(field), "{fields}: {}", invalid.message);
+    }
+}
+
+#[test]
+fn a_spec_that_cannot_be_read_is_invalid_and_still_obeys_its_annotations() {
+    let annotations = BTreeMap::from([
+        ("dlq-operator.dev/cancelAt".to_owned(), "now".to_owned()),
+        ("dlq-operator.dev/paused".to_owned(), "yes".to_owned()),
+    ]);
+    let spec = Err("cannot be read: missing field `action`");
+    let source = Source { namespace: "n", name: "a", generation: 1, annotations: &annotations, spec };
+    let policy = validate(&source, &permissions());
+    let invalid = policy.work.unwrap_err();
+    assert_eq!(invalid.reason, Reason::InvalidSpec);
+    assert!(invalid.message.contains("missing field `action`"));
+    assert_eq!(policy.spec_hash, "");
+    assert!(policy.paused && policy.requests.cancel.is_some());
+}
+
+#[test]
+fn the_rest_of_the_spec_is_carried_along_with_its_defaults() {
+    let plain = policy(&json!({}));
+    assert_eq!((plain.generation, plain.history_limit, plain.suspend), (3, 10, false));
+    assert_eq!((plain.limits.page_size, plain.concurrency), (50, ConcurrencyPolicy::Forbid));
+    assert!(plain.starting_deadline.is_none() && plain.pause_after_failures.is_none());
+    let full = policy(&json!({
+        "schedule": "@hourly", "startingDeadlineSeconds": 300, "concurrencyPolicy": "Replace", "suspend": true,
+        "limits": {"pageSize": 7}, "failurePolicy": {"pauseAfterConsecutiveFailures": 3}, "historyLimit": 2,
+    }));
+    assert_eq!(full.starting_deadline, Some(jiff::SignedDuration::from_secs(300)));
+    assert_eq!((full.concurrency, full.suspend), (ConcurrencyPolicy::Replace, true));
+    assert_eq!((full.limits.page_size, full.pause_after_failures, full.history_limit), (7, Some(3), 2));
+    assert_eq!(policy(&json!({"historyLimit": -1})).history_limit, 0);
+    assert_eq!(policy(&json!({"historyLimit": 1000})).history_limit, 50);
+}
+
+#[test]
+fn edits_of_when_and_how_carefully_leave_the_hash() {
+    let hash = policy(&json!({})).spec_hash;
+    assert_eq!(hash.len(), 16);
+    let edits = [
+        json!({"limits": {"pageSize": 7, "maxEntriesPerRun": 1}}),
+        json!({"schedule": "@hourly", "timeZone": "Europe/Berlin", "jitter": "30s"}),
+        json!({"suspend": true}),
+        json!({"historyLimit": 3}),
+        json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 3}}),
+        json!({"dryRun": false}),
+    ];
+    for edit in edits {
+        assert_eq!(policy(&edit).spec_hash, hash, "{edit}");
+    }
+}
+
+#[test]
+fn edits_of_what_is_done_with_what_change_the_hash() {
+    let edits = [
+        json!({}),
+        json!({"action": "restart"}),
+        json!({"action": "delete"}),
+        json!({"filters": {"labels": ["checkout"]}}),
+        json!({"filters": {"flowControlKeys": ["payments"]}}),
+        json!({"filters": {"all": true}}),
+        json!({"overrides": {"retries": 3}}),
+        json!({"overrides": {"retries": 4}}),
+        secret(None),
+        secret(Some("https://qstash.upstash.io")),
+        json!({"dryRun": true}),
+    ];
+    let hashes: std::collections::HashSet<_> = edits.iter().map(|edit| policy(edit).spec_hash).collect();
+    assert_eq!(hashes.len(), edits.len());
+}
+
+#[test]
+fn annotations_ask_for_runs_cancels_and_resets() {
+    let asked = annotated(&[
+        ("requestedAt", "now"),
+        ("requestedBy", "ann"),
+        ("requestReason", "deploy"),
+        ("cancelAt", "then"),
+        ("resetAt", "later"),
+    ]);
+    let request = |value: &str| Some(Request { value: value.into(), too_long: false });
+    let expected = Requests {
+        run: request("now"),
+        requested_by: Some("ann".into()),
+        request_reason: Some("deploy".into()),
+        cancel: request("then"),
+        reset: request("later"),
+    };
+    assert_eq!(asked.requests, expected);
+    assert_eq!(annotated(&[("requestedAt", ""), ("cancelAt", "")]).requests, Requests::default());
+}
+
+#[test]
+fn a_value_over_256_bytes_is_not_taken_but_known_again() {
+    let at_most = "é".repeat(128);
+    let long = format!("{at_most}x");
+    let taken = annotated(&[("requestedAt", &at_most), ("requestedBy", &at_most)]).requests;
+    assert!(!taken.run.unwrap().too_long && taken.requested_by.is_some());
+    let refused = annotated(&[("requestedAt", &long), ("requestedBy", &long), ("cancelAt", &long)]).requests;
+    let run = refused.run.clone().unwrap();
+    assert!(run.too_long && run.value.len() <= 64 && refused.requested_by.is_none());
+    assert!(refused.cancel.unwrap().too_long);
+    assert_eq!(annotated(&[("requestedAt", &long)]).requests.run, refused.run);
+    assert_ne!(annotated(&[("requestedAt", &format!("{long}y"))]).requests.run, refused.run);
+}
+
+#[test]
+fn any_value_of_paused_but_empty_and_false_holds_the_policy() {
+    for (value, paused) in [("", false), ("false", false), ("true", true), ("incident 7", true), ("False", true)] {
+        assert_eq!(annotated(&[("paused", value)]).paused, paused, "{value:?}");
+    }
+    let pause_all = Permissions { pause_all: true, ..permissions() };
+    assert!(read(spec(), &[("paused", "false")], &pause_all).paused);
+    let force = Permissions { force_dry_run: true, ..permissions() };
+    let forced = read(spec(), &[], &force);
+    assert!(forced.force_dry_run && !forced.work.unwrap().dry_run);
+}

@@ -60,6 +60,32 @@ fn the_committed_reference_is_what_the_types_say() {
     assert_is_current("docs/reference.md", &reference::render(&schema()));
 }
 
+#[test]
+fn kubectl_shows_what_people_look_for() {
+    let definition = serde_json::to_value(DlqPolicy::crd()).unwrap();
+    let columns = definition["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
+    let names = |wide: bool| -> Vec<&str> {
+        let columns = columns.iter().filter(|column| wide == (column["priority"] == 1));
+        columns.filter_map(|column| column["name"].as_str()).collect()
+    };
+    assert_eq!(names(false), ["Action", "Schedule", "Suspend", "Phase", "Processed", "Last Run", "Age"]);
+    assert_eq!(names(true), ["Next Run", "Total", "Message"]);
+    let names = &definition["spec"]["names"];
+    assert_eq!(names["shortNames"], serde_json::json!(["dlqp"]));
+    assert_eq!(names["categories"], serde_json::json!(["upstash"]));
+}
+
+#[test]
+fn every_column_reads_a_field_that_exists() {
+    let definition = serde_json::to_value(DlqPolicy::crd()).unwrap();
+    let (schema, version) = (schema(), &definition["spec"]["versions"][0]);
+    for column in version["additionalPrinterColumns"].as_array().unwrap() {
+        let path = column["jsonPath"].as_str().unwrap().trim_start_matches('.');
+        let field = path.split('.').fold(&schema, |schema, name| &schema["properties"][name]);
+        assert!(path.starts_with("metadata.") || field.is_object(), "no field {path}");
+    }
+}
+
 /// Every field below, with its path.
 fn fields<'a>(path: &str, schema: &'a Value, into: &mut Vec<(String, &'a Value)>) {
     for (path, child) in children(path, schema) {

@@ -110,11 +110,11 @@ fn refusal(layer: &str, used: &[String]) -> Option<String> {
     let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == layer) else {
         return Some(format!("`{layer}` is a layer that the table does not know"));
     };
-    let begins_with = |allowed: &&str| {
+    let begins_with = |allowed: &str| {
         let parts: Vec<&str> = allowed.split("::").collect();
         used.len() >= parts.len() && parts.iter().zip(used).all(|(part, name)| part == name)
     };
-    if allowed.iter().any(|entry| begins_with(&entry)) {
+    if allowed.iter().any(|entry| begins_with(entry)) {
         return None;
     }
     let allowed =

@@ -1,9 +1,17 @@
 //! What can only be seen from outside: the generated files, the layers, and the resource on a real API server.
 
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
+
 mod cluster;
 mod crd_rules;
 mod documents;
 mod examples;
 mod generated_files;
+mod interruption;
 mod layers;
+mod main_job;
+mod problems;
 mod reference;
+mod run_control;
+mod scene;

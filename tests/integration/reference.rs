@@ -86,13 +86,12 @@ fn bounds(field: &Value) -> String {
             values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
         parts.push(values.join(", "));
     }
-    let mut range = |least: &str, most: &str, unit: &str| match (field[least].as_f64(), field[most].as_f64())
-    {
-        (Some(least), Some(most)) if least > 0.0 || unit.is_empty() => {
-            parts.push(format!("{least}–{most}{unit}"))
-        }
-        (_, Some(most)) => parts.push(format!("at most {most}{unit}")),
-        _ => {}
+    let mut range = |least: &str, most: &str, unit: &str| {
+        let Some(most) = field[most].as_f64() else { return };
+        parts.push(match field[least].as_f64() {
+            Some(least) if least > 0.0 || unit.is_empty() => format!("{least}–{most}{unit}"),
+            _ => format!("at most {most}{unit}"),
+        });
     };
     range("minimum", "maximum", "");
     range("minLength", "maxLength", " characters");

@@ -45,12 +45,17 @@ fn accepted_values<'a>(rows: &'a [Row], path: &str) -> Vec<&'a Value> {
 }
 
 /// How far a value goes into a bound.
-fn measure(keyword: &str, value: &Value) -> Option<u64> {
+fn measure(keyword: &str, value: &Value) -> Option<String> {
     match keyword {
-        "maxLength" => value.as_str().map(|text| text.chars().count() as u64),
-        "minItems" | "maxItems" => value.as_array().map(|items| items.len() as u64),
-        _ => value.as_u64(),
+        "maxLength" => value.as_str().map(|text| text.chars().count().to_string()),
+        "minItems" | "maxItems" => value.as_array().map(|items| items.len().to_string()),
+        _ => value.as_u64().map(|number| number.to_string()),
     }
+}
+
+/// A bound as it is written, whether the schema has it as `50` or as `50.0`.
+fn bound(schema: &Value, keyword: &str) -> Option<String> {
+    schema[keyword].as_f64().map(|bound| bound.to_string())
 }
 
 fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
@@ -67,7 +72,6 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
             refused(said, &|_| false);
         }
     }
-    let number = |keyword: &str| schema[keyword].as_f64();
     let bounds = [
         ("maxLength", "may not be more than"),
         ("minLength", "at least"),
@@ -78,7 +82,7 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
     ];
     for (keyword, words) in bounds {
         // A minimum of 0 for a length is none.
-        if let Some(bound) = number(keyword).filter(|bound| keyword != "minLength" || *bound > 0.0) {
+        if let Some(bound) = bound(schema, keyword).filter(|bound| keyword != "minLength" || bound != "0") {
             let words = format!("{words} {bound}");
             refused(&words, &|message| message.contains(&words));
         }
@@ -102,13 +106,11 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
         }
     }
     for keyword in ["maxLength", "minimum", "maximum", "minItems", "maxItems"] {
-        let Some(bound) = schema[keyword].as_f64().filter(|_| !UNREACHABLE.contains(&(path, keyword))) else {
+        let Some(bound) = bound(schema, keyword).filter(|_| !UNREACHABLE.contains(&(path, keyword))) else {
             continue;
         };
         let values = accepted_values(rows, path);
-        #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^52")]
-        let touched =
-            values.iter().filter_map(|value| measure(keyword, value)).any(|size| size as f64 == bound);
+        let touched = values.iter().any(|value| measure(keyword, value).as_ref() == Some(&bound));
         if !touched {
             missing.push(format!("{path}: no row is accepted with exactly {keyword} {bound}"));
         }

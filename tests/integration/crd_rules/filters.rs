@@ -12,10 +12,19 @@ const A_RUN_ID: &str = "visible ASCII without spaces or commas";
 const MORE_OF_THE_ID: &str = "give more of the ID, or say all: true";
 
 pub(super) fn rows() -> Vec<Row> {
-    [selection(), labels(), dlq_ids(), workflow_urls(), workflow_run_ids(), other_lists()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        selection(),
+        labels(),
+        dlq_ids(),
+        workflow_urls(),
+        workflow_run_ids(),
+        failure_function_states(),
+        caller_ips(),
+        flow_control_keys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn selection() -> Vec<Row> {
@@ -282,11 +291,8 @@ fn workflow_run_ids() -> Vec<Row> {
     ]
 }
 
-fn other_lists() -> Vec<Row> {
-    let states = "spec.filters.failureFunctionStates";
-    let ips = "spec.filters.callerIps";
-    let keys = "spec.filters.flowControlKeys";
-    let addresses = |count: usize| (0..count).map(|host| format!("203.0.113.{host}")).collect::<Vec<_>>();
+fn failure_function_states() -> Vec<Row> {
+    let at = "spec.filters.failureFunctionStates";
     vec![
         accepted(
             "every state of a failure function is known",
@@ -302,15 +308,14 @@ fn other_lists() -> Vec<Row> {
         rejected(
             "a list of no states would select everything",
             filters(json!({ "failureFunctionStates": [] })),
-            states,
+            at,
             "at least 1 items",
         ),
         rejected(
             "a fifth state repeats one",
-            filters(
-                json!({ "failureFunctionStates": ["CALLBACK_INPROGRESS", "CALLBACK_SUCCESS", "CALLBACK_FAIL", "CALLBACK_CANCELED", "CALLBACK_FAIL"] }),
-            ),
-            states,
+            filters(json!({ "failureFunctionStates":
+                ["CALLBACK_INPROGRESS", "CALLBACK_SUCCESS", "CALLBACK_FAIL", "CALLBACK_CANCELED", "CALLBACK_FAIL"] })),
+            at,
             "must have at most 4 items",
         ),
         rejected(
@@ -319,57 +324,45 @@ fn other_lists() -> Vec<Row> {
             "spec.filters.failureFunctionStates[1]",
             "Duplicate value",
         ),
+    ]
+}
+
+fn caller_ips() -> Vec<Row> {
+    let one = |address: &str| filters(json!({ "callerIps": [address] }));
+    let (at, first) = ("spec.filters.callerIps", "spec.filters.callerIps[0]");
+    let addresses = |count: usize| (0..count).map(|host| format!("203.0.113.{host}")).collect::<Vec<_>>();
+    vec![
         accepted(
             "callers may have IPv4 and IPv6 addresses",
             filters(json!({ "callerIps": ["203.0.113.7", "2001:db8::7"] })),
         ),
-        rejected(
-            "an address is not a host name",
-            filters(json!({ "callerIps": ["app.example.com"] })),
-            "spec.filters.callerIps[0]",
-            "one IPv4 or IPv6 address",
-        ),
-        rejected(
-            "an address is not a network",
-            filters(json!({ "callerIps": ["203.0.113.0/24"] })),
-            "spec.filters.callerIps[0]",
-            "one IPv4 or IPv6 address",
-        ),
+        rejected("an address is not a host name", one("app.example.com"), first, "one IPv4 or IPv6 address"),
+        rejected("an address is not a network", one("203.0.113.0/24"), first, "one IPv4 or IPv6 address"),
         rejected(
             "an address has no leading zeros, which some read as octal",
-            filters(json!({ "callerIps": ["203.0.113.007"] })),
-            "spec.filters.callerIps[0]",
+            one("203.0.113.007"),
+            first,
             "one IPv4 or IPv6 address",
         ),
         rejected(
             "two addresses are two items",
-            filters(json!({ "callerIps": ["203.0.113.7,203.0.113.8"] })),
-            "spec.filters.callerIps[0]",
+            one("203.0.113.7,203.0.113.8"),
+            first,
             "one IPv4 or IPv6 address",
         ),
-        rejected(
-            "an address is not empty",
-            filters(json!({ "callerIps": [""] })),
-            "spec.filters.callerIps[0]",
-            "at least 1 chars long",
-        ),
-        rejected(
-            "an address has at most 45 characters",
-            filters(json!({ "callerIps": [text(46)] })),
-            "spec.filters.callerIps[0]",
-            "may not be more than 45",
-        ),
+        rejected("an address is not empty", one(""), first, "at least 1 chars long"),
+        rejected("an address has at most 45 characters", one(&text(46)), first, "may not be more than 45"),
         accepted("there may be 50 addresses", filters(json!({ "callerIps": addresses(50) }))),
         rejected(
             "there are at most 50 addresses",
             filters(json!({ "callerIps": addresses(51) })),
-            ips,
+            at,
             "must have at most 50 items",
         ),
         rejected(
             "a list of no addresses would select everything",
             filters(json!({ "callerIps": [] })),
-            ips,
+            at,
             "at least 1 items",
         ),
         rejected(
@@ -378,39 +371,33 @@ fn other_lists() -> Vec<Row> {
             "spec.filters.callerIps[1]",
             "Duplicate value",
         ),
-        accepted(
-            "a flow-control key may have 256 characters",
-            filters(json!({ "flowControlKeys": [text(256)] })),
-        ),
+    ]
+}
+
+fn flow_control_keys() -> Vec<Row> {
+    let one = |key: &str| filters(json!({ "flowControlKeys": [key] }));
+    let (at, first) = ("spec.filters.flowControlKeys", "spec.filters.flowControlKeys[0]");
+    vec![
+        accepted("a flow-control key may have 256 characters", one(&text(256))),
         rejected(
             "a flow-control key has at most 256 characters",
-            filters(json!({ "flowControlKeys": [text(257)] })),
-            "spec.filters.flowControlKeys[0]",
+            one(&text(257)),
+            first,
             "may not be more than 256",
         ),
-        rejected(
-            "a flow-control key is not empty",
-            filters(json!({ "flowControlKeys": [""] })),
-            "spec.filters.flowControlKeys[0]",
-            "at least 1 chars long",
-        ),
-        rejected(
-            "a comma in a flow-control key would select more",
-            filters(json!({ "flowControlKeys": ["a,b"] })),
-            "spec.filters.flowControlKeys[0]",
-            NO_COMMA,
-        ),
+        rejected("a flow-control key is not empty", one(""), first, "at least 1 chars long"),
+        rejected("a comma in a flow-control key would select more", one("a,b"), first, NO_COMMA),
         accepted("there may be 50 flow-control keys", filters(json!({ "flowControlKeys": texts(50) }))),
         rejected(
             "there are at most 50 flow-control keys",
             filters(json!({ "flowControlKeys": texts(51) })),
-            keys,
+            at,
             "must have at most 50 items",
         ),
         rejected(
             "a list of no flow-control keys would select everything",
             filters(json!({ "flowControlKeys": [] })),
-            keys,
+            at,
             "at least 1 items",
         ),
         rejected(

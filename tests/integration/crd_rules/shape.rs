@@ -39,6 +39,10 @@ fn full(filters: &Value) -> Value {
 }
 
 pub(super) fn rows() -> Vec<Row> {
+    [wholes(), parts(), kinds()].into_iter().flatten().collect()
+}
+
+fn wholes() -> Vec<Row> {
     vec![
         accepted("an action and a filter are enough", spec(json!({}))),
         accepted("every action is known: restart", spec(json!({ "action": "restart" }))),
@@ -72,6 +76,11 @@ pub(super) fn rows() -> Vec<Row> {
             })),
         ),
         accepted("a list of IDs with everything else", full(&json!({ "dlqIds": ["dlq-1", "dlq-2"] }))),
+    ]
+}
+
+fn parts() -> Vec<Row> {
+    vec![
         Row {
             name: "a policy without a spec declares nothing",
             manifest: json!({}),
@@ -127,6 +136,11 @@ pub(super) fn rows() -> Vec<Row> {
             r#"unknown field "spec.pageSize""#,
             "strict decoding error",
         ),
+    ]
+}
+
+fn kinds() -> Vec<Row> {
+    vec![
         accepted(
             "null for an optional field reads as absent",
             spec(json!({

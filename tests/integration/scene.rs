@@ -1,0 +1,129 @@
+//! One test's own namespace, simulated Upstash and operator.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Namespace, Operator, OperatorOptions, Simulator, eventually};
+
+use crate::cluster::control_plane;
+
+/// The token of every scene's Secret, and the name of its DLQ.
+pub(crate) const TOKEN: &str = "scene-token-7f3a";
+pub(crate) const DLQ: &str = "main";
+
+/// Longer than anything here takes on a busy machine; nothing waits for it to pass.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene {
+    pub(crate) control_plane: &'static ControlPlane,
+    pub(crate) namespace: Namespace,
+    pub(crate) simulator: Simulator,
+    pub(crate) operator: Operator,
+}
+
+impl Scene {
+    /// With an operator that writes a checkpoint after every page, so that kills lose little.
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &["--checkpoint-interval=0"]).await
+    }
+
+    /// With further flags for the operator.
+    pub(crate) async fn start_with(name: &str, args: &[&str]) -> Self {
+        let control_plane = control_plane().await;
+        let namespace = control_plane.namespace(name).await.unwrap();
+        let simulator = Simulator::start().await.unwrap();
+        simulator.allow(TOKEN, DLQ).await.unwrap();
+        let mut options = OperatorOptions::new(control_plane, &simulator, namespace.name());
+        options.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        options.args.push("--log-level=info,dlq_operator=debug".to_owned());
+        let operator = Operator::start(options).await.unwrap();
+        let scene = Self { control_plane, namespace, simulator, operator };
+        scene.apply_secret("upstash", "token", TOKEN).await;
+        scene
+    }
+
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
+        let args: Vec<_> = ["--namespace", self.namespace.name()].into_iter().chain(args.iter().copied()).collect();
+        self.control_plane.kubectl(&args).await.unwrap().ok().unwrap()
+    }
+
+    pub(crate) async fn apply_secret(&self, name: &str, key: &str, value: &str) {
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": name, "namespace": self.namespace.name() },
+            "stringData": { key: value },
+        });
+        self.control_plane.kubectl_apply(&secret.to_string()).await.unwrap().ok().unwrap();
+    }
+
+    /// Applies a policy with the real kubectl. `spec` may leave `connection` out for the scene's own.
+    pub(crate) async fn apply(&self, name: &str, spec: Value) {
+        self.apply_annotated(name, spec, json!({})).await;
+    }
+
+    pub(crate) async fn apply_annotated(&self, name: &str, mut spec: Value, annotations: Value) {
+        if spec["connection"].is_null() {
+            spec["connection"] = json!({ "tokenSecretRef": { "name": "upstash", "key": "token" } });
+        }
+        let policy = json!({
+            "apiVersion": "dlq-operator.dev/v1alpha1",
+            "kind": "DlqPolicy",
+            "metadata": { "name": name, "namespace": self.namespace.name(), "annotations": annotations },
+            "spec": spec,
+        });
+        self.control_plane.kubectl_apply(&policy.to_string()).await.unwrap().ok().unwrap();
+    }
+
+    /// Sets annotations of a policy; the keys without the operator's prefix.
+    pub(crate) async fn annotate(&self, name: &str, annotations: &[(&str, &str)]) {
+        let pairs: Vec<_> =
+            annotations.iter().map(|(key, value)| format!("dlq-operator.dev/{key}={value}")).collect();
+        let mut args = vec!["annotate", "--overwrite", "dlqpolicy", name];
+        args.extend(pairs.iter().map(String::as_str));
+        self.kubectl(&args).await;
+    }
+
+    pub(crate) async fn patch(&self, name: &str, spec: Value) {
+        let patch = json!({ "spec": spec }).to_string();
+        self.kubectl(&["patch", "dlqpolicy", name, "--type=merge", "--patch", &patch]).await;
+    }
+
+    /// A policy as the API server has it.
+    pub(crate) async fn policy(&self, name: &str) -> Value {
+        serde_json::from_str(&self.kubectl(&["get", "dlqpolicy", name, "--output=json"]).await).unwrap()
+    }
+
+    /// Waits until a policy's status is as wished, and gives it.
+    pub(crate) async fn status(&self, name: &str, what: &str, wished: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, what, async || {
+            let status = self.policy(name).await["status"].take();
+            if wished(&status) { Ok(status) } else { Err(format!("{status:#}")) }
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{error}\n--- the operator's log\n{}", self.operator.log()))
+    }
+
+    /// Waits until a policy has ended so many runs and has none, and gives its status.
+    pub(crate) async fn ran(&self, name: &str, runs: i64) -> Value {
+        self.status(name, &format!("{name} has ended {runs} runs"), |status| {
+            status["totals"]["runs"].as_i64() >= Some(runs) && status["currentRun"].is_null()
+        })
+        .await
+    }
+
+    /// Waits for a condition's status and reason.
+    pub(crate) async fn condition(&self, name: &str, kind: &str, truth: &str, reason: &str) -> Value {
+        self.status(name, &format!("{name}: {kind}={truth}, {reason}"), |status| {
+            let found = condition(status, kind);
+            found["status"] == truth && found["reason"] == reason
+        })
+        .await
+    }
+}
+
+/// A condition of a status; null when it is absent.
+pub(crate) fn condition(status: &Value, kind: &str) -> Value {
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|condition| condition["type"] == kind).unwrap_or_default()
+}
