@@ -9,9 +9,9 @@ use thiserror::Error;
 use crate::config::{Config, ConfigError, Flags};
 use crate::controller;
 use crate::crd::DlqPolicy;
-use crate::runtime::admin::{self, Readiness};
+use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, log_filter};
-use crate::runtime::{clock, shutdown};
+use crate::runtime::{admin, clock, shutdown};
 use crate::upstash::client::{ClientOptions, Transport, TransportError};
 
 /// Resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue, as `DlqPolicy`

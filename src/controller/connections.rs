@@ -22,6 +22,9 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A Secret's key in a namespace, or the operator's own connection.
 type Key = (String, ConnectionRef);
 
+/// When somebody looked, and what was found: a token's fingerprint or what is missing. Never the token.
+type Look = (Instant, Result<u64, Invalid>);
+
 /// An account with its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Connected {
@@ -35,8 +38,7 @@ pub(crate) struct Connections {
     kube: kube::Client,
     transport: Transport,
     default: Option<(Url, Token)>,
-    /// What was found at the last look: a token's fingerprint or what is missing. Never the token.
-    looks: Mutex<HashMap<Key, (Instant, Result<u64, Invalid>)>>,
+    looks: Mutex<HashMap<Key, Look>>,
     refused: Mutex<HashMap<Key, u64>>,
 }
 

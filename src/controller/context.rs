@@ -65,6 +65,16 @@ impl Memory {
         lock(&self.sessions).insert(policy, session);
     }
 
+    /// Whether this process was working on a run of the policy.
+    pub(crate) fn has_session(&self, policy: &PolicyRef) -> bool {
+        lock(&self.sessions).contains_key(policy)
+    }
+
+    /// Takes all runs.
+    pub(crate) fn drain_sessions(&self) -> Vec<(PolicyRef, Session)> {
+        lock(&self.sessions).drain().collect()
+    }
+
     /// Forgets a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyRef) {
         lock(&self.sessions).remove(policy);

@@ -3,14 +3,16 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::context::PolicyRef;
+use super::observe::API_TIMEOUT;
 use crate::policy::Note;
 use crate::upstash::error::printable;
 
-/// The longest note that the API server takes, in bytes.
-const MAX_NOTE_BYTES: usize = 1024;
+/// The API server takes 1,024 bytes, and a character has at most four.
+const MAX_NOTE_CHARS: usize = 256;
 
 /// Publishes notes.
 pub(crate) struct Events(Recorder);
@@ -33,8 +35,7 @@ impl Events {
         };
         for note in notes {
             info!(%policy, reason = note.reason.as_str(), "{}", printable(&note.text));
-            let mut text = note.text;
-            text.truncate(text.floor_char_boundary(MAX_NOTE_BYTES));
+            let text = note.text.chars().take(MAX_NOTE_CHARS).collect();
             let event = Event {
                 type_: if note.reason.is_warning() { EventType::Warning } else { EventType::Normal },
                 reason: note.reason.as_str().to_owned(),
@@ -42,8 +43,10 @@ impl Events {
                 action: "Reconcile".to_owned(),
                 secondary: None,
             };
-            if let Err(error) = self.0.publish(&event, &regarding).await {
-                warn!(%policy, reason = event.reason, %error, "cannot publish an event");
+            match timeout(API_TIMEOUT, self.0.publish(&event, &regarding)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%policy, reason = event.reason, %error, "cannot publish an event"),
+                Err(_) => warn!(%policy, reason = event.reason, "cannot publish an event: no answer in time"),
             }
         }
     }

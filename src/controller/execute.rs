@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
@@ -19,8 +20,7 @@ use super::persist::{PersistError, Precondition};
 use super::reconcile::wait;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::{Checkpoint, CheckpointError, Halt, Slice, SliceEnd};
-use crate::policy::{Activity, Ending, Note, Plan, Policy, Progress, Work, status};
-use crate::upstash::ApiError;
+use crate::policy::{Activity, Ending, Note, Plan, Policy, Progress, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
@@ -28,12 +28,15 @@ const SLICE: Duration = Duration::from_secs(10);
 const NEXT_SLICE: Duration = Duration::from_millis(1);
 /// How soon to look again after somebody else was faster.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+/// How soon to look again after the run was found to be another process'.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// How long a final write is tried before it is left to the next look.
 const FINAL_WRITE: Duration = Duration::from_secs(5);
 
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {
     run_id: String,
+    uid: String,
     progress: Progress,
     connected: Connected,
     /// The Secret was read again after a refusal.
@@ -46,42 +49,83 @@ pub(crate) struct Execution<'a> {
     pub(crate) reference: &'a PolicyRef,
     pub(crate) policy: Policy,
     pub(crate) observed: Observed,
+    /// The account, if somebody looked for it already.
+    pub(crate) connected: Option<Connected>,
     pub(crate) heads: Store<PolicyHead>,
 }
 
 /// Executes a plan that has a run.
 pub(crate) async fn run(mut execution: Execution<'_>, plan: Plan, now: Timestamp) -> Result<Action, Error> {
-    let context = execution.context;
+    let (context, reference) = (execution.context, execution.reference);
     let (next, mut notes) = status::observed(&execution.policy, &execution.observed.status, &plan, now);
     match plan {
         Plan::Start { run, missed } => {
-            info!(policy = %execution.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
+            info!(policy = %reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
             let (next, more) = status::claimed(&execution.policy, &next, run, missed, &context.holder, now);
             notes.extend(more);
-            if !execution.write_unchanged(&next, notes).await? {
-                return Ok(Action::requeue(AFTER_CONFLICT));
-            }
+            execution.take(&next, notes).await
         }
         Plan::Continue { run } => {
-            let taken = status::taken_over(&run, &context.holder);
-            let next = DlqPolicyStatus { current_run: Some(taken), ..next };
-            if !execution.write_unchanged(&next, notes).await? {
-                return Ok(Action::requeue(AFTER_CONFLICT));
+            let Some(session) = execution.session(&run) else {
+                let taken = status::taken_over(&run, &context.holder);
+                info!(policy = %reference, run_id = %run.id, interruptions = taken.interruptions, "run taken over");
+                let next = DlqPolicyStatus { current_run: Some(taken), ..next };
+                return execution.take(&next, notes).await;
+            };
+            let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
+            match execution.write_unchanged(&next, notes).await {
+                Ok(true) => Box::pin(execution.work(session)).await,
+                outcome => {
+                    context.memory.keep_session(reference.clone(), session);
+                    outcome.map(|_| Action::requeue(AFTER_CONFLICT))
+                }
             }
         }
         Plan::Cancel { run, why } => {
-            context.memory.take_session(execution.reference);
-            let run = status::taken_over(&run, &context.holder);
-            let (next, more) =
-                status::finished(&execution.policy, &next, &run, &Ending::cancelled(why.message()), now);
-            info!(policy = %execution.reference, run_id = %run.id, processed = run.processed, "{}", why.message());
+            let session = execution.session(&run);
+            let run = session.as_ref().map_or_else(
+                || status::taken_over(&run, &context.holder),
+                |session| session.progress.run().clone(),
+            );
+            let ending = Ending::cancelled(why.message());
+            let (next, more) = status::finished(&execution.policy, &next, &run, &ending, now);
             notes.extend(more);
-            execution.write_unchanged(&next, notes).await?;
-            return Ok(Action::requeue(NEXT_SLICE));
+            match execution.write_unchanged(&next, notes).await {
+                Ok(true) => {
+                    info!(policy = %reference, run_id = %run.id, processed = run.processed, "{}", ending.message);
+                    Ok(Action::requeue(NEXT_SLICE))
+                }
+                outcome => {
+                    if let Some(session) = session {
+                        context.memory.keep_session(reference.clone(), session);
+                    }
+                    outcome.map(|_| Action::requeue(AFTER_CONFLICT))
+                }
+            }
         }
-        _ => return Ok(Action::requeue(NEXT_SLICE)),
+        Plan::Invalid(_)
+        | Plan::Suspended
+        | Plan::Paused
+        | Plan::CircuitOpen
+        | Plan::Waiting { .. }
+        | Plan::Idle { .. }
+        | Plan::Missed { .. } => Ok(Action::requeue(NEXT_SLICE)),
     }
-    execution.work().await
+}
+
+/// Gives back all runs that wait for their next slice, so that whoever takes them over knows that their counts are
+/// whole. For a clean stop, when nothing is worked on any more.
+pub(crate) async fn release_all(context: &Context) {
+    join_all(context.memory.drain_sessions().into_iter().map(async |(policy, session)| {
+        let mut run = session.progress.run().clone();
+        run.holder = Some(String::new());
+        let object =
+            (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
+        if let Err(problem) = context.status.release(object, &run, &context.holder).await {
+            warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back");
+        }
+    }))
+    .await;
 }
 
 impl Execution<'_> {
@@ -116,17 +160,43 @@ impl Execution<'_> {
         self.observed.status = next.clone();
     }
 
+    /// The run as this process knows it from the slice before, if it is still this process'.
+    fn session(&self, run: &PolicyRun) -> Option<Session> {
+        let session = self.context.memory.take_session(self.reference)?;
+        (session.run_id == run.id && run.holder.as_deref() == Some(&self.context.holder)).then_some(session)
+    }
+
+    /// Makes the run in `next` this process', and works on it. The account is looked up first: a run that is claimed
+    /// can begin.
+    async fn take(mut self, next: &DlqPolicyStatus, notes: Vec<Note>) -> Result<Action, Error> {
+        let again = Ok(Action::requeue(AFTER_CONFLICT));
+        let (Some(run), Ok(work)) = (next.current_run.clone(), self.policy.work.clone()) else {
+            return again;
+        };
+        let connected = match self.connected.take() {
+            Some(connected) => connected,
+            None => match self.context.connections.look(self.object().0, &work.connection).await? {
+                Ok(connected) => connected,
+                // The Secret went since the plan was made; the next plan says so.
+                Err(_) => return again,
+            },
+        };
+        if !self.write_unchanged(next, notes).await? {
+            return again;
+        }
+        let session = Session {
+            run_id: run.id.clone(),
+            uid: self.observed.uid().to_owned(),
+            progress: Progress::new(work, run, self.context.retry_limit),
+            connected,
+            looked_again: false,
+        };
+        Box::pin(self.work(session)).await
+    }
+
     /// Works on the current run for a slice.
-    async fn work(mut self) -> Result<Action, Error> {
+    async fn work(mut self, mut session: Session) -> Result<Action, Error> {
         let context = self.context;
-        let (Some(run), Ok(work)) = (self.observed.status.current_run.clone(), self.policy.work.clone())
-        else {
-            return Ok(Action::requeue(NEXT_SLICE));
-        };
-        let mut session = match self.session(&run, &work).await? {
-            Some(session) => session,
-            None => return Ok(Action::requeue(AFTER_CONFLICT)),
-        };
         let halt = RunHalt::new(
             &context.memory,
             context.stop.clone(),
@@ -134,9 +204,12 @@ impl Execution<'_> {
             self.reference.clone(),
             self.observed.key(),
         );
-        let Some(slot) = self.slot(&session, &halt).await? else {
-            context.memory.keep_session(self.reference.clone(), session);
-            return self.release_if_stopping(&halt).await;
+        let slot = match self.slot(&session, &halt).await {
+            Ok(Some(slot)) => slot,
+            stopped => {
+                context.memory.keep_session(self.reference.clone(), session);
+                return stopped.map(|_| Action::requeue(NEXT_SLICE));
+            }
         };
         let client = session.connected.client.clone();
         let slice = Slice {
@@ -149,84 +222,63 @@ impl Execution<'_> {
             checkpoint: &mut RunCheckpoint { execution: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
-        drop(slot);
-        self.conclude(end, session, &work, &halt).await
+        drop((slot, halt));
+        Box::pin(self.conclude(end, session)).await
     }
 
-    async fn conclude(
-        self,
-        end: SliceEnd,
-        mut session: Session,
-        work: &Work,
-        halt: &RunHalt<'_>,
-    ) -> Result<Action, Error> {
-        let context = self.context;
-        let (memory, reference) = (&context.memory, self.reference);
+    async fn conclude(self, end: SliceEnd, mut session: Session) -> Result<Action, Error> {
+        let (context, reference) = (self.context, self.reference);
+        let connection = session.progress.connection().clone();
+        let keep = |session| context.memory.keep_session(reference.clone(), session);
         match end {
             SliceEnd::Finished(ending) => {
-                let run = session.progress.run().clone();
-                if run.pages > 0 {
-                    context.connections.accept(self.object().0, &work.connection);
+                if session.progress.run().pages > 0 {
+                    context.connections.accept(self.object().0, &connection);
                 }
-                self.finish(session, &run, &ending).await
+                self.finish(session, &ending).await
             }
             SliceEnd::Waiting(until) => {
-                memory.keep_session(reference.clone(), session);
+                keep(session);
                 Ok(Action::requeue(wait(until, (context.clock)())))
             }
-            SliceEnd::Yielded => {
-                memory.keep_session(reference.clone(), session);
+            SliceEnd::Yielded | SliceEnd::Halted => {
+                keep(session);
                 Ok(Action::requeue(NEXT_SLICE))
-            }
-            SliceEnd::Halted => {
-                memory.keep_session(reference.clone(), session);
-                self.release_if_stopping(halt).await
             }
             SliceEnd::TokenRefused(error) => {
                 let namespace = self.object().0.to_owned();
                 let refused = session.connected.fingerprint;
-                if !session.looked_again
-                    && let Ok(newer) = context.connections.look(&namespace, &work.connection).await?
-                    && newer.fingerprint != refused
-                {
-                    info!(policy = %reference, "the token was refused; the Secret holds another, the run goes on with it");
+                if !session.looked_again {
                     session.looked_again = true;
-                    session.connected = newer;
-                    memory.keep_session(reference.clone(), session);
-                    return Ok(Action::requeue(NEXT_SLICE));
+                    let look = context.connections.look(&namespace, &connection).await;
+                    let newer = look.map(|found| found.ok().filter(|newer| newer.fingerprint != refused));
+                    match newer {
+                        Ok(None) => {}
+                        Ok(Some(newer)) => {
+                            info!(policy = %reference, "the token was refused; the run goes on with the Secret's newer one");
+                            session.connected = newer;
+                            keep(session);
+                            return Ok(Action::requeue(NEXT_SLICE));
+                        }
+                        Err(error) => {
+                            session.looked_again = false;
+                            keep(session);
+                            return Err(error);
+                        }
+                    }
                 }
-                context.connections.refuse(&namespace, &work.connection, refused);
-                let run = session.progress.run().clone();
-                self.finish(session, &run, &unauthorized(&error)).await
+                context.connections.refuse(&namespace, &connection, refused);
+                self.finish(session, &Ending::unauthorized(&error.to_string())).await
             }
             SliceEnd::Lost => {
-                warn!(policy = %reference, run_id = session.run_id, "the run is another process'");
-                Ok(Action::requeue(Duration::from_secs(1)))
+                warn!(policy = %reference, run_id = session.run_id, "the run is no longer this process'");
+                Ok(Action::requeue(AFTER_LOSS))
             }
             SliceEnd::Stuck(problem) => {
-                memory.keep_session(reference.clone(), session);
+                keep(session);
                 Err(Error::Checkpoint(problem))
             }
         }
-    }
-
-    /// The run as this process knows it, or taken up from its status.
-    async fn session(&self, run: &PolicyRun, work: &Work) -> Result<Option<Session>, Error> {
-        let kept = self.context.memory.take_session(self.reference);
-        if let Some(session) = kept.filter(|session| session.run_id == run.id) {
-            return Ok(Some(session));
-        }
-        let connected = match self.context.connections.look(self.object().0, &work.connection).await? {
-            Ok(connected) => connected,
-            // The Secret went between the plan and now; the next plan says so.
-            Err(_) => return Ok(None),
-        };
-        Ok(Some(Session {
-            run_id: run.id.clone(),
-            progress: Progress::new(work.clone(), run.clone(), self.context.retry_limit),
-            connected,
-            looked_again: false,
-        }))
     }
 
     /// A slot; `None` when something stopped the wait for it.
@@ -254,24 +306,10 @@ impl Execution<'_> {
         Ok(None)
     }
 
-    /// Gives a run back at a clean stop, so that whoever takes it over knows that its counts are whole.
-    async fn release_if_stopping(mut self, halt: &RunHalt<'_>) -> Result<Action, Error> {
-        if !halt.is_stopping() {
-            return Ok(Action::requeue(NEXT_SLICE));
-        }
-        let mut next = self.observed.status.clone();
-        if let Some(run) = &mut next.current_run {
-            run.holder = Some(String::new());
-        }
-        if let Err(problem) = self.save(&next).await {
-            warn!(policy = %self.reference, %problem, "cannot give the run back");
-        }
-        Ok(Action::await_change())
-    }
-
     /// Writes the end of a run: run, conditions, history and totals at once.
-    async fn finish(mut self, session: Session, run: &PolicyRun, ending: &Ending) -> Result<Action, Error> {
+    async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
+        let run = session.progress.run();
         let (next, notes) = status::finished(&self.policy, &self.observed.status, run, ending, now);
         let duration_ms = now.duration_since(run.start_time.timestamp()).as_millis();
         let since = Instant::now();
@@ -279,8 +317,8 @@ impl Execution<'_> {
             match self.save(&next).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
-                    warn!(policy = %self.reference, run_id = run.id, "the run ended, and is another process'");
-                    return Ok(Action::requeue(Duration::from_secs(1)));
+                    warn!(policy = %self.reference, run_id = run.id, "the run ended, and is no longer this process'");
+                    return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
                     context.memory.keep_session(self.reference.clone(), session);
@@ -316,10 +354,6 @@ impl Execution<'_> {
             Err(error) => Err(CheckpointError::Failed(error.to_string())),
         }
     }
-}
-
-fn unauthorized(error: &ApiError) -> Ending {
-    Ending::unauthorized(&error.to_string())
 }
 
 /// Writes checkpoints of the run under way.

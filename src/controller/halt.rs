@@ -39,10 +39,6 @@ impl<'a> RunHalt<'a> {
         let watched = heads.get(&policy).map(|head| head.key());
         Self { memory, stop, known: [watched, Some(read)], heads, policy, changed }
     }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled()
-    }
 }
 
 impl Drop for RunHalt<'_> {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::observe::{API_TIMEOUT, policies};
-use crate::crd::DlqPolicyStatus;
+use crate::crd::{DlqPolicyStatus, PolicyRun};
 
 const FIELD_MANAGER: &str = "dlq-operator";
 
@@ -62,11 +62,31 @@ impl StatusWriter {
         next: &DlqPolicyStatus,
         precondition: Precondition<'_>,
     ) -> Result<Option<DynamicObject>, PersistError> {
-        let (namespace, name, uid) = object;
         let changes = changes(before, serde_json::to_value(next)?);
         if changes.is_empty() {
             return Ok(None);
         }
+        self.patch(object, precondition, changes).await.map(Some)
+    }
+
+    /// Writes only the run: how it is given back.
+    pub(crate) async fn release(
+        &self,
+        object: (&str, &str, &str),
+        run: &PolicyRun,
+        holder: &str,
+    ) -> Result<(), PersistError> {
+        let ours = Precondition::OurRun { id: &run.id, holder };
+        let run = json!({ "op": "add", "path": "/status/currentRun", "value": run });
+        self.patch(object, ours, vec![run]).await.map(drop)
+    }
+
+    async fn patch(
+        &self,
+        (namespace, name, uid): (&str, &str, &str),
+        precondition: Precondition<'_>,
+        changes: Vec<Value>,
+    ) -> Result<DynamicObject, PersistError> {
         let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
         patch.extend(conditions(precondition));
         patch.extend(changes);
@@ -77,7 +97,7 @@ impl StatusWriter {
         let patch = Patch::<()>::Json(patch);
         match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
             Err(_) => Err(PersistError::Timeout),
-            Ok(Ok(object)) => Ok(Some(object)),
+            Ok(Ok(object)) => Ok(object),
             Ok(Err(error)) if is_conflict(&error) => Err(PersistError::Conflict),
             Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
         }

@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tracing::debug;
 
-use super::connections::LOOK_AGAIN;
+use super::connections::{Connected, LOOK_AGAIN};
 use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::execute::{self, Execution};
@@ -27,7 +27,7 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
 /// The longest wait: clocks can be set, and the timer does not see that.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Looks at a policy; a panic ends this look and no other.
 pub(crate) async fn reconcile(
@@ -58,13 +58,14 @@ async fn look(reference: &PolicyRef, context: &Context, heads: Store<PolicyHead>
     };
     let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
     let now = (context.clock)();
-    let (policy, plan) = decide(policy, &observed, namespace, context, now).await?;
+    let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
     debug!(policy = %reference, ?plan, "planned");
 
     match plan {
         Plan::Start { .. } | Plan::Continue { .. } | Plan::Cancel { .. } => {
-            let execution = Execution { context, reference, policy, observed, heads };
-            execute::run(execution, plan, now).await
+            let execution = Execution { context, reference, policy, observed, connected, heads };
+            // Boxed: most looks find nothing to run, and there may be thousands at once.
+            Box::pin(execute::run(execution, plan, now)).await
         }
         Plan::Invalid(_)
         | Plan::Suspended
@@ -76,28 +77,44 @@ async fn look(reference: &PolicyRef, context: &Context, heads: Store<PolicyHead>
     }
 }
 
+/// What to do, and with which account if somebody had to look.
+struct Decision {
+    policy: Policy,
+    plan: Plan,
+    connected: Option<Connected>,
+}
+
 /// Plans, and looks for the token where the plan depends on it.
 async fn decide(
     mut policy: Policy,
     observed: &Observed,
-    namespace: &str,
+    reference: &PolicyRef,
     context: &Context,
     now: Timestamp,
-) -> Result<(Policy, Plan), Error> {
+) -> Result<Decision, Error> {
     let first = plan(&policy, &observed.status, now);
+    // A run under way has its token.
+    let under_way = matches!(first, Plan::Continue { .. }) && context.memory.has_session(reference);
     let connection = match &policy.work {
-        Ok(work) if needs_connection(&first, &policy, &observed.status) => work.connection.clone(),
-        _ => return Ok((policy, first)),
+        Ok(work) if !under_way && needs_connection(&first, &policy, &observed.status) => {
+            work.connection.clone()
+        }
+        _ => return Ok(Decision { policy, plan: first, connected: None }),
     };
-    let connections = &context.connections;
+    let (connections, namespace) = (&context.connections, reference.namespace.as_deref().unwrap_or_default());
     // A policy that waits shares one look a minute; anything new is looked at afresh.
     let waits = observed.status.observed_generation == Some(policy.generation)
         && ready_reason(&observed.status)
             .is_some_and(|reason| is_connection_problem(reason) || is_refusal(reason));
     let recent = if waits { connections.recent(namespace, &connection) } else { None };
+    let mut connected = None;
     let found = match recent {
         Some(found) => found,
-        None => connections.look(namespace, &connection).await?.map(|connected| connected.fingerprint),
+        None => connections.look(namespace, &connection).await?.map(|account| {
+            let fingerprint = account.fingerprint;
+            connected = Some(account);
+            fingerprint
+        }),
     };
     policy.connectivity = match found {
         Err(missing) => Connectivity::Missing(missing),
@@ -105,7 +122,7 @@ async fn decide(
         Ok(_) => Connectivity::Usable,
     };
     let plan = plan(&policy, &observed.status, now);
-    Ok((policy, plan))
+    Ok(Decision { policy, plan, connected })
 }
 
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.

@@ -19,11 +19,12 @@ use super::connections::Connections;
 use super::context::{Clock, Context, Memory, Slots};
 use super::error::{Error, error_policy};
 use super::events::Events;
+use super::execute::release_all;
 use super::head::PolicyHead;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
 use crate::config::Config;
-use crate::runtime::admin::Readiness;
+use crate::runtime::readiness::Readiness;
 use crate::upstash::client::Transport;
 
 /// The gate of `/readyz` that opens once every watch has seen all its policies.
@@ -81,7 +82,7 @@ pub async fn run(
             .map(|api| control(api, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
     tokio::select! {
-        _ = controllers => {}
+        _ = controllers => release_all(&context).await,
         () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
             warn!("some work did not end in time");
         }
@@ -133,6 +134,7 @@ async fn control(
 type Outcome = Result<(ObjectRef<PolicyHead>, Action), controller::Error<Error, watcher::Error>>;
 
 /// Lets a head through when it may change the plan.
+#[expect(clippy::unnecessary_wraps, reason = "a predicate's signature")]
 fn what_matters(head: &PolicyHead) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     head.key().hash(&mut hasher);

@@ -1,4 +1,8 @@
 //! `spec`: what a policy declares.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each column has a type of its own, and some have the same"
+)]
 
 use std::fmt;
 

@@ -17,6 +17,8 @@ pub mod note;
 pub mod permissions;
 pub mod plan;
 pub mod progress;
+#[cfg(test)]
+mod progress_properties;
 pub mod schedule;
 pub mod status;
 pub mod validate;

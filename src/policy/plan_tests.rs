@@ -38,7 +38,13 @@ fn read(fields: &Value, annotations: &[(&str, &str)], permissions: &Permissions)
         .iter()
         .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
         .collect();
-    let source = Source { namespace: "payments", name: "a", generation: 1, annotations: &annotations, spec: Ok(&spec) };
+    let source = Source {
+        namespace: "payments",
+        name: "a",
+        generation: 1,
+        annotations: &annotations,
+        spec: Ok(&spec),
+    };
     validate(&source, permissions)
 }
 
@@ -80,7 +86,13 @@ fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPoli
 }
 
 /// The status after the planned run ended.
-fn ran(policy: &Policy, status: &DlqPolicyStatus, start: Timestamp, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
+fn ran(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    start: Timestamp,
+    end: Timestamp,
+    how: &Ending,
+) -> DlqPolicyStatus {
     ended(policy, &running(policy, status, start), end, how)
 }
 
@@ -146,7 +158,11 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
         ("the Secret is gone", with(once(&[]), missing()), &on),
         ("a run is requested", once(&[("requestedAt", "now")]), &on),
         ("a cancel is too long", once(&[("cancelAt", &"x".repeat(257))]), &on),
-        ("a cancel is asked for", once(&[("cancelAt", "1")]), "cancel: by the annotation dlq-operator.dev/cancelAt"),
+        (
+            "a cancel is asked for",
+            once(&[("cancelAt", "1")]),
+            "cancel: by the annotation dlq-operator.dev/cancelAt",
+        ),
         ("it is suspended", edited(json!({"suspend": true})), "cancel: because spec.suspend is true"),
         ("it is paused", once(&[("paused", "true")]), "cancel: because the policy is paused"),
         ("all are paused", read(&json!({}), &[], &pause_all), "cancel: because the policy is paused"),
@@ -155,7 +171,11 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
             edited(json!({"filters": {"all": true}})),
             "cancel: because action, filters, overrides, connection or dryRun changed",
         ),
-        ("runs are forced dry", read(&json!({}), &[], &force), "cancel: because the operator runs with --force-dry-run"),
+        (
+            "runs are forced dry",
+            read(&json!({}), &[], &force),
+            "cancel: because the operator runs with --force-dry-run",
+        ),
     ];
     for (row, policy, expected) in table {
         assert_eq!(decided(&policy, &status, "12:00:30"), expected, "{row}");
@@ -208,24 +228,42 @@ fn the_gates_stand_in_their_order() {
         ("suspended comes before a request", quarterly(&everything, asked), "suspended"),
         ("paused comes before the circuit", with(quarterly(&circuit, held), missing()), "paused"),
         ("paused comes before a request", quarterly(&json!({}), &[held, asked].concat()), "paused"),
-        ("the circuit comes before the connection", with(quarterly(&circuit, &[]), missing()), "circuit open"),
-        ("a trial waits for the connection", with(quarterly(&circuit, asked), missing()), "waiting: SecretNotFound"),
+        (
+            "the circuit comes before the connection",
+            with(quarterly(&circuit, &[]), missing()),
+            "circuit open",
+        ),
+        (
+            "a trial waits for the connection",
+            with(quarterly(&circuit, asked), missing()),
+            "waiting: SecretNotFound",
+        ),
         ("the circuit lets one request through", quarterly(&circuit, asked), "start Manual"),
-        ("the connection comes before a request", with(quarterly(&json!({}), asked), missing()), "waiting: SecretNotFound"),
-        ("the connection comes before what is due", with(quarterly(&json!({}), &[]), missing()), "waiting: SecretNotFound"),
+        (
+            "the connection comes before a request",
+            with(quarterly(&json!({}), asked), missing()),
+            "waiting: SecretNotFound",
+        ),
+        (
+            "the connection comes before what is due",
+            with(quarterly(&json!({}), &[]), missing()),
+            "waiting: SecretNotFound",
+        ),
         ("a request comes before what is due", quarterly(&json!({}), asked), "start Manual"),
         ("what is due starts", quarterly(&json!({}), &[]), "start 12:15:00"),
     ];
     for (row, policy, expected) in table {
         // The filters are the same in all rows but the first, so no row has new work.
-        let status = DlqPolicyStatus { last_handled_spec_hash: Some(policy.spec_hash.clone()), ..status.clone() };
+        let status =
+            DlqPolicyStatus { last_handled_spec_hash: Some(policy.spec_hash.clone()), ..status.clone() };
         assert_eq!(decided(&policy, &status, "12:15:00"), expected, "{row}");
     }
 }
 
 #[test]
 fn each_value_of_a_request_is_handled_once() {
-    let asked = |value: &str| once(&[("requestedAt", value), ("requestedBy", "ann"), ("requestReason", "why")]);
+    let asked =
+        |value: &str| once(&[("requestedAt", value), ("requestedBy", "ann"), ("requestReason", "why")]);
     let status = ran(&asked("1"), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &well());
     let last = status.last_run.clone().unwrap();
     assert_eq!(last.trigger, Trigger::Manual);
@@ -307,7 +345,8 @@ fn instants_that_pass_while_the_policy_is_held_are_over() {
     let paused = Policy { paused: true, ..policy.clone() };
     let broken = Policy { schedule: Err(Invalid::new(Reason::InvalidSchedule, "no")), ..policy.clone() };
     let tripped = DlqPolicyStatus { consecutive_failures: 1, ..status.clone() };
-    let reset = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[("resetAt", "1")]);
+    let reset =
+        quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[("resetAt", "1")]);
     let table = [
         ("suspended", &suspended, &status, &policy),
         ("paused", &paused, &status, &policy),
@@ -389,7 +428,7 @@ fn without_a_schedule_each_new_work_runs_once() {
         ("limits were edited", edited(json!({"limits": {"pageSize": 1}})), "idle"),
         ("the history is longer", edited(json!({"historyLimit": 50})), "idle"),
         ("the filters were edited", edited(json!({"filters": {"all": true}})), "start Spec"),
-        ("it is no longer dry", edited(json!({"dryRun": true})), "start Spec"),
+        ("it became a dry run", edited(json!({"dryRun": true})), "start Spec"),
         ("the token was looked at", with(once(&[]), Connectivity::Usable), "idle"),
     ];
     for (row, policy, expected) in table {
@@ -422,8 +461,13 @@ fn removing_the_schedule_starts_nothing() {
 
 #[test]
 fn work_whose_token_was_refused_starts_again_with_a_new_one() {
-    let status =
-        ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &Ending::unauthorized("401"));
+    let status = ran(
+        &once(&[]),
+        &DlqPolicyStatus::default(),
+        at("12:00:00"),
+        at("12:00:05"),
+        &Ending::unauthorized("401"),
+    );
     let refused = with(once(&[]), Connectivity::Refused);
     let usable = with(once(&[]), Connectivity::Usable);
     assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
@@ -438,8 +482,17 @@ fn work_whose_token_was_refused_starts_again_with_a_new_one() {
     assert_eq!(decided(&refused, &again, "12:04:00"), "idle");
     // With a schedule the next instant is the next try.
     let policy = quarterly(&json!({}), &[]);
-    let status = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &Ending::unauthorized("401"));
-    assert_eq!(decided(&with(policy.clone(), Connectivity::Usable), &status, "12:16:00"), "idle until 12:30:00");
+    let status = ran(
+        &policy,
+        &seen(&policy, at("12:00:01")),
+        at("12:15:00"),
+        at("12:15:01"),
+        &Ending::unauthorized("401"),
+    );
+    assert_eq!(
+        decided(&with(policy.clone(), Connectivity::Usable), &status, "12:16:00"),
+        "idle until 12:30:00"
+    );
     assert_eq!(decided(&with(policy, Connectivity::Refused), &status, "12:30:00"), "start 12:30:00");
 }
 
@@ -517,7 +570,9 @@ fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
     let now = at("12:00:00.123456");
     let window = |filters: Value| {
         let policy = read(&json!({ "filters": filters }), &[], &permissions());
-        let Plan::Start { run, .. } = plan(&policy, &DlqPolicyStatus::default(), now) else { panic!("no run") };
+        let Plan::Start { run, .. } = plan(&policy, &DlqPolicyStatus::default(), now) else {
+            panic!("no run")
+        };
         assert_eq!(run.start_time.to_string(), "2026-11-20T12:00:00.123Z");
         serde_json::to_value(run.window).unwrap()
     };
@@ -528,7 +583,10 @@ fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
         (json!({"toDate": "2026-11-01T00:00:00.5Z"}), json!({"toDate": "2026-11-01T00:00:00.500Z"})),
         (json!({"olderThan": "15m"}), json!({"toDate": "2026-11-20T11:45:00.123Z"})),
         (json!({"newerThan": "1d"}), json!({"fromDate": "2026-11-19T12:00:00.124Z", "toDate": start})),
-        (json!({"fromDate": "2026-11-19T00:00:00Z"}), json!({"fromDate": "2026-11-19T00:00:00.000Z", "toDate": start})),
+        (
+            json!({"fromDate": "2026-11-19T00:00:00Z"}),
+            json!({"fromDate": "2026-11-19T00:00:00.000Z", "toDate": start}),
+        ),
         (json!({"dlqIds": ["a"]}), Value::Null),
     ];
     for (filters, expected) in table {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::chunks::{Chunks, Doubt};
-use super::validate::{Selected, Work};
+use super::validate::{ConnectionRef, Selected, Work};
 use super::window;
 use crate::crd::{Limits, MilliTime, PolicyRun, Reason, RunResult};
 use crate::upstash::error::{ApiError, ErrorClass};
@@ -170,6 +170,11 @@ impl Progress {
     /// The run as it stands now.
     pub fn run(&self) -> &PolicyRun {
         &self.run
+    }
+
+    /// As whom the run acts.
+    pub fn connection(&self) -> &ConnectionRef {
+        &self.work.connection
     }
 
     /// What the run does.

@@ -203,7 +203,9 @@ fn an_action_that_the_operator_does_not_allow_is_refused() {
     assert!(read(spec(), &[], &resume_only).work.is_ok());
     let invalid = invalid(&json!({"action": "delete"}), &resume_only);
     assert_eq!(invalid.reason, Reason::ActionNotAllowed);
-    assert!(invalid.message.starts_with("spec.action delete") && invalid.message.contains("--allowed-actions"));
+    assert!(
+        invalid.message.starts_with("spec.action delete") && invalid.message.contains("--allowed-actions")
+    );
 }
 
 #[test]
@@ -244,7 +246,9 @@ fn a_connection_without_a_url_goes_to_the_operators_default_url() {
     let ConnectionRef::Secret { url, secret } = connection(None) else { panic!("the operator's own token") };
     assert_eq!(url.as_str(), "https://qstash.upstash.io/");
     assert_eq!((secret.name.as_str(), secret.key.as_str()), ("upstash", "token"));
-    let ConnectionRef::Secret { url, .. } = connection(Some("http://127.0.0.1:8081/")) else { panic!("no Secret") };
+    let ConnectionRef::Secret { url, .. } = connection(Some("http://127.0.0.1:8081/")) else {
+        panic!("no Secret")
+    };
     assert_eq!(url.as_str(), "http://127.0.0.1:8081/");
 }
 
@@ -283,7 +287,11 @@ fn what_is_wrong_with_a_schedule_has_a_reason_of_its_own() {
     let table = [
         (json!({"schedule": "60 * * * *"}), Reason::InvalidSchedule, "spec.schedule"),
         (json!({"schedule": "0 0 30 2 *"}), Reason::InvalidSchedule, "spec.schedule"),
-        (json!({"schedule": "@hourly", "timeZone": "Mars/Olympus"}), Reason::InvalidTimeZone, "spec.timeZone"),
+        (
+            json!({"schedule": "@hourly", "timeZone": "Mars/Olympus"}),
+            Reason::InvalidTimeZone,
+            "spec.timeZone",
+        ),
         (json!({"schedule": "@hourly", "jitter": "much"}), Reason::InvalidSpec, "spec.jitter"),
     ];
     for (fields, reason, field) in table {
@@ -399,7 +407,9 @@ fn a_value_over_256_bytes_is_not_taken_but_known_again() {
 
 #[test]
 fn any_value_of_paused_but_empty_and_false_holds_the_policy() {
-    for (value, paused) in [("", false), ("false", false), ("true", true), ("incident 7", true), ("False", true)] {
+    for (value, paused) in
+        [("", false), ("false", false), ("true", true), ("incident 7", true), ("False", true)]
+    {
         assert_eq!(annotated(&[("paused", value)]).paused, paused, "{value:?}");
     }
     let pause_all = Permissions { pause_all: true, ..permissions() };

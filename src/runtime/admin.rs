@@ -1,50 +1,28 @@
 //! The admin server: `/livez` and `/readyz`.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What must hold before the process is ready: gates with names, so that an answer tells which one is shut.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness {
-    gates: Arc<Vec<(&'static str, AtomicBool)>>,
-}
+use super::readiness::Readiness;
 
-impl Readiness {
-    /// Gates, all shut.
-    pub fn new(names: &[&'static str]) -> Self {
-        Self { gates: Arc::new(names.iter().map(|name| (*name, AtomicBool::new(false))).collect()) }
-    }
-
-    /// Opens a gate for good.
-    pub fn open(&self, name: &str) {
-        for (_, gate) in self.gates.iter().filter(|(gate, _)| *gate == name) {
-            gate.store(true, Ordering::Release);
+fn report(readiness: &Readiness) -> (StatusCode, String) {
+    let mut status = StatusCode::OK;
+    let mut lines = String::new();
+    for (name, open) in readiness.gates() {
+        if !open {
+            status = StatusCode::SERVICE_UNAVAILABLE;
         }
+        let (mark, word) = if open { ("[+]", "ok") } else { ("[-]", "not yet") };
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "{mark} {name} {word}");
     }
-
-    /// Each gate's name and whether it is open.
-    fn report(&self) -> (StatusCode, String) {
-        let mut status = StatusCode::OK;
-        let mut lines = String::new();
-        for (name, gate) in self.gates.iter() {
-            let open = gate.load(Ordering::Acquire);
-            if !open {
-                status = StatusCode::SERVICE_UNAVAILABLE;
-            }
-            lines.push_str(if open { "[+] " } else { "[-] " });
-            lines.push_str(name);
-            lines.push_str(if open { " ok\n" } else { " not yet\n" });
-        }
-        (status, lines)
-    }
+    (status, lines)
 }
 
 /// Binds the address, so that a wrong one is told before anything starts.
@@ -66,7 +44,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(|State(readiness): State<Readiness>| async move { readiness.report() }))
+        .route("/readyz", get(|State(readiness): State<Readiness>| async move { report(&readiness) }))
         .with_state(readiness);
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -80,10 +58,10 @@ mod tests {
         let readiness = Readiness::new(&["a", "b"]);
         readiness.open("a");
         assert_eq!(
-            readiness.report(),
+            report(&readiness),
             (StatusCode::SERVICE_UNAVAILABLE, "[+] a ok\n[-] b not yet\n".to_owned())
         );
         readiness.open("b");
-        assert_eq!(readiness.report().0, StatusCode::OK);
+        assert_eq!(report(&readiness).0, StatusCode::OK);
     }
 }

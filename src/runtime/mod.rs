@@ -2,5 +2,6 @@
 
 pub mod admin;
 pub mod clock;
+pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;

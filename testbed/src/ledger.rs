@@ -29,6 +29,16 @@ pub struct Entry {
     pub caller_ip: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_control_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_control_value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_delay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_callback: Option<String>,
     /// Its workflow's code has changed: a resume is refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unresumable: bool,

@@ -23,7 +23,9 @@ async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry(
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
     slow_down(&scene, 150).await;
     scene.apply("drain", all("resume")).await;
-    scene.status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(3)).await;
+    scene
+        .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(3))
+        .await;
     scene.operator.kill().unwrap();
     let left = scene.policy("drain").await["status"]["currentRun"].clone();
     assert_ne!(left["holder"], "", "a killed process leaves its name");
@@ -55,7 +57,9 @@ async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exact
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
     slow_down(&scene, 150).await;
     scene.apply("drain", all("restart")).await;
-    scene.status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(2)).await;
+    scene
+        .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(2))
+        .await;
     assert!(scene.operator.terminate().await.unwrap().success());
     let run = scene.policy("drain").await["status"]["currentRun"].clone();
     assert_eq!(run["holder"], "");
@@ -63,7 +67,10 @@ async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exact
     assert_eq!(run["processed"], acted, "what was done is written");
     scene.operator.restart(None).await.unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].clone();
-    assert_eq!((&run["processed"], &run["interruptions"], &run["uncertainPages"]), (&json!(600), &json!(0), &json!(0)));
+    assert_eq!(
+        (&run["processed"], &run["interruptions"], &run["uncertainPages"]),
+        (&json!(600), &json!(0), &json!(0))
+    );
     assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 12);
 }
 
@@ -128,7 +135,10 @@ async fn an_edit_of_labels_all_the_time_does_not_disturb_a_run() {
     .unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].clone();
     assert!(edits > 3);
-    assert_eq!((&run["processed"], &run["pages"], &run["interruptions"]), (&json!(500), &json!(10), &json!(0)));
+    assert_eq!(
+        (&run["processed"], &run["pages"], &run["interruptions"]),
+        (&json!(500), &json!(10), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -142,7 +152,9 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
         scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
         slow_down(&scene, 500).await;
         scene.apply("drain", all("resume")).await;
-        scene.status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0)).await;
+        scene
+            .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+            .await;
         scene.patch("drain", edit).await;
         let status = scene.ran("drain", 1).await;
         let cancelled = status["history"].as_array().unwrap().last().unwrap().clone();
@@ -160,14 +172,50 @@ async fn a_policy_that_is_deleted_stops_its_run() {
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
     slow_down(&scene, 300).await;
     scene.apply("drain", all("resume")).await;
-    scene.status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0)).await;
+    scene
+        .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
     scene.kubectl(&["delete", "dlqpolicy", "drain"]).await;
     eventually(PATIENCE, "the operator gives the run up", async || {
         let log = scene.operator.log();
-        log.contains("another process'")
+        log.contains("no longer this process'")
     })
     .await
     .unwrap();
     let calls = scene.simulator.ledger(DLQ).await.unwrap().calls.len();
     assert!(calls < 10, "{calls}");
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
+    let scene = Scene::start("stolen").await;
+    scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
+    slow_down(&scene, 150).await;
+    scene.apply("drain", all("resume")).await;
+    scene.status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1)).await;
+    let patch = json!([{ "op": "replace", "path": "/status/currentRun/holder", "value": "other/1" }]).to_string();
+    scene.kubectl(&["patch", "dlqpolicy", "drain", "--subresource=status", "--type=json", "--patch", &patch]).await;
+    let run = scene.ran("drain", 1).await["lastRun"].clone();
+    assert!(scene.operator.log().contains("no longer this process'"), "{}", scene.operator.log());
+    assert_eq!((&run["interruptions"], &run["result"]), (&json!(1), &json!("Succeeded")));
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 600);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
+    let mut scene = Scene::start("waiting").await;
+    scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
+    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "5" } } });
+    scene.simulator.set_faults(&json!([{ "dlq": DLQ, "nth": 2, "fault": limit }])).await.unwrap();
+    scene.apply("drain", all("resume")).await;
+    let status = scene.condition("drain", "Running", "True", "Throttled").await;
+    let until = status["currentRun"]["waitingUntil"].clone();
+    assert!(scene.operator.terminate().await.unwrap().success());
+    let run = scene.policy("drain").await["status"]["currentRun"].clone();
+    assert_eq!((&run["holder"], &run["waitingUntil"]), (&json!(""), &until));
+    scene.operator.restart(None).await.unwrap();
+    let run = scene.ran("drain", 1).await["lastRun"].clone();
+    assert_eq!((&run["processed"], &run["interruptions"]), (&json!(120), &json!(0)));
+    let calls = scene.simulator.ledger(DLQ).await.unwrap().calls;
+    assert!(calls[2].at - calls[1].at >= 5000, "the wait survives the restart");
 }

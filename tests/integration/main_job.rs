@@ -22,7 +22,9 @@ fn mixed(now: i64) -> Vec<Entry> {
                 2 => vec!["emails".to_owned()],
                 _ => vec![],
             },
-            workflow_url: Some(if index % 5 == 0 { "https://app.example.com/api/other" } else { URL }.to_owned()),
+            workflow_url: Some(
+                if index % 5 == 0 { "https://app.example.com/api/other" } else { URL }.to_owned(),
+            ),
             failed_at: Some(now - (index % 60) * MINUTE - 1000),
             ..Entry::default()
         })
@@ -79,7 +81,8 @@ async fn drains(action: &str, fate: Fate, path: &str) {
     for field in ["uncertainPages", "interruptions", "retries", "notFound", "rejected"] {
         assert_eq!(run[field], 0, "{field}");
     }
-    let last_cursor = ledger.calls.last().unwrap().query.split('&').find_map(|pair| pair.strip_prefix("cursor=")).unwrap();
+    let last_cursor =
+        ledger.calls.last().unwrap().query.split('&').find_map(|pair| pair.strip_prefix("cursor=")).unwrap();
     let decoded = percent_decode_str(last_cursor).decode_utf8().unwrap();
     assert_eq!(run["cursor"], *decoded, "the last cursor the API gave");
 

@@ -59,7 +59,12 @@ async fn what_no_rule_of_the_api_server_catches_is_stalled_with_the_way_out() {
     let table = [
         ("cron", json!({ "schedule": "61 * * * *" }), "InvalidSchedule", "spec.schedule"),
         ("never", json!({ "schedule": "0 0 31 2 *" }), "InvalidSchedule", "four years"),
-        ("zone", json!({ "schedule": "@hourly", "timeZone": "Mars/Olympus" }), "InvalidTimeZone", "Mars/Olympus"),
+        (
+            "zone",
+            json!({ "schedule": "@hourly", "timeZone": "Mars/Olympus" }),
+            "InvalidTimeZone",
+            "Mars/Olympus",
+        ),
         (
             "url",
             json!({ "connection": { "url": "https://evil.example", "tokenSecretRef": token } }),
@@ -111,7 +116,8 @@ async fn without_a_connection_a_namespace_that_has_no_default_is_told_so() {
 async fn the_default_connection_serves_the_operators_own_namespace() {
     let mut scene = Scene::start("default").await;
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
-    let mut options = testbed::OperatorOptions::new(scene.control_plane, &scene.simulator, scene.namespace.name());
+    let mut options =
+        testbed::OperatorOptions::new(scene.control_plane, &scene.simulator, scene.namespace.name());
     options.env.push(("QSTASH_TOKEN".to_owned(), TOKEN.to_owned()));
     scene.operator.restart(Some(options)).await.unwrap();
     let manifest = json!({
@@ -144,7 +150,8 @@ async fn a_refused_token_costs_one_call_and_a_new_one_starts_the_run_again() {
 
     scene.apply_secret("bad", "token", TOKEN).await;
     scene.patch("refused", json!({ "historyLimit": 6 })).await;
-    let status = scene.status("refused", "the new token drains", |status| status["totals"]["processed"] == 3).await;
+    let status =
+        scene.status("refused", "the new token drains", |status| status["totals"]["processed"] == 3).await;
     assert_eq!(condition(&status, "Ready")["status"], "True");
 }
 
@@ -152,14 +159,23 @@ async fn a_refused_token_costs_one_call_and_a_new_one_starts_the_run_again() {
 async fn a_token_rotated_before_the_refusal_is_read_once_more_and_the_run_goes_on() {
     let scene = Scene::start("rotated").await;
     scene.simulator.generate(DLQ, 200, &Entry::default()).await.unwrap();
-    scene.simulator.set_faults(&json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 300 } } }])).await.unwrap();
+    scene
+        .simulator
+        .set_faults(&json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 300 } } }]))
+        .await
+        .unwrap();
     scene.apply("rotated", all()).await;
-    scene.status("rotated", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0)).await;
+    scene
+        .status("rotated", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
     scene.simulator.allow("newer-token", DLQ).await.unwrap();
     scene.apply_secret("upstash", "token", "newer-token").await;
     scene.simulator.send(reqwest::Method::DELETE, &format!("/tokens/{TOKEN}"), None).await.unwrap();
     let status = scene.ran("rotated", 1).await;
-    assert_eq!((&status["lastRun"]["result"], &status["lastRun"]["processed"]), (&json!("Succeeded"), &json!(200)));
+    assert_eq!(
+        (&status["lastRun"]["result"], &status["lastRun"]["processed"]),
+        (&json!("Succeeded"), &json!(200))
+    );
     assert_eq!(status["totals"]["runs"], 1);
 }
 
@@ -213,9 +229,18 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
     scene.apply("poisoned", json!({ "action": "resume", "filters": { "labels": ["none"] } })).await;
     scene.ran("poisoned", 1).await;
     // The API server takes this time, and Rust's types do not.
-    let patch = json!([{ "op": "add", "path": "/status/scheduleSince", "value": "9999-12-31T23:59:59Z" }]).to_string();
+    let patch = json!([{ "op": "add", "path": "/status/scheduleSince", "value": "9999-12-31T23:59:59Z" }])
+        .to_string();
     scene
-        .kubectl(&["patch", "dlqpolicy", "poisoned", "--subresource=status", "--type=json", "--patch", &patch])
+        .kubectl(&[
+            "patch",
+            "dlqpolicy",
+            "poisoned",
+            "--subresource=status",
+            "--type=json",
+            "--patch",
+            &patch,
+        ])
         .await;
     scene.annotate("poisoned", &[("requestedAt", "now")]).await;
     let status = scene.condition("poisoned", "Ready", "False", "InvalidSpec").await;
@@ -235,7 +260,8 @@ async fn an_answer_of_a_hundred_mebibytes_does_not_eat_the_memory() {
     assert_eq!(status["lastRun"]["reason"], "UpstreamUnavailable");
     assert!(status["lastRun"]["message"].as_str().unwrap().contains("16 MiB"), "{status}");
     assert_eq!(status["lastRun"]["uncertainPages"], 2);
-    let process = std::fs::read_to_string(format!("/proc/{}/status", scene.operator.process().pid())).unwrap();
+    let process =
+        std::fs::read_to_string(format!("/proc/{}/status", scene.operator.process().pid())).unwrap();
     let peak: u64 = process
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))

@@ -51,7 +51,8 @@ async fn a_schedule_runs_at_its_instants_and_never_for_one_before_it_was_seen() 
     let scene = Scene::start("scheduled").await;
     scene.simulator.generate(DLQ, 10, &Entry::default()).await.unwrap();
     scene.apply("every", with(all(), json!({ "schedule": "@every 4s" }))).await;
-    let first = scene.status("every", "the schedule is seen", |status| status["nextScheduleTime"].is_string()).await;
+    let first =
+        scene.status("every", "the schedule is seen", |status| status["nextScheduleTime"].is_string()).await;
     assert_eq!(first["totals"]["runs"], 0);
     assert_eq!(condition(&first, "Ready")["reason"], "Scheduled");
     let status = scene.ran("every", 2).await;
@@ -132,14 +133,16 @@ async fn the_page_size_and_the_limit_of_a_run_are_kept_exactly() {
 #[tokio::test]
 async fn ids_go_in_chunks_of_fifty_and_the_missing_ones_are_counted() {
     let scene = Scene::start("ids").await;
-    let known: Vec<_> = (0..120)
-        .map(|index| Entry { dlq_id: Some(format!("dlq-{index}")), ..Entry::default() })
-        .collect();
+    let known: Vec<_> =
+        (0..120).map(|index| Entry { dlq_id: Some(format!("dlq-{index}")), ..Entry::default() }).collect();
     scene.simulator.add(DLQ, &known).await.unwrap();
     let ids: Vec<_> = (0..110).map(|index| format!("dlq-{index}")).collect();
     scene.apply("whole", json!({ "action": "resume", "filters": { "dlqIds": ids } })).await;
     let run = scene.ran("whole", 1).await["lastRun"].clone();
-    assert_eq!((&run["processed"], &run["position"], &run["notFound"]), (&json!(110), &json!(110), &json!(0)));
+    assert_eq!(
+        (&run["processed"], &run["position"], &run["notFound"]),
+        (&json!(110), &json!(110), &json!(0))
+    );
     let sizes: Vec<_> =
         scene.simulator.ledger(DLQ).await.unwrap().calls.iter().map(|call| call.dlq_ids.len()).collect();
     assert_eq!(sizes, [50, 50, 10]);
@@ -167,7 +170,10 @@ async fn one_id_is_resumed_by_the_single_call_and_a_missing_one_is_told() {
     }
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     let calls: Vec<_> = ledger.calls.iter().map(|call| (call.method.as_str(), call.path.as_str())).collect();
-    assert_eq!(calls, [("POST", "/v2/workflows/dlq/resume/dlq-1"), ("POST", "/v2/workflows/dlq/resume/dlq-2")]);
+    assert_eq!(
+        calls,
+        [("POST", "/v2/workflows/dlq/resume/dlq-1"), ("POST", "/v2/workflows/dlq/resume/dlq-2")]
+    );
 }
 
 #[tokio::test]
@@ -176,9 +182,14 @@ async fn a_request_by_hand_starts_one_run_and_says_who_asked() {
     let spec = with(all(), json!({ "schedule": "0 0 1 1 *" }));
     scene.apply("manual", spec).await;
     scene.condition("manual", "Ready", "True", "Scheduled").await;
-    scene.annotate("manual", &[("requestedBy", "ada"), ("requestReason", "deploy"), ("requestedAt", "1")]).await;
+    scene
+        .annotate("manual", &[("requestedBy", "ada"), ("requestReason", "deploy"), ("requestedAt", "1")])
+        .await;
     let run = scene.ran("manual", 1).await["lastRun"].clone();
-    assert_eq!((&run["trigger"], &run["requestedBy"], &run["requestReason"]), (&json!("Manual"), &json!("ada"), &json!("deploy")));
+    assert_eq!(
+        (&run["trigger"], &run["requestedBy"], &run["requestReason"]),
+        (&json!("Manual"), &json!("ada"), &json!("deploy"))
+    );
     scene.annotate("manual", &[("requestedBy", "bob")]).await;
     scene.patch("manual", json!({ "historyLimit": 4 })).await;
     let status = scene.status("manual", "the edit is seen", |status| status["observedGeneration"] == 2).await;

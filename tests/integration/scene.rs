@@ -43,7 +43,8 @@ impl Scene {
     }
 
     pub(crate) async fn kubectl(&self, args: &[&str]) -> String {
-        let args: Vec<_> = ["--namespace", self.namespace.name()].into_iter().chain(args.iter().copied()).collect();
+        let args: Vec<_> =
+            ["--namespace", self.namespace.name()].into_iter().chain(args.iter().copied()).collect();
         self.control_plane.kubectl(&args).await.unwrap().ok().unwrap()
     }
 
