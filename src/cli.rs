@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 use thiserror::Error;
 
-use crate::config::{Config, ConfigError, Flags};
+use crate::config::{Config, ConfigError, Environment, Flags};
 use crate::controller;
 use crate::crd::DlqPolicy;
 use crate::runtime::readiness::Readiness;
@@ -94,7 +94,7 @@ fn print_definition() -> Result<(), Error> {
 
 #[tokio::main]
 async fn run(flags: Flags) -> Result<(), Error> {
-    let config = Config::try_from(flags)?;
+    let config = Config::new(flags, Environment::read())?;
     let filter = log_filter(&config.log_level)
         .map_err(|error| ConfigError::LogLevel(error, config.log_level.clone()))?;
     telemetry::init(config.log_format, filter);

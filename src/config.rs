@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::Url;
 
@@ -57,14 +58,6 @@ pub struct Flags {
     )]
     default_connection_namespaces: Vec<String>,
 
-    /// The base URL of the operator's own connection, and of policies that name none
-    #[arg(long, env = "QSTASH_URL", value_name = "URL", hide = true)]
-    qstash_url: Option<String>,
-
-    /// The token of the operator's own connection
-    #[arg(long, env = "QSTASH_TOKEN", hide = true, hide_env_values = true, value_parser = secret)]
-    qstash_token: Option<Secret>,
-
     /// How many runs may be at work at once
     #[arg(long, env = "DLQ_OPERATOR_MAX_CONCURRENT_RUNS", default_value_t = 64, value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..))]
@@ -112,14 +105,34 @@ pub struct Flags {
     /// Log the new workflow runs of each acknowledged page
     #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_enum, default_value = "on")]
     audit_log: Switch,
+}
 
-    /// The operator's pod, for the holder of its runs
-    #[arg(long, env = "POD_NAME", hide = true)]
-    pod_name: Option<String>,
+/// What comes from the environment alone: a token on a command line could be read by anybody on the machine, and a
+/// parser of flags would print one that it cannot read.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `QSTASH_URL`: the base URL of the operator's own connection, and of policies that name none.
+    pub qstash_url: Option<String>,
+    /// `QSTASH_TOKEN`: the token of the operator's own connection.
+    pub qstash_token: Option<SecretString>,
+    /// `POD_NAME`: names the holder of this process' runs.
+    pub pod_name: Option<String>,
+    /// `POD_NAMESPACE`: the operator's namespace.
+    pub pod_namespace: Option<String>,
+}
 
-    /// The operator's namespace
-    #[arg(long, env = "POD_NAMESPACE", hide = true)]
-    pod_namespace: Option<String>,
+impl Environment {
+    /// Reads the process' environment. What is set to nothing is not set.
+    pub fn read() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+        let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            qstash_url: value("QSTASH_URL"),
+            qstash_token: value("QSTASH_TOKEN").map(SecretString::from),
+            pod_name: value("POD_NAME"),
+            pod_namespace: value("POD_NAMESPACE"),
+        }
+    }
 }
 
 /// An action as a flag's value.
@@ -135,20 +148,6 @@ enum ActionFlag {
 enum Switch {
     On,
     Off,
-}
-
-/// A value that `Debug` does not show.
-#[derive(Clone)]
-struct Secret(Token);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-fn secret(text: &str) -> Result<Secret, TokenError> {
-    Token::parse(text).map(Secret)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -207,15 +206,20 @@ pub enum ConfigError {
     /// `QSTASH_URL`.
     #[error("QSTASH_URL {1:?}: {0}")]
     Url(#[source] UrlError, String),
+    /// `QSTASH_TOKEN`.
+    #[error("QSTASH_TOKEN: {0}")]
+    Token(#[from] TokenError),
     /// `--log-level`.
     #[error("--log-level {1:?}: {0}")]
     LogLevel(#[source] tracing_subscriber::filter::ParseError, String),
 }
 
-impl TryFrom<Flags> for Config {
-    type Error = ConfigError;
-
-    fn try_from(flags: Flags) -> Result<Self, ConfigError> {
+impl Config {
+    /// Checks what flags and environment say.
+    ///
+    /// # Errors
+    /// Names the flag or variable that cannot be used. Never shows a token.
+    pub fn new(flags: Flags, environment: Environment) -> Result<Self, ConfigError> {
         // Written out in full so that a new flag cannot be forgotten here.
         let Flags {
             namespaces,
@@ -224,8 +228,6 @@ impl TryFrom<Flags> for Config {
             allowed_actions,
             allowed_callback_urls,
             default_connection_namespaces,
-            qstash_url,
-            qstash_token,
             max_concurrent_runs,
             max_runs_per_connection,
             checkpoint_interval,
@@ -237,10 +239,9 @@ impl TryFrom<Flags> for Config {
             log_format,
             log_level,
             audit_log,
-            pod_name,
-            pod_namespace,
         } = flags;
-        let url = qstash_url.filter(|url| !url.is_empty()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
+        let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
         let default_url = base_url(&url).map_err(|error| ConfigError::Url(error, url))?;
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;
@@ -250,7 +251,8 @@ impl TryFrom<Flags> for Config {
         } else {
             default_connection_namespaces
         };
-        let default_connection = qstash_token.map(|token| (default_url.clone(), token.0));
+        let token = qstash_token.map(|token| Token::parse(token.expose_secret())).transpose()?;
+        let default_connection = token.map(|token| (default_url.clone(), token));
         if default_connection.is_none() {
             own_namespaces.clear();
         }
@@ -283,7 +285,7 @@ impl TryFrom<Flags> for Config {
             admin_address,
             log_format,
             log_level,
-            pod_name: pod_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "dlq-operator".to_owned()),
+            pod_name: pod_name.unwrap_or_else(|| "dlq-operator".to_owned()),
         })
     }
 }
@@ -300,9 +302,20 @@ mod tests {
         flags: Flags,
     }
 
+    fn flags(arguments: &[&str]) -> Flags {
+        Line::try_parse_from(["dlq-operator"].iter().chain(arguments)).unwrap().flags
+    }
+
     fn config(arguments: &[&str]) -> Config {
-        let line = ["dlq-operator"].iter().chain(arguments);
-        Config::try_from(Line::try_parse_from(line).unwrap().flags).unwrap()
+        Config::new(flags(arguments), Environment::default()).unwrap()
+    }
+
+    fn operator(token: Option<&str>) -> Environment {
+        Environment {
+            qstash_token: token.map(SecretString::from),
+            pod_namespace: Some("ops".to_owned()),
+            ..Environment::default()
+        }
     }
 
     fn refuses(arguments: &[&str]) -> bool {
@@ -332,22 +345,21 @@ mod tests {
 
     #[test]
     fn the_default_connection_is_for_the_operators_own_namespace() {
-        let namespaces = |arguments: &[&str]| config(arguments).permissions.default_connection_namespaces;
-        let own = ["--pod-namespace", "ops"];
-        assert!(namespaces(&own).is_empty(), "without a token there is no default connection");
-        let own = ["--pod-namespace", "ops", "--qstash-token", "t"];
-        assert_eq!(namespaces(&own), ["ops"]);
-        let named =
-            ["--pod-namespace", "ops", "--qstash-token", "t", "--default-connection-namespaces", "a,b"];
-        assert_eq!(namespaces(&named), ["a", "b"]);
+        let namespaces = |arguments: &[&str], token| {
+            let config = Config::new(flags(arguments), operator(token)).unwrap();
+            config.permissions.default_connection_namespaces
+        };
+        assert!(namespaces(&[], None).is_empty(), "without a token there is no default connection");
+        assert_eq!(namespaces(&[], Some("t")), ["ops"]);
+        assert_eq!(namespaces(&["--default-connection-namespaces", "a,b"], Some("t")), ["a", "b"]);
     }
 
     #[test]
     fn the_url_of_the_default_connection_is_itself_allowed() {
-        let config = config(&["--qstash-url", "http://127.0.0.1:9"]);
-        assert!(
-            config.permissions.urls.iter().any(|pattern| pattern.matches(&config.permissions.default_url))
-        );
+        let environment =
+            Environment { qstash_url: Some("http://127.0.0.1:9".to_owned()), ..Environment::default() };
+        let permissions = Config::new(flags(&[]), environment).unwrap().permissions;
+        assert!(permissions.urls.iter().any(|pattern| pattern.matches(&permissions.default_url)));
     }
 
     #[test]
@@ -369,10 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn debug_does_not_show_the_token() {
-        let line = ["dlq-operator", "--qstash-token", "hunter2"];
-        let flags = Line::try_parse_from(line).unwrap().flags;
-        assert!(!format!("{flags:?}").contains("hunter2"));
-        assert!(!format!("{:?}", Config::try_from(flags).unwrap()).contains("hunter2"));
+    fn neither_debug_nor_an_error_shows_the_token() {
+        let environment = operator(Some("hunter2"));
+        assert!(!format!("{environment:?}").contains("hunter2"));
+        assert!(!format!("{:?}", Config::new(flags(&[]), environment).unwrap()).contains("hunter2"));
+        let error = Config::new(flags(&[]), operator(Some("hunter2 "))).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

@@ -87,8 +87,13 @@ fn begin(setup: &Setup, start: Timestamp) -> Progress {
         count => Selected::Ids((0..count).map(|index| DlqId(format!("id-{index}"))).collect()),
     };
     let overrides = Overrides::default();
-    let work =
-        Work { action: run.action, dry_run: run.dry_run, selected, overrides, connection: ConnectionRef::Default };
+    let work = Work {
+        action: run.action,
+        dry_run: run.dry_run,
+        selected,
+        overrides,
+        connection: ConnectionRef::Default,
+    };
     Progress::new(work, run, RETRY_LIMIT)
 }
 

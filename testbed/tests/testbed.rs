@@ -2,19 +2,18 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use testbed::{
     ControlPlane, Entry, Fate, Process, Program, ScratchDir, Signal, Simulator, User, eventually,
     workspace_root,
 };
 
-/// Set for the process that plays the owner.
-const OWNER: &str = "TESTBED_TEST_OWNER";
 const SOON: Duration = Duration::from_secs(10);
 
 fn shell(dir: &Path, script: &str) -> Result<Process> {
@@ -78,38 +77,16 @@ async fn a_wait_that_fails_tells_what_it_saw_last() {
     assert!(message.contains("it is done") && message.contains("half done"), "{message}");
 }
 
-/// Not a test: started by the next one, in a process of its own, to be killed.
-#[tokio::test]
-#[ignore = "runs as a process of another test"]
-async fn owner() -> Result<()> {
-    if std::env::var_os(OWNER).is_none() {
-        return Ok(());
-    }
-    let dir = ScratchDir::create("owner")?;
-    let obedient = shell(dir.path(), "exec sleep 1000")?;
-    let stubborn = shell(dir.path(), "trap '' TERM; while :; do sleep 0.1; done")?;
-    let done = shell(dir.path(), "exit 0")?.wait(SOON).await?;
-    ensure!(done.success(), "the shell failed");
-    let report = std::env::temp_dir().join(format!("testbed-owner-{}", std::process::id()));
-    let owned = format!("{} {} {}", obedient.pid(), stubborn.pid(), dir.path().display());
-    fs::write(report.with_extension("new"), owned)?;
-    fs::rename(report.with_extension("new"), report)?;
-    std::future::pending().await
-}
-
 #[tokio::test]
 async fn what_an_owner_leaves_behind_when_it_is_killed_is_stopped_and_removed() -> Result<()> {
-    let mut owner = Command::new(std::env::current_exe()?)
-        .args(["--exact", "owner", "--ignored"])
-        .env(OWNER, "")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let report = std::env::temp_dir().join(format!("testbed-owner-{}", owner.id()));
-    let belongings =
-        eventually(SOON, "the owner tells what it owns", async || fs::read_to_string(&report)).await?;
-    fs::remove_file(&report)?;
-    let mut words = belongings.splitn(3, ' ').map(str::to_owned);
+    // Cargo builds examples together with the tests, in a folder beside theirs.
+    let tests = std::env::current_exe()?;
+    let examples = tests.parent().and_then(Path::parent).context("the target folder")?.join("examples");
+    let mut owner =
+        Command::new(examples.join("owner")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut belongings = String::new();
+    BufReader::new(owner.stdout.take().context("its output")?).read_line(&mut belongings)?;
+    let mut words = belongings.trim_end().splitn(3, ' ').map(str::to_owned);
     let mut next = || words.next().context("a report of three words");
     let (obedient, stubborn, dir) = (next()?, next()?, PathBuf::from(next()?));
     assert!(runs(&obedient) && runs(&stubborn) && dir.is_dir());

@@ -192,9 +192,14 @@ async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
     slow_down(&scene, 150).await;
     scene.apply("drain", all("resume")).await;
-    scene.status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1)).await;
-    let patch = json!([{ "op": "replace", "path": "/status/currentRun/holder", "value": "other/1" }]).to_string();
-    scene.kubectl(&["patch", "dlqpolicy", "drain", "--subresource=status", "--type=json", "--patch", &patch]).await;
+    scene
+        .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1))
+        .await;
+    let patch =
+        json!([{ "op": "replace", "path": "/status/currentRun/holder", "value": "other/1" }]).to_string();
+    scene
+        .kubectl(&["patch", "dlqpolicy", "drain", "--subresource=status", "--type=json", "--patch", &patch])
+        .await;
     let run = scene.ran("drain", 1).await["lastRun"].clone();
     assert!(scene.operator.log().contains("no longer this process'"), "{}", scene.operator.log());
     assert_eq!((&run["interruptions"], &run["result"]), (&json!(1), &json!("Succeeded")));

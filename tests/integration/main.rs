@@ -3,14 +3,18 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
 
+mod cases;
 mod cluster;
 mod crd_rules;
 mod documents;
 mod examples;
+mod figures;
+mod filters;
 mod generated_files;
 mod interruption;
 mod layers;
 mod main_job;
+mod overrides;
 mod problems;
 mod reference;
 mod run_control;

@@ -289,3 +289,28 @@ async fn no_token_is_in_the_log_or_the_status() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
+    let scene = Scene::start("redirect").await;
+    let elsewhere = testbed::Simulator::start().await.unwrap();
+    let location = format!("{}/v2/workflows/dlq/resume", elsewhere.api_url());
+    let redirect = json!({ "status": { "code": 307, "headers": { "Location": location } } });
+    scene.simulator.set_faults(&json!([{ "fault": redirect }])).await.unwrap();
+    scene.apply("redirected", all()).await;
+    let status = scene.ran("redirected", 1).await;
+    assert_eq!(status["lastRun"]["reason"], "BadRequest");
+    assert!(status["message"].as_str().unwrap().contains("307"), "{status}");
+    assert_eq!(elsewhere.ledger("_unauthorized").await.unwrap().calls.len(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_given_up_on_in_time() {
+    let scene = Scene::start_with("hangs", &["--request-timeout=500ms", "--retry-limit=1"]).await;
+    scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
+    scene.simulator.set_faults(&json!([{ "fault": { "lostAnswer": { "how": "hang" } } }])).await.unwrap();
+    scene.apply("hangs", all()).await;
+    let run = scene.ran("hangs", 1).await["lastRun"].clone();
+    assert_eq!((&run["reason"], &run["uncertainPages"]), (&json!("UpstreamUnavailable"), &json!(2)));
+    assert!(run["message"].as_str().unwrap().contains("no answer in time"), "{run}");
+}

@@ -1,0 +1,156 @@
+//! What the status remembers of requests and claims, and what is told to the world.
+
+use super::*;
+
+#[test]
+fn a_request_is_ignored_once_and_told_of_once() {
+    let asked = |fields: &Value| annotated(fields, &[("requestedAt", "2")]);
+    let long = annotated(&json!({}), &[("requestedAt", &"x".repeat(300))]);
+    let idle = after(&json!({}), &well());
+    let running = requested(&json!({}));
+    let table = [
+        ("suspended", asked(&json!({"suspend": true})), &idle, NoteReason::RunRequestIgnored),
+        ("paused", Policy { paused: true, ..asked(&json!({})) }, &idle, NoteReason::RunRequestIgnored),
+        ("while a run goes on", asked(&json!({})), &running, NoteReason::RunAlreadyActive),
+        ("too long", long, &idle, NoteReason::RunRequestIgnored),
+    ];
+    for (row, policy, before, reason) in table {
+        let (status, notes) = look(&policy, before, at("12:05:00"));
+        assert_eq!(reasons(&notes).iter().filter(|note| **note == reason).count(), 1, "{row}: {notes:?}");
+        let handled = status.last_handled_requested_at.clone().unwrap();
+        assert_eq!(Some(handled), policy.requests.run.as_ref().map(|request| request.value.clone()), "{row}");
+        assert!(!reasons(&look(&policy, &status, at("12:05:01")).1).contains(&reason), "{row}");
+    }
+}
+
+#[test]
+fn a_request_waits_while_the_policy_cannot_run() {
+    let waiting = Policy {
+        requests: annotated(&json!({}), &[("requestedAt", "2")]).requests,
+        ..missing(Reason::SecretNotFound)
+    };
+    let status = seen(&waiting, "12:00:00");
+    assert_eq!(status.last_handled_requested_at, None);
+    let usable = Policy { connectivity: Connectivity::Usable, ..waiting };
+    let status = started(&usable, &status, at("12:01:00"));
+    assert_eq!(status.last_handled_requested_at.as_deref(), Some("2"));
+}
+
+#[test]
+fn cancels_and_resets_are_remembered() {
+    let policy = annotated(&json!({}), &[("cancelAt", "1"), ("resetAt", "1")]);
+    let idle = look(&policy, &after(&json!({}), &well()), at("12:05:00")).0;
+    assert_eq!(
+        (idle.last_handled_cancel_at.as_deref(), idle.last_handled_reset_at.as_deref()),
+        (Some("1"), Some("1"))
+    );
+    // While a run goes on a cancel is handled by its end.
+    let before = requested(&json!({}));
+    let cancelling = look(&policy, &before, at("12:05:00")).0;
+    assert_eq!(cancelling.last_handled_cancel_at, None);
+    let ended = end(&policy, &cancelling, &Ending::cancelled("c".into()), at("12:05:00")).0;
+    assert_eq!(ended.last_handled_cancel_at.as_deref(), Some("1"));
+}
+
+#[test]
+fn a_claim_records_what_it_handles() {
+    let policy = quarterly();
+    let status = started(&policy, &seen(&policy, "12:00:01"), at("13:05:00.5"));
+    assert_eq!(status.last_handled_spec_hash.as_ref(), Some(&policy.spec_hash));
+    assert_eq!(status.last_schedule_time.as_ref().unwrap().0, at("13:00:00"));
+    assert_eq!((status.missed_schedules, status.last_missed_time.as_ref().unwrap().0), (3, at("12:45:00")));
+    let run = status.current_run.unwrap();
+    assert_eq!((run.holder.as_deref(), run.start_time), (Some("pod-1/8c1f"), at("13:05:00.5").into()));
+    let manual = requested(&json!({}));
+    assert_eq!(manual.last_handled_requested_at.as_deref(), Some("1"));
+    assert!(manual.last_handled_spec_hash.is_some() && manual.last_schedule_time.is_none());
+}
+
+#[test]
+fn taking_a_run_over_counts_an_interruption_unless_it_was_handed_back() {
+    let run = requested(&json!({})).current_run.unwrap();
+    let held = |holder: Option<&str>| PolicyRun {
+        holder: holder.map(str::to_owned),
+        interruptions: 1,
+        ..run.clone()
+    };
+    let table = [(Some("pod-2/aaaa"), 2), (Some(""), 1), (Some("pod-1/8c1f"), 1), (None, 2)];
+    for (holder, interruptions) in table {
+        let taken = taken_over(&held(holder), "pod-1/8c1f");
+        assert_eq!(
+            (taken.interruptions, taken.holder.as_deref()),
+            (interruptions, Some("pod-1/8c1f")),
+            "{holder:?}"
+        );
+    }
+}
+
+#[test]
+fn the_circuit_opens_and_closes_with_a_word() {
+    let fields = json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
+    let plain = policy(&fields);
+    let mut status = seen(&plain, "12:00:01");
+    let mut told = Vec::new();
+    for start in ["12:15:00", "12:30:00"] {
+        status = started(&plain, &status, at(start));
+        let (next, notes) = end(&plain, &status, &badly(), at(start));
+        (status, told) = (next, reasons(&notes));
+    }
+    assert_eq!(told, [NoteReason::RunFailed, NoteReason::CircuitOpened]);
+    assert_eq!(
+        (condition(&status, "Ready"), status.phase),
+        ("False CircuitOpen".into(), Some(Phase::CircuitOpen))
+    );
+    assert!(status.message.as_ref().unwrap().starts_with("2 runs failed in a row"));
+
+    let trial = annotated(&fields, &[("requestedAt", "1")]);
+    let on_trial = started(&trial, &status, at("12:40:00"));
+    let (failed, notes) = end(&trial, &on_trial, &badly(), at("12:41:00"));
+    assert_eq!((reasons(&notes), failed.consecutive_failures), (vec![NoteReason::RunFailed], 3));
+    assert_eq!(condition(&failed, "Ready"), "False CircuitOpen");
+    let (closed, notes) = end(&trial, &on_trial, &well(), at("12:41:00"));
+    assert_eq!(reasons(&notes), [NoteReason::RunSucceeded, NoteReason::CircuitClosed]);
+    assert_eq!(condition(&closed, "Ready"), "True Scheduled");
+
+    let mut edited = fields.clone();
+    edited["filters"] = json!({"all": true});
+    let paused = look(&annotated(&fields, &[("paused", "x")]), &status, at("12:42:00")).0;
+    for (row, policy, before) in [
+        ("a reset", annotated(&fields, &[("resetAt", "1")]), &status),
+        ("new work", policy(&edited), &status),
+        ("a reset while paused", annotated(&fields, &[("resetAt", "1"), ("paused", "x")]), &paused),
+    ] {
+        let (closed, notes) = look(&policy, before, at("12:43:00"));
+        assert_eq!(
+            (reasons(&notes), closed.consecutive_failures),
+            (vec![NoteReason::CircuitClosed], 0),
+            "{row}"
+        );
+        assert_eq!(look(&policy, &closed, at("12:43:01")).1, [], "{row}");
+    }
+}
+
+#[test]
+fn events_tell_of_changes_only() {
+    let before = seen(&quarterly(), "12:00:01");
+    let suspended = policy(&json!({"schedule": "*/15 * * * *", "suspend": true}));
+    let (held, notes) = look(&suspended, &before, at("12:01:00"));
+    assert_eq!(reasons(&notes), [NoteReason::PolicySuspended]);
+    assert_eq!(reasons(&look(&quarterly(), &held, at("12:02:00")).1), [NoteReason::PolicyUnsuspended]);
+    let (waiting, notes) = look(&missing(Reason::SecretNotFound), &before, at("12:03:00"));
+    assert_eq!(reasons(&notes), [NoteReason::SecretNotFound]);
+    assert_eq!(look(&missing(Reason::SecretNotFound), &waiting, at("12:04:00")).1, []);
+    assert_eq!(look(&quarterly(), &waiting, at("12:04:00")).1, []);
+    let running = requested(&json!({}));
+    let nothing = end(
+        &policy(&json!({})),
+        &running,
+        &ending(RunResult::Succeeded, Reason::NothingMatched),
+        at("12:05:00"),
+    );
+    assert_eq!(nothing.1, []);
+    let uncertain = PolicyRun { uncertain_pages: 1, ..running.current_run.clone().unwrap() };
+    let (_, notes) = finished(&policy(&json!({})), &running, &uncertain, &well(), at("12:05:00"));
+    assert_eq!(reasons(&notes), [NoteReason::UncertainPage, NoteReason::RunSucceeded]);
+    assert!(notes.iter().all(|note| !note.text.contains(|c: char| c.is_ascii_digit())), "{notes:?}");
+}
