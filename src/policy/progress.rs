@@ -19,6 +19,7 @@ const MAX_SAMPLES: usize = 10;
 
 /// What a run does next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per policy or run, never many")]
 pub enum Step {
     /// Send this.
     Call(Call),

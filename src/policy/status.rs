@@ -386,7 +386,7 @@ fn conclude(
     }
     match &status.last_run {
         None => {
-            set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet")
+            set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet");
         }
         Some(run) => {
             let well = matches!(run.result, Some(RunResult::Succeeded | RunResult::LimitReached));

@@ -14,8 +14,8 @@ use super::permissions::{Permissions, base_url};
 use super::schedule::Schedule;
 use super::window::Bound;
 use crate::crd::{
-    AgeText, ConcurrencyPolicy, DateTimeText, DlqPolicySpec, Filters, Limits, Reason, SecretKeyRef,
-    annotations,
+    AgeText, ConcurrencyPolicy, DateTimeText, DlqPolicySpec, Filters, JitterText, Limits, Reason,
+    SecretKeyRef, TimeZoneText, annotations,
 };
 use crate::upstash::types::{Action, Criteria, DlqId, Overrides};
 
@@ -99,6 +99,7 @@ impl Work {
 
 /// Which entries a policy selects.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per policy or run, never many")]
 pub enum Selected {
     /// These.
     Ids(Vec<DlqId>),
@@ -238,8 +239,8 @@ fn request(value: &str) -> Request {
 
 fn schedule(spec: &DlqPolicySpec, source: &Source<'_>) -> Result<Option<Schedule>, Invalid> {
     let Some(schedule) = &spec.schedule else { return Ok(None) };
-    let zone = spec.time_zone.as_ref().map(|zone| zone.as_str());
-    let jitter = spec.jitter.as_ref().map(|jitter| jitter.as_str());
+    let zone = spec.time_zone.as_ref().map(TimeZoneText::as_str);
+    let jitter = spec.jitter.as_ref().map(JitterText::as_str);
     let seed = format!("{}/{}", source.namespace, source.name);
     Schedule::parse(schedule.as_str(), zone, jitter, &seed).map(Some)
 }

@@ -8,7 +8,6 @@ mod cluster;
 mod crd_rules;
 mod documents;
 mod examples;
-mod figures;
 mod filters;
 mod generated_files;
 mod interruption;
