@@ -8,10 +8,12 @@
 //!                                            run ──progress──▶ next call, wait or end
 //! ```
 
+mod activity;
 pub(crate) mod backoff;
 mod chunks;
 mod conditions;
 mod duration;
+mod ending;
 mod hash;
 pub mod note;
 pub mod permissions;
@@ -19,14 +21,19 @@ pub mod plan;
 pub mod progress;
 #[cfg(test)]
 mod progress_properties;
+mod readiness;
 pub mod schedule;
+mod selection;
 pub mod status;
 pub mod validate;
 mod window;
 
+pub use activity::Activity;
+pub use ending::Ending;
 pub use note::{Note, NoteReason};
 pub use permissions::Permissions;
 pub use plan::{CancelCause, Plan, plan};
-pub use progress::{Activity, Ending, Progress, Step};
+pub use progress::{Progress, Step};
 pub use schedule::Schedule;
-pub use validate::{ConnectionRef, Connectivity, Invalid, Policy, Requests, Selected, Work, validate};
+pub use selection::Selected;
+pub use validate::{ConnectionRef, Connectivity, Invalid, Policy, Requests, Work, validate};

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::hash::text_hash;
 use super::schedule::Schedule;
-use super::validate::{Connectivity, Invalid, Policy, Request, Selected, Work};
+use super::selection::Selected;
+use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, Trigger};
 

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 
+#[path = "plan_instants_tests.rs"]
+mod instants;
 #[path = "plan_unscheduled_tests.rs"]
 mod unscheduled;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::progress::Ending;
+use crate::policy::Ending;
 use crate::policy::validate::Source;
 use crate::policy::{Permissions, status, validate};
 
@@ -327,97 +329,6 @@ fn an_instant_that_was_done_is_not_done_again() {
     let status = ran(&policy, &status, at("12:15:00.100"), at("12:15:00.200"), &well());
     assert_eq!(decided(&policy, &status, "12:15:00.200"), "idle until 12:30:00");
     assert_eq!(status.last_schedule_time.unwrap().0, at("12:15:00"));
-}
-
-#[test]
-fn instants_that_pass_while_a_run_goes_on_are_over() {
-    let policy = quarterly(&json!({}), &[]);
-    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
-    assert!(decided(&policy, &status, "12:50:00").starts_with("continue"));
-    let status = ended(&policy, &status, at("12:50:00"), &well());
-    assert_eq!(decided(&policy, &status, "12:50:01"), "idle until 13:00:00");
-    assert_eq!(decided(&policy, &status, "13:00:00"), "start 13:00:00");
-    assert_eq!(status.missed_schedules, 0);
-}
-
-#[test]
-fn instants_that_pass_while_the_policy_is_held_are_over() {
-    let policy = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[]);
-    let status = seen(&policy, at("12:00:01"));
-    let suspended = Policy { suspend: true, ..policy.clone() };
-    let paused = Policy { paused: true, ..policy.clone() };
-    let broken = Policy { schedule: Err(Invalid::new(Reason::InvalidSchedule, "no")), ..policy.clone() };
-    let tripped = DlqPolicyStatus { consecutive_failures: 1, ..status.clone() };
-    let reset =
-        quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[("resetAt", "1")]);
-    let table = [
-        ("suspended", &suspended, &status, &policy),
-        ("paused", &paused, &status, &policy),
-        ("waiting for the Secret", &with(policy.clone(), missing()), &status, &policy),
-        ("invalid", &broken, &status, &policy),
-        ("the circuit was open", &policy, &tripped, &reset),
-    ];
-    for (row, held, before, freed) in table {
-        let status = look(held, before, at("12:10:00"));
-        assert_eq!(decided(freed, &status, "12:50:00"), "idle until 13:00:00", "{row}");
-        let status = look(freed, &status, at("12:50:00"));
-        assert_eq!(decided(freed, &status, "12:59:59"), "idle until 13:00:00", "{row}");
-        assert_eq!(decided(freed, &status, "13:00:00"), "start 13:00:00", "{row}");
-        assert_eq!(status.missed_schedules, 0, "{row}");
-    }
-}
-
-#[test]
-fn jitter_moves_the_start_and_the_deadline_but_not_the_instant() {
-    let policy = quarterly(&json!({"jitter": "10m", "startingDeadlineSeconds": 60}), &[]);
-    let status = seen(&policy, at("12:00:01"));
-    let Ok(Some(schedule)) = &policy.schedule else { panic!("no schedule") };
-    let start = schedule.jittered(at("12:15:00"), at("12:00:01"));
-    assert!(start > at("12:15:00") && start < at("12:25:00"), "{start}");
-    let millisecond = jiff::SignedDuration::from_millis(1);
-    let minute = jiff::SignedDuration::from_mins(1);
-    assert_eq!(plan(&policy, &status, start - millisecond), Plan::Idle { next: Some(start) });
-    assert_eq!(word(&plan(&policy, &status, start)), "start 12:15:00");
-    assert_eq!(word(&plan(&policy, &status, start + minute)), "start 12:15:00");
-    assert_eq!(word(&plan(&policy, &status, start + minute + millisecond)), "missed 1 up to 12:15:00");
-    // A run that ends between an instant and its start leaves it to be done.
-    let status = running(&policy, &status, start);
-    let next_start = schedule.jittered(at("12:30:00"), at("12:00:01"));
-    let between = ended(&policy, &status, next_start - millisecond, &well());
-    assert_eq!(plan(&policy, &between, next_start - millisecond), Plan::Idle { next: Some(next_start) });
-    assert_eq!(word(&plan(&policy, &between, next_start)), "start 12:30:00");
-}
-
-#[test]
-fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
-    let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[]);
-    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
-    assert!(decided(&policy, &status, "12:29:59").starts_with("continue"));
-    let due = "cancel: because the next instant is due and concurrencyPolicy is Replace";
-    assert_eq!(decided(&policy, &status, "12:30:00"), due);
-    let cancelled = ended(&policy, &status, at("12:30:00.100"), &Ending::cancelled("replaced".into()));
-    assert_eq!(decided(&policy, &cancelled, "12:30:00.100"), "start 12:30:00");
-    let next = running(&policy, &cancelled, at("12:30:00.100"));
-    assert!(decided(&policy, &next, "12:30:01").starts_with("continue"));
-}
-
-#[test]
-fn replace_ends_no_run_for_an_instant_that_it_is_too_late_for() {
-    let policy = quarterly(&json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 60}), &[]);
-    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
-    assert!(decided(&policy, &status, "12:31:00").starts_with("cancel"));
-    assert!(decided(&policy, &status, "12:31:01").starts_with("continue"));
-    let status = ended(&policy, &status, at("12:32:00"), &well());
-    assert_eq!(decided(&policy, &status, "12:32:00"), "missed 1 up to 12:30:00");
-}
-
-#[test]
-fn a_late_start_is_not_replaced_by_an_instant_before_it() {
-    let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[("requestedAt", "1")]);
-    let status = running(&policy, &seen(&quarterly(&json!({}), &[]), at("12:00:01")), at("12:20:00"));
-    assert_eq!(status.current_run.as_ref().unwrap().trigger, Trigger::Manual);
-    assert!(decided(&policy, &status, "12:21:00").starts_with("continue"));
-    assert!(decided(&policy, &status, "12:30:00").starts_with("cancel"));
 }
 
 #[test]

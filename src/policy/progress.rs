@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::activity::Activity;
 use super::chunks::{Chunks, Doubt};
-use super::validate::{ConnectionRef, Selected, Work};
+use super::ending::Ending;
+use super::selection::Selected;
+use super::validate::{ConnectionRef, Work};
 use super::window;
-use crate::crd::{Limits, MilliTime, PolicyRun, Reason, RunResult};
+use crate::crd::{Limits, MilliTime, PolicyRun, Reason};
 use crate::upstash::error::{ApiError, ErrorClass};
 use crate::upstash::types::{Action, Call, Criteria, Cursor, DlqId, Page, Selection};
 
@@ -29,75 +33,6 @@ pub enum Step {
     End(Ending),
 }
 
-/// How a run ends.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ending {
-    /// For people and history.
-    pub result: RunResult,
-    /// For conditions.
-    pub reason: Reason,
-    /// One sentence.
-    pub message: String,
-    /// What `Ready` says from now on, when the policy cannot run as it stands.
-    pub not_ready: Option<Reason>,
-}
-
-impl Ending {
-    pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
-        Self { result, reason, message: message.into(), not_ready: None }
-    }
-
-    /// Somebody ended the run.
-    pub fn cancelled(message: String) -> Self {
-        Self::new(RunResult::Cancelled, Reason::Cancelled, message)
-    }
-
-    /// The token was refused, and the Secret holds no other.
-    pub fn unauthorized(message: &str) -> Self {
-        Self {
-            not_ready: Some(Reason::Unauthorized),
-            ..Self::new(
-                RunResult::Failed,
-                Reason::Unauthorized,
-                format!("{message}; put a valid token into the connection's Secret"),
-            )
-        }
-    }
-}
-
-/// What a run does while it goes on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Activity {
-    /// Calls are made.
-    Working,
-    /// Upstash asked to wait.
-    Throttled,
-    /// A call that failed is repeated later.
-    Retrying,
-    /// All slots are taken.
-    Queued,
-}
-
-impl Activity {
-    pub(crate) fn reason(self) -> Reason {
-        match self {
-            Self::Working => Reason::RunInProgress,
-            Self::Throttled => Reason::Throttled,
-            Self::Retrying => Reason::Retrying,
-            Self::Queued => Reason::Queued,
-        }
-    }
-
-    pub(crate) fn message(self) -> &'static str {
-        match self {
-            Self::Working => "a run goes on",
-            Self::Throttled => "a run waits because Upstash asked for it",
-            Self::Retrying => "a run waits to repeat a call that failed",
-            Self::Queued => "a run waits for a free slot",
-        }
-    }
-}
-
 /// What a failed call leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
@@ -110,7 +45,7 @@ pub enum Failure {
 /// A run and what this process knows of it beyond its status.
 #[derive(Debug)]
 pub struct Progress {
-    work: Work,
+    work: Arc<Work>,
     limits: Limits,
     retry_limit: u32,
     run: PolicyRun,
@@ -149,7 +84,7 @@ impl Progress {
         };
         let chunks = Chunks::new(doubt);
         Self {
-            work,
+            work: Arc::new(work),
             limits,
             retry_limit,
             activity: Activity::Working,
@@ -191,8 +126,7 @@ impl Progress {
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now >= deadline) {
             let seconds = self.limits.active_deadline_seconds.unwrap_or_default();
-            let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
-            return self.end(Ending::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message));
+            return self.end(Ending::deadline_exceeded(seconds));
         }
         let waiting = self.run.waiting_until.map(MilliTime::timestamp);
         if let Some(until) = waiting.max(self.paced_until).filter(|until| *until > now) {
@@ -201,9 +135,9 @@ impl Progress {
         }
         self.run.waiting_until = None;
         self.activity = Activity::Working;
-        match self.work.selected.clone() {
-            Selected::Matching { criteria, .. } => self.next_page(&criteria),
-            Selected::Ids(ids) => self.next_ids(&ids),
+        match &Arc::clone(&self.work).selected {
+            Selected::Matching { criteria, .. } => self.next_page(criteria),
+            Selected::Ids(ids) => self.next_ids(ids),
         }
     }
 
@@ -215,10 +149,10 @@ impl Progress {
     fn next_page(&mut self, criteria: &Criteria) -> Step {
         let Some(frozen) = self.run.window.clone() else {
             let message = "the run has no window; its status was edited by hand";
-            return self.end(Ending::new(RunResult::Failed, Reason::BadRequest, message));
+            return self.end(Ending::failed(Reason::BadRequest, message));
         };
         if window::is_empty(&frozen) {
-            return self.succeed();
+            return self.end(Ending::nothing_matched());
         }
         let criteria = Criteria {
             from_date: frozen.from_date.map(MilliTime::as_millisecond),
@@ -228,7 +162,7 @@ impl Progress {
         if self.probing.is_some() {
             return Step::Call(Call::List { criteria, cursor: None, count: 1 });
         }
-        let Some(count) = self.count(self.limits.page_size) else { return self.stop_at_limit() };
+        let Some(count) = self.count(self.limits.page_size) else { return self.end_at_limit() };
         let cursor = self.cursor.clone();
         Step::Call(if self.run.dry_run {
             Call::List { criteria, cursor, count }
@@ -248,7 +182,7 @@ impl Progress {
             // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.
             return Step::Call(Call::List { criteria: Criteria::default(), cursor: None, count: 1 });
         }
-        let Some(count) = self.count(self.limits.page_size) else { return self.stop_at_limit() };
+        let Some(count) = self.count(self.limits.page_size) else { return self.end_at_limit() };
         if self.run.dry_run {
             return Step::Call(Call::Get { id: rest[0].clone() });
         }
@@ -275,14 +209,7 @@ impl Progress {
     /// Folds an answer in.
     pub fn answered(&mut self, call: &Call, page: &Page, now: Timestamp) {
         if let Some(message) = self.probing.take() {
-            self.ending = Some(Ending {
-                not_ready: Some(Reason::ReadOnlyToken),
-                ..Ending::new(
-                    RunResult::Failed,
-                    Reason::Forbidden,
-                    format!("{message}; the token can list but not act, use one that is not read-only"),
-                )
-            });
+            self.ending = Some(Ending::read_only(&message));
             return;
         }
         self.failures = 0;
@@ -347,10 +274,10 @@ impl Progress {
         let repeated = !self.seen.insert(self.hasher.hash_one(next));
         if repeated && (page.entries == 0 || !acting) {
             let message = "the API gave a cursor that it had given before, without progress";
-            self.ending = Some(Ending::new(RunResult::Failed, Reason::CursorLoop, message));
+            self.ending = Some(Ending::failed(Reason::CursorLoop, message));
         } else if self.empty_pages >= MAX_EMPTY_PAGES {
             let message = format!("the API gave {MAX_EMPTY_PAGES} pages without an entry in a row");
-            self.ending = Some(Ending::new(RunResult::Failed, Reason::CursorLoop, message));
+            self.ending = Some(Ending::failed(Reason::CursorLoop, message));
         }
         self.cursor = Some(next.clone());
     }
@@ -366,11 +293,11 @@ impl Progress {
             ErrorClass::Unauthorized => return Failure::TokenRefused,
             // Listing does not work either: the refusal of the action is what counts.
             _ if let Some(message) = self.probing.take() => {
-                self.ending = Some(Ending::new(RunResult::Failed, Reason::Forbidden, message));
+                self.ending = Some(Ending::failed(Reason::Forbidden, message));
             }
             ErrorClass::Forbidden if call.operation().acts() => self.probing = Some(error.to_string()),
             ErrorClass::Forbidden => {
-                self.ending = Some(Ending::new(RunResult::Failed, Reason::Forbidden, error.to_string()));
+                self.ending = Some(Ending::failed(Reason::Forbidden, error.to_string()));
             }
             ErrorClass::NotFound => self.not_found(call, error),
             ErrorClass::Refused if self.cursor.is_some() && !self.restarted => {
@@ -385,7 +312,7 @@ impl Progress {
                 }
             }
             ErrorClass::Refused | ErrorClass::Unexpected => {
-                self.ending = Some(bad_request(error));
+                self.ending = Some(Ending::bad_request(error));
             }
         }
         Failure::GoOn
@@ -402,10 +329,10 @@ impl Progress {
     fn retry(&mut self, error: &ApiError, now: Timestamp, jitter: f64) {
         self.failures += 1;
         let limited = error.class == ErrorClass::RateLimited;
-        if self.failures > self.retry_limit {
+        if self.failures >= self.retry_limit {
             let reason = if limited { Reason::RateLimited } else { Reason::UpstreamUnavailable };
             let message = format!("gave up after {} calls in a row failed; the last: {error}", self.failures);
-            self.ending = Some(Ending::new(RunResult::Failed, reason, message));
+            self.ending = Some(Ending::failed(reason, message));
             return;
         }
         self.run.retries += 1;
@@ -431,54 +358,27 @@ impl Progress {
                 self.run.position += 1;
                 self.chunks.done();
             }
-            Call::Bulk { .. } | Call::List { .. } => self.ending = Some(bad_request(error)),
+            Call::Bulk { .. } | Call::List { .. } => self.ending = Some(Ending::bad_request(error)),
         }
     }
 
     /// Ends the run for want of a call that can be sent.
     pub fn unsendable(&mut self, problem: &str) {
-        self.ending = Some(Ending::new(RunResult::Failed, Reason::BadRequest, problem));
+        self.ending = Some(Ending::failed(Reason::BadRequest, problem));
     }
 
-    fn stop_at_limit(&mut self) -> Step {
-        let most = self.limits.max_entries_per_run.unwrap_or_default();
-        let message = format!("stopped at limits.maxEntriesPerRun ({most}); the next run goes on");
-        self.end(Ending::new(RunResult::LimitReached, Reason::LimitReached, message))
+    fn end_at_limit(&mut self) -> Step {
+        self.end(Ending::limit_reached(self.limits.max_entries_per_run.unwrap_or_default()))
     }
 
     fn succeed(&mut self) -> Step {
-        let run = &self.run;
-        let ending = if run.dry_run {
-            let message = format!("dry run: {} match, nothing was done", entries(run.processed));
-            Ending::new(RunResult::Succeeded, Reason::DryRunSucceeded, message)
-        } else if run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0 {
-            Ending::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
-        } else {
-            let done = match run.action {
-                crate::crd::Action::Resume => "resumed",
-                crate::crd::Action::Restart => "restarted",
-                crate::crd::Action::Delete => "deleted",
-            };
-            let lower_bound = if run.uncertain_pages > 0 || run.interruptions > 0 { "at least " } else { "" };
-            let message = format!("{done} {lower_bound}{}", entries(run.processed));
-            Ending::new(RunResult::Succeeded, Reason::RunSucceeded, message)
-        };
-        self.end(ending)
+        self.end(Ending::succeeded(&self.run))
     }
 
     fn end(&mut self, ending: Ending) -> Step {
         self.ending = Some(ending.clone());
         Step::End(ending)
     }
-}
-
-fn bad_request(error: &ApiError) -> Ending {
-    let message = format!("{error}; check spec.filters, spec.overrides and spec.connection.url");
-    Ending::new(RunResult::Failed, Reason::BadRequest, message)
-}
-
-fn entries(count: i64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::progress::{Progress, Step};
-use super::validate::{ConnectionRef, Selected, Work};
+use super::selection::Selected;
+use super::validate::{ConnectionRef, Work};
 use crate::crd::{PolicyRun, RunResult};
 use crate::upstash::error::{ApiError, ErrorClass};
 use crate::upstash::types::{Call, Criteria, Cursor, DlqId, Overrides, Page, Selection};

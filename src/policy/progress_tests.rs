@@ -6,6 +6,7 @@ mod failures;
 mod ids;
 
 use super::*;
+use crate::crd::RunResult;
 use crate::policy::validate::ConnectionRef;
 use crate::upstash::types::Overrides;
 

@@ -2,24 +2,17 @@
 
 use jiff::Timestamp;
 
+use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
+use super::ending::Ending;
 use super::note::{Note, NoteReason};
-use super::plan::{
-    Plan, is_circuit_open, is_circuit_reset, is_new_work, is_refusal, next_start, ready_reason, was_held,
-};
-use super::progress::{Activity, Ending};
-use super::validate::{Invalid, Policy, Request};
+use super::plan::{Plan, is_circuit_open, is_circuit_reset, next_start, was_held};
+use super::readiness::{self, Readiness};
+use super::validate::{Policy, Request};
 use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
 
 /// The longest message of a status, in characters.
 const MAX_MESSAGE_CHARS: usize = 1024;
-
-/// Whether the policy is accepted and able to run, and why.
-struct Readiness {
-    ready: bool,
-    reason: Reason,
-    message: String,
-}
 
 /// The status that a plan leads to, before anything is done, and what to tell.
 pub fn observed(
@@ -46,8 +39,8 @@ pub fn observed(
             format!("missed {at}: more than startingDeadlineSeconds had passed"),
         ));
     }
-    let readiness = readiness(policy, before, plan);
-    note_readiness(before, &readiness, &mut notes);
+    let readiness = readiness::planned(policy, before, plan);
+    readiness::note_change(before, &readiness, &mut notes);
     let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
     conclude(&mut status, policy, &readiness, activity, now);
     (status, notes)
@@ -78,7 +71,7 @@ pub fn claimed(
     status.last_handled_spec_hash = Some(policy.spec_hash.clone());
     status.processed = Some(0);
     status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
-    let readiness = ready_now(policy, &status);
+    let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
     (status, notes)
 }
@@ -105,7 +98,7 @@ pub fn running(
     let mut status = before.clone();
     status.processed = Some(run.processed);
     status.current_run = Some(run.clone());
-    let readiness = ready_now(policy, &status);
+    let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(activity), now);
     status
 }
@@ -164,9 +157,9 @@ pub fn finished(
     }
     let readiness = match ending.not_ready {
         Some(reason) => Readiness { ready: false, reason, message: ending.message.clone() },
-        None if is_open && !policy.suspend && !policy.paused => circuit_open(&status),
-        None if ending.result == RunResult::Cancelled => ready_now(policy, &status),
-        None => able(policy),
+        None if is_open && !policy.suspend && !policy.paused => readiness::circuit_open(&status),
+        None if ending.result == RunResult::Cancelled => readiness::ready_now(policy, &status),
+        None => readiness::able(policy),
     };
     conclude(&mut status, policy, &readiness, None, now);
     (status, notes)
@@ -247,55 +240,6 @@ fn handle_requests(
     }
 }
 
-fn readiness(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) -> Readiness {
-    match plan {
-        Plan::Invalid(invalid) => not_ready(invalid),
-        Plan::Waiting { on } => not_ready(on),
-        Plan::Suspended | Plan::Paused => able(policy),
-        Plan::CircuitOpen => circuit_open(before),
-        Plan::Continue { .. }
-        | Plan::Cancel { .. }
-        | Plan::Idle { .. }
-        | Plan::Missed { .. }
-        | Plan::Start { .. } => ready_now(policy, before),
-    }
-}
-
-fn not_ready(invalid: &Invalid) -> Readiness {
-    Readiness { ready: false, reason: invalid.reason, message: invalid.message.clone() }
-}
-
-/// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
-fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    match ready {
-        Some(ready) if ready_reason(status).is_some_and(is_refusal) && !is_new_work(policy, status) => {
-            let reason = if ready.reason == Reason::Unauthorized.as_str() {
-                Reason::Unauthorized
-            } else {
-                Reason::ReadOnlyToken
-            };
-            Readiness { ready: false, reason, message: ready.message.clone() }
-        }
-        _ => able(policy),
-    }
-}
-
-/// What the policy itself says, in the order of the plan's gates.
-fn able(policy: &Policy) -> Readiness {
-    let (reason, message) = match (&policy.work, &policy.schedule) {
-        (Err(invalid), _) | (_, Err(invalid)) => return not_ready(invalid),
-        _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts"),
-        _ if policy.paused => (
-            Reason::Paused,
-            "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts",
-        ),
-        (_, Ok(None)) => (Reason::Idle, "runs once for each new spec"),
-        (_, Ok(Some(_))) => (Reason::Scheduled, "runs on its schedule"),
-    };
-    Readiness { ready: true, reason, message: message.to_owned() }
-}
-
 /// What a run does that was last seen waiting, else what it is about to do.
 fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
     let running =
@@ -305,37 +249,6 @@ fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activi
         .into_iter()
         .find(|activity| waits && running.is_some_and(|running| running.reason == activity.reason().as_str()))
         .unwrap_or(Activity::Working)
-}
-
-fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
-    let message = format!(
-        "{} runs failed in a row; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended",
-        status.consecutive_failures
-    );
-    Readiness { ready: false, reason: Reason::CircuitOpen, message }
-}
-
-fn note_readiness(before: &DlqPolicyStatus, readiness: &Readiness, notes: &mut Vec<Note>) {
-    let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    if ready.is_some_and(|ready| ready.reason == readiness.reason.as_str()) {
-        return;
-    }
-    let held = |reason: &str| [Reason::Suspended, Reason::Paused].iter().any(|held| held.as_str() == reason);
-    let reason = match readiness.reason {
-        Reason::Suspended | Reason::Paused => Some(NoteReason::PolicySuspended),
-        Reason::InvalidSchedule => Some(NoteReason::InvalidSchedule),
-        Reason::InvalidTimeZone => Some(NoteReason::InvalidTimeZone),
-        Reason::UrlNotAllowed => Some(NoteReason::UrlNotAllowed),
-        Reason::InvalidSpec | Reason::ActionNotAllowed | Reason::NoConnection => {
-            Some(NoteReason::InvalidSpec)
-        }
-        Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid => {
-            Some(NoteReason::SecretNotFound)
-        }
-        _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
-        _ => None,
-    };
-    notes.extend(reason.map(|reason| Note::new(reason, readiness.message.clone())));
 }
 
 fn ending_notes(run: &PolicyRun, ending: &Ending) -> Vec<Note> {

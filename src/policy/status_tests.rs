@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::plan::plan;
+use crate::policy::validate::Invalid;
 use crate::policy::validate::{Connectivity, Source};
 use crate::policy::{Permissions, validate};
 

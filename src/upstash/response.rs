@@ -333,7 +333,8 @@ mod tests {
     fn a_wait_is_read_from_whichever_header_is_there() {
         let reset = (now().as_second() + 30).to_string();
         let later = (now().as_second() + 90).to_string();
-        let table: [(&[(&str, &str)], Option<u64>); 9] = [
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let table: [(Headers<'_>, Option<u64>); 9] = [
             (&[], None),
             (&[("Retry-After", "7")], Some(7)),
             (&[("Retry-After", "Fri, 20 Nov 2026 12:00:09 GMT")], Some(9)),

@@ -116,7 +116,7 @@ async fn an_api_that_stays_away_fails_the_run_after_the_retry_limit() {
     let status = scene.ran("drain", 1).await;
     assert_eq!(status["lastRun"]["reason"], "UpstreamUnavailable");
     assert_eq!(status["consecutiveFailures"], 1);
-    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 3);
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 2);
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
 
 #[tokio::test]
 async fn an_answer_of_a_hundred_mebibytes_does_not_eat_the_memory() {
-    let scene = Scene::start_with("huge", &["--retry-limit=1"]).await;
+    let scene = Scene::start_with("huge", &["--retry-limit=2"]).await;
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
     let huge = json!({ "body": { "kind": "huge", "bytes": 100 << 20 } });
     scene.simulator.set_faults(&json!([{ "fault": huge }])).await.unwrap();
@@ -306,7 +306,7 @@ async fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes_is_given_up_on_in_time() {
-    let scene = Scene::start_with("hangs", &["--request-timeout=500ms", "--retry-limit=1"]).await;
+    let scene = Scene::start_with("hangs", &["--request-timeout=500ms", "--retry-limit=2"]).await;
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
     scene.simulator.set_faults(&json!([{ "fault": { "lostAnswer": { "how": "hang" } } }])).await.unwrap();
     scene.apply("hangs", all()).await;

@@ -33,10 +33,8 @@ async fn without_a_schedule_a_policy_runs_once_for_each_new_spec() {
         json!({ "schedule": "0 0 1 1 *" }),
         json!({ "schedule": null }),
     ];
-    let mut generation = 1;
-    for edit in edits {
+    for (generation, edit) in (2..).zip(edits) {
         scene.patch("once", edit.clone()).await;
-        generation += 1;
         let seen = scene
             .status("once", "the edit is seen", |status| status["observedGeneration"] == generation)
             .await;

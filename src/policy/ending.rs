@@ -1,0 +1,92 @@
+//! How a run ends, and what is said of it.
+
+use crate::crd::{Action, PolicyRun, Reason, RunResult};
+use crate::upstash::error::ApiError;
+
+/// How a run ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ending {
+    /// For people and history.
+    pub result: RunResult,
+    /// For conditions.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+    /// What `Ready` says from now on, when the policy cannot run as it stands.
+    pub not_ready: Option<Reason>,
+}
+
+impl Ending {
+    pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
+        Self { result, reason, message: message.into(), not_ready: None }
+    }
+
+    /// The run could not go on.
+    pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self::new(RunResult::Failed, reason, message)
+    }
+
+    /// Somebody ended the run.
+    pub fn cancelled(message: String) -> Self {
+        Self::new(RunResult::Cancelled, Reason::Cancelled, message)
+    }
+
+    /// The token was refused, and the Secret holds no other.
+    pub fn unauthorized(message: &str) -> Self {
+        let message = format!("{message}; put a valid token into the connection's Secret");
+        Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
+    }
+
+    /// The token may list, but not act.
+    pub(crate) fn read_only(message: &str) -> Self {
+        let message = format!("{message}; the token can list but not act, use one that is not read-only");
+        Self { not_ready: Some(Reason::ReadOnlyToken), ..Self::failed(Reason::Forbidden, message) }
+    }
+
+    /// The API refused the request itself.
+    pub(crate) fn bad_request(error: &ApiError) -> Self {
+        let message = format!("{error}; check spec.filters, spec.overrides and spec.connection.url");
+        Self::failed(Reason::BadRequest, message)
+    }
+
+    /// The run has acted on as many entries as it may.
+    pub(crate) fn limit_reached(most: i64) -> Self {
+        let message = format!("stopped at limits.maxEntriesPerRun ({most}); the next run goes on");
+        Self::new(RunResult::LimitReached, Reason::LimitReached, message)
+    }
+
+    /// The run has taken as long as it may.
+    pub(crate) fn deadline_exceeded(seconds: i64) -> Self {
+        let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
+        Self::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message)
+    }
+
+    /// There was nothing to do.
+    pub(crate) fn nothing_matched() -> Self {
+        Self::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
+    }
+
+    /// The run has done what there was to do.
+    pub(crate) fn succeeded(run: &PolicyRun) -> Self {
+        let unknown = run.uncertain_pages > 0 || run.interruptions > 0;
+        if run.dry_run {
+            let message = format!("dry run: {} match, nothing was done", entries(run.processed));
+            return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
+        }
+        if run.processed == 0 && !unknown {
+            return Self::nothing_matched();
+        }
+        let done = match run.action {
+            Action::Resume => "resumed",
+            Action::Restart => "restarted",
+            Action::Delete => "deleted",
+        };
+        let lower_bound = if unknown { "at least " } else { "" };
+        let message = format!("{done} {lower_bound}{}", entries(run.processed));
+        Self::new(RunResult::Succeeded, Reason::RunSucceeded, message)
+    }
+}
+
+fn entries(count: i64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}

@@ -1,0 +1,97 @@
+//! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
+//! deploy tools wait for it.
+
+use super::note::{Note, NoteReason};
+use super::plan::{Plan, is_new_work, is_refusal, ready_reason};
+use super::validate::{Invalid, Policy};
+use crate::crd::{ConditionType, DlqPolicyStatus, Reason};
+
+/// Whether the policy is accepted and able to run, and why.
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+}
+
+/// What `Ready` says under a plan.
+pub(crate) fn planned(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) -> Readiness {
+    match plan {
+        Plan::Invalid(invalid) => not_ready(invalid),
+        Plan::Waiting { on } => not_ready(on),
+        Plan::Suspended | Plan::Paused => able(policy),
+        Plan::CircuitOpen => circuit_open(before),
+        Plan::Continue { .. }
+        | Plan::Cancel { .. }
+        | Plan::Idle { .. }
+        | Plan::Missed { .. }
+        | Plan::Start { .. } => ready_now(policy, before),
+    }
+}
+
+fn not_ready(invalid: &Invalid) -> Readiness {
+    Readiness { ready: false, reason: invalid.reason, message: invalid.message.clone() }
+}
+
+/// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
+pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    match ready {
+        Some(ready) if ready_reason(status).is_some_and(is_refusal) && !is_new_work(policy, status) => {
+            let reason = if ready.reason == Reason::Unauthorized.as_str() {
+                Reason::Unauthorized
+            } else {
+                Reason::ReadOnlyToken
+            };
+            Readiness { ready: false, reason, message: ready.message.clone() }
+        }
+        _ => able(policy),
+    }
+}
+
+/// What the policy itself says, in the order of the plan's gates.
+pub(crate) fn able(policy: &Policy) -> Readiness {
+    let (reason, message) = match (&policy.work, &policy.schedule) {
+        (Err(invalid), _) | (_, Err(invalid)) => return not_ready(invalid),
+        _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts"),
+        _ if policy.paused => (
+            Reason::Paused,
+            "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts",
+        ),
+        (_, Ok(None)) => (Reason::Idle, "runs once for each new spec"),
+        (_, Ok(Some(_))) => (Reason::Scheduled, "runs on its schedule"),
+    };
+    Readiness { ready: true, reason, message: message.to_owned() }
+}
+
+/// Too many runs failed in a row.
+pub(crate) fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
+    let message = format!(
+        "{} runs failed in a row; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended",
+        status.consecutive_failures
+    );
+    Readiness { ready: false, reason: Reason::CircuitOpen, message }
+}
+
+/// Tells of a reason that is not the one before.
+pub(crate) fn note_change(before: &DlqPolicyStatus, readiness: &Readiness, notes: &mut Vec<Note>) {
+    let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    if ready.is_some_and(|ready| ready.reason == readiness.reason.as_str()) {
+        return;
+    }
+    let held = |reason: &str| [Reason::Suspended, Reason::Paused].iter().any(|held| held.as_str() == reason);
+    let reason = match readiness.reason {
+        Reason::Suspended | Reason::Paused => Some(NoteReason::PolicySuspended),
+        Reason::InvalidSchedule => Some(NoteReason::InvalidSchedule),
+        Reason::InvalidTimeZone => Some(NoteReason::InvalidTimeZone),
+        Reason::UrlNotAllowed => Some(NoteReason::UrlNotAllowed),
+        Reason::InvalidSpec | Reason::ActionNotAllowed | Reason::NoConnection => {
+            Some(NoteReason::InvalidSpec)
+        }
+        Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid => {
+            Some(NoteReason::SecretNotFound)
+        }
+        _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
+        _ => None,
+    };
+    notes.extend(reason.map(|reason| Note::new(reason, readiness.message.clone())));
+}
