@@ -210,6 +210,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+
     fn now() -> Timestamp {
         "2026-11-20T12:00:00Z".parse().unwrap()
     }
@@ -333,7 +335,6 @@ mod tests {
     fn a_wait_is_read_from_whichever_header_is_there() {
         let reset = (now().as_second() + 30).to_string();
         let later = (now().as_second() + 90).to_string();
-        type Headers<'a> = &'a [(&'a str, &'a str)];
         let table: [(Headers<'_>, Option<u64>); 9] = [
             (&[], None),
             (&[("Retry-After", "7")], Some(7)),
