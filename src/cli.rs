@@ -34,6 +34,9 @@ enum Command {
     Crd,
 }
 
+/// The gate of `/readyz` that opens once all policies are known.
+const CACHE_GATE: &str = "cache";
+
 /// Why the operator could not go on.
 #[derive(Debug, Error)]
 enum Error {
@@ -99,15 +102,16 @@ async fn run(flags: Flags) -> Result<(), Error> {
         .map_err(|error| ConfigError::LogLevel(error, config.log_level.clone()))?;
     telemetry::init(config.log_format, filter);
     let stop = shutdown::on_signal()?;
-    let readiness = Readiness::new(&[controller::CACHE_GATE]);
+    let readiness = Readiness::new(&[CACHE_GATE]);
     let listener =
         admin::bind(config.admin_address).await.map_err(|error| Error::Admin(error, config.admin_address))?;
     let admin = tokio::spawn(admin::serve(listener, readiness.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let client = kube_client().await?;
+    let on_filled = move || readiness.open(CACHE_GATE);
     let transport = Transport::new(ClientOptions { request_timeout: config.request_timeout })?;
-    controller::run(client, transport, config, clock::now, readiness, stop.clone()).await;
+    controller::run(client, transport, config, clock::now, on_filled, stop.clone()).await;
     stop.cancel();
     // The admin server has nothing to lose.
     admin.abort();

@@ -18,4 +18,4 @@ mod reconcile;
 mod watch;
 
 pub use context::Clock;
-pub use watch::{CACHE_GATE, run};
+pub use watch::run;

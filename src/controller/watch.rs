@@ -24,11 +24,7 @@ use super::head::PolicyHead;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
 use crate::config::Config;
-use crate::runtime::readiness::Readiness;
 use crate::upstash::client::Transport;
-
-/// The gate of `/readyz` that opens once every watch has seen all its policies.
-pub const CACHE_GATE: &str = "cache";
 
 /// How many policies are read at once.
 const READS: usize = 32;
@@ -37,13 +33,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unchanged head is remembered. Forgetting one costs a needless look.
 const REMEMBER_HEADS: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Looks after the policies until `stop`.
+/// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
 pub async fn run(
     client: kube::Client,
     transport: Transport,
     config: Config,
     clock: Clock,
-    readiness: Readiness,
+    on_filled: impl FnOnce() + Send + 'static,
     stop: CancellationToken,
 ) {
     let holder = format!("{}/{:04x}", config.pod_name, fastrand::u16(..));
@@ -74,7 +70,7 @@ pub async fn run(
     let namespaces = apis.len();
     tokio::spawn(async move {
         if cache.wait_for(|filled| *filled >= namespaces).await.is_ok() {
-            readiness.open(CACHE_GATE);
+            on_filled();
         }
     });
     let controllers = join_all(
