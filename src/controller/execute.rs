@@ -3,31 +3,24 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::connections::Connected;
-use super::context::{Context, PolicyRef, Slot};
+use super::context::{Context, Slot};
 use super::error::Error;
 use super::halt::RunHalt;
-use super::head::PolicyHead;
-use super::observe::{Observed, decode};
-use super::persist::{PersistError, Precondition};
+use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
 use super::reconcile::wait;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::{Checkpoint, CheckpointError, Halt, Slice, SliceEnd};
-use crate::policy::{Activity, Ending, Note, Plan, Policy, Progress, status};
+use crate::policy::{Activity, CancelCause, Ending, Note, Progress, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
 /// How soon the next slice begins.
 const NEXT_SLICE: Duration = Duration::from_millis(1);
-/// How soon to look again after somebody else was faster.
-const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 /// How soon to look again after the run was found to be another process'.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// How long a final write is tried before it is left to the next look.
@@ -43,121 +36,70 @@ pub(crate) struct Session {
     looked_again: bool,
 }
 
-/// A look at a policy that has a run.
-pub(crate) struct Execution<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) reference: &'a PolicyRef,
-    pub(crate) policy: Policy,
-    pub(crate) observed: Observed,
-    /// The account, if somebody looked for it already.
-    pub(crate) connected: Option<Connected>,
-    pub(crate) heads: Store<PolicyHead>,
-}
+impl Look<'_> {
+    /// Claims a new run and works on it.
+    pub(crate) async fn start(
+        self,
+        planned: Planned,
+        run: PolicyRun,
+        missed: Missed,
+    ) -> Result<Action, Error> {
+        let Planned { next, mut notes } = planned;
+        info!(policy = %self.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
+        let (next, more) = status::claimed(&self.policy, &next, run, missed, &self.context.holder, self.now);
+        notes.extend(more);
+        self.take(&next, notes).await
+    }
 
-/// Executes a plan that has a run.
-pub(crate) async fn run(mut execution: Execution<'_>, plan: Plan, now: Timestamp) -> Result<Action, Error> {
-    let (context, reference) = (execution.context, execution.reference);
-    let (next, mut notes) = status::observed(&execution.policy, &execution.observed.status, &plan, now);
-    match plan {
-        Plan::Start { run, missed } => {
-            info!(policy = %reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
-            let (next, more) = status::claimed(&execution.policy, &next, run, missed, &context.holder, now);
-            notes.extend(more);
-            execution.take(&next, notes).await
+    /// Works on the run that goes on, which may be another process' until now.
+    pub(crate) async fn go_on(mut self, planned: Planned, run: &PolicyRun) -> Result<Action, Error> {
+        let Planned { next, notes } = planned;
+        let (context, reference) = (self.context, self.reference);
+        let Some(session) = self.session(run) else {
+            let taken = status::taken_over(run, &context.holder);
+            info!(policy = %reference, run_id = %run.id, interruptions = taken.interruptions, "run taken over");
+            let next = DlqPolicyStatus { current_run: Some(taken), ..next };
+            return self.take(&next, notes).await;
+        };
+        let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
+        match self.write_unchanged(&next, notes).await {
+            Ok(true) => Box::pin(self.work(session)).await,
+            outcome => {
+                context.memory.keep_session(reference.clone(), session);
+                outcome.map(|_| Action::requeue(AFTER_CONFLICT))
+            }
         }
-        Plan::Continue { run } => {
-            let Some(session) = execution.session(&run) else {
-                let taken = status::taken_over(&run, &context.holder);
-                info!(policy = %reference, run_id = %run.id, interruptions = taken.interruptions, "run taken over");
-                let next = DlqPolicyStatus { current_run: Some(taken), ..next };
-                return execution.take(&next, notes).await;
-            };
-            let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
-            match execution.write_unchanged(&next, notes).await {
-                Ok(true) => Box::pin(execution.work(session)).await,
-                outcome => {
+    }
+
+    /// Ends the run that goes on.
+    pub(crate) async fn cancel(
+        mut self,
+        planned: Planned,
+        run: &PolicyRun,
+        why: &CancelCause,
+    ) -> Result<Action, Error> {
+        let Planned { next, mut notes } = planned;
+        let (context, reference) = (self.context, self.reference);
+        let session = self.session(run);
+        let run = session.as_ref().map_or_else(
+            || status::taken_over(run, &context.holder),
+            |session| session.progress.run().clone(),
+        );
+        let ending = Ending::cancelled(why.message());
+        let (next, more) = status::finished(&self.policy, &next, &run, &ending, self.now);
+        notes.extend(more);
+        match self.write_unchanged(&next, notes).await {
+            Ok(true) => {
+                info!(policy = %reference, run_id = %run.id, processed = run.processed, "{}", ending.message);
+                Ok(Action::requeue(NEXT_SLICE))
+            }
+            outcome => {
+                if let Some(session) = session {
                     context.memory.keep_session(reference.clone(), session);
-                    outcome.map(|_| Action::requeue(AFTER_CONFLICT))
                 }
+                outcome.map(|_| Action::requeue(AFTER_CONFLICT))
             }
         }
-        Plan::Cancel { run, why } => {
-            let session = execution.session(&run);
-            let run = session.as_ref().map_or_else(
-                || status::taken_over(&run, &context.holder),
-                |session| session.progress.run().clone(),
-            );
-            let ending = Ending::cancelled(why.message());
-            let (next, more) = status::finished(&execution.policy, &next, &run, &ending, now);
-            notes.extend(more);
-            match execution.write_unchanged(&next, notes).await {
-                Ok(true) => {
-                    info!(policy = %reference, run_id = %run.id, processed = run.processed, "{}", ending.message);
-                    Ok(Action::requeue(NEXT_SLICE))
-                }
-                outcome => {
-                    if let Some(session) = session {
-                        context.memory.keep_session(reference.clone(), session);
-                    }
-                    outcome.map(|_| Action::requeue(AFTER_CONFLICT))
-                }
-            }
-        }
-        Plan::Invalid(_)
-        | Plan::Suspended
-        | Plan::Paused
-        | Plan::CircuitOpen
-        | Plan::Waiting { .. }
-        | Plan::Idle { .. }
-        | Plan::Missed { .. } => Ok(Action::requeue(NEXT_SLICE)),
-    }
-}
-
-/// Gives back all runs that wait for their next slice, so that whoever takes them over knows that their counts are
-/// whole. For a clean stop, when nothing is worked on any more.
-pub(crate) async fn release_all(context: &Context) {
-    join_all(context.memory.drain_sessions().into_iter().map(async |(policy, session)| {
-        let mut run = session.progress.run().clone();
-        run.holder = Some(String::new());
-        let object =
-            (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
-        if let Err(problem) = context.status.release(object, &run, &context.holder).await {
-            warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back");
-        }
-    }))
-    .await;
-}
-
-impl Execution<'_> {
-    fn object(&self) -> (&str, &str, &str) {
-        let namespace = self.reference.namespace.as_deref().unwrap_or_default();
-        (namespace, self.reference.name.as_str(), self.observed.uid())
-    }
-
-    /// Writes a decision on what was read. `false` when somebody wrote in between.
-    async fn write_unchanged(&mut self, next: &DlqPolicyStatus, notes: Vec<Note>) -> Result<bool, Error> {
-        let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
-        let unchanged = Precondition::Unchanged { resource_version };
-        let status = &self.context.status;
-        match status.write(self.object(), &self.observed.raw_status, next, unchanged).await {
-            Ok(written) => {
-                self.note_written(next, written);
-                self.context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
-                Ok(true)
-            }
-            Err(PersistError::Conflict) => Ok(false),
-            Err(error) => Err(Error::Persist(error)),
-        }
-    }
-
-    /// Keeps what was written, so that the next write knows what differs.
-    fn note_written(&mut self, next: &DlqPolicyStatus, written: Option<kube::api::DynamicObject>) {
-        if let Some(object) = written {
-            let written = decode(object);
-            self.observed.metadata.resource_version = written.metadata.resource_version;
-            self.observed.raw_status = written.raw_status;
-        }
-        self.observed.status = next.clone();
     }
 
     /// The run as this process knows it from the slice before, if it is still this process'.
@@ -219,7 +161,7 @@ impl Execution<'_> {
             checkpoint_interval: context.checkpoint_interval,
             length: SLICE,
             audit: context.audit,
-            checkpoint: &mut RunCheckpoint { execution: &mut self },
+            checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
         drop((slot, halt));
@@ -335,37 +277,32 @@ impl Execution<'_> {
         context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
     }
+}
 
-    /// Writes a state of our run.
-    async fn save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
-        let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
-        let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
-        match self.context.status.write(self.object(), &self.observed.raw_status, next, ours).await {
-            Ok(written) => {
-                self.note_written(next, written);
-                Ok(())
-            }
-            Err(PersistError::Conflict) => Err(CheckpointError::Lost),
-            Err(PersistError::Timeout) => {
-                // It may have been written: what differs is no longer known, so everything is written next time.
-                self.observed.raw_status = Value::Object(serde_json::Map::new());
-                Err(CheckpointError::Failed("no answer from the API server in time".to_owned()))
-            }
-            Err(error) => Err(CheckpointError::Failed(error.to_string())),
+/// Gives back all runs that wait for their next slice, so that whoever takes them over knows that their counts are
+/// whole. For a clean stop, when nothing is worked on any more.
+pub(crate) async fn release_all(context: &Context) {
+    join_all(context.memory.drain_sessions().into_iter().map(async |(policy, session)| {
+        let mut run = session.progress.run().clone();
+        run.holder = Some(String::new());
+        let object =
+            (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
+        if let Err(problem) = context.status.release(object, &run, &context.holder).await {
+            warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back");
         }
-    }
+    }))
+    .await;
 }
 
 /// Writes checkpoints of the run under way.
 struct RunCheckpoint<'a, 'b> {
-    execution: &'a mut Execution<'b>,
+    look: &'a mut Look<'b>,
 }
 
 impl Checkpoint for RunCheckpoint<'_, '_> {
     async fn save(&mut self, run: &PolicyRun, activity: Activity) -> Result<(), CheckpointError> {
-        let now = (self.execution.context.clock)();
-        let next =
-            status::running(&self.execution.policy, &self.execution.observed.status, run, activity, now);
-        self.execution.save(&next).await
+        let now = (self.look.context.clock)();
+        let next = status::running(&self.look.policy, &self.look.observed.status, run, activity, now);
+        self.look.save(&next).await
     }
 }

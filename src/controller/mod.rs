@@ -12,6 +12,7 @@ mod events;
 mod execute;
 mod halt;
 mod head;
+mod look;
 mod observe;
 mod persist;
 mod reconcile;

@@ -14,16 +14,13 @@ use tracing::debug;
 use super::connections::{Connected, LOOK_AGAIN};
 use super::context::{Context, PolicyRef};
 use super::error::Error;
-use super::execute::{self, Execution};
 use super::head::PolicyHead;
+use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
-use super::persist::{PersistError, Precondition};
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{is_connection_problem, is_refusal, needs_connection, plan, ready_reason};
 use crate::policy::{Connectivity, Plan, Policy, status, validate};
 
-/// How long after a write that others came before.
-const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
 /// The longest wait: clocks can be set, and the timer does not see that.
@@ -36,15 +33,19 @@ pub(crate) async fn reconcile(
     heads: Store<PolicyHead>,
 ) -> Result<Action, Error> {
     let policy = ObjectRef::from_obj(&*head);
-    let look = look(&policy, &context, heads);
-    let outcome = AssertUnwindSafe(look).catch_unwind().await.unwrap_or(Err(Error::Panicked));
+    let look = look_at(&policy, &context, heads);
+    let outcome = Box::pin(AssertUnwindSafe(look).catch_unwind()).await.unwrap_or(Err(Error::Panicked));
     if outcome.is_ok() {
         context.memory.recovered(&policy);
     }
     outcome
 }
 
-async fn look(reference: &PolicyRef, context: &Context, heads: Store<PolicyHead>) -> Result<Action, Error> {
+async fn look_at(
+    reference: &PolicyRef,
+    context: &Context,
+    heads: Store<PolicyHead>,
+) -> Result<Action, Error> {
     if context.stop.is_cancelled() {
         return Ok(Action::await_change());
     }
@@ -61,19 +62,21 @@ async fn look(reference: &PolicyRef, context: &Context, heads: Store<PolicyHead>
     let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
     debug!(policy = %reference, ?plan, "planned");
 
+    let (next, notes) = status::observed(&policy, &observed.status, &plan, now);
+    let planned = Planned { next, notes };
+    let look = Look { context, reference, policy, observed, connected, heads, now };
+    // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
-        Plan::Start { .. } | Plan::Continue { .. } | Plan::Cancel { .. } => {
-            let execution = Execution { context, reference, policy, observed, connected, heads };
-            // Boxed: most looks find nothing to run, and there may be thousands at once.
-            Box::pin(execute::run(execution, plan, now)).await
-        }
+        Plan::Start { run, missed } => Box::pin(look.start(planned, run, missed)).await,
+        Plan::Continue { run } => Box::pin(look.go_on(planned, &run)).await,
+        Plan::Cancel { run, why } => Box::pin(look.cancel(planned, &run, &why)).await,
         Plan::Invalid(_)
         | Plan::Suspended
         | Plan::Paused
         | Plan::CircuitOpen
         | Plan::Waiting { .. }
         | Plan::Idle { .. }
-        | Plan::Missed { .. } => settle(reference, context, &policy, &observed, &plan, now).await,
+        | Plan::Missed { .. } => settle(look, planned, &plan).await,
     }
 }
 
@@ -126,26 +129,13 @@ async fn decide(
 }
 
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.
-async fn settle(
-    reference: &PolicyRef,
-    context: &Context,
-    policy: &Policy,
-    observed: &Observed,
-    plan: &Plan,
-    now: Timestamp,
-) -> Result<Action, Error> {
-    let (status, notes) = status::observed(policy, &observed.status, plan, now);
-    let object =
-        (reference.namespace.as_deref().unwrap_or_default(), reference.name.as_str(), observed.uid());
-    let resource_version = observed.metadata.resource_version.as_deref().unwrap_or_default();
-    let unchanged = Precondition::Unchanged { resource_version };
-    match context.status.write(object, &observed.raw_status, &status, unchanged).await {
-        Ok(_) => {}
-        Err(PersistError::Conflict) => return Ok(Action::requeue(AFTER_CONFLICT)),
-        Err(error) => return Err(Error::Persist(error)),
+async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Action, Error> {
+    let Planned { next, notes } = planned;
+    if look.write_unchanged(&next, notes).await? {
+        Ok(look_again(plan, &next, look.now))
+    } else {
+        Ok(Action::requeue(AFTER_CONFLICT))
     }
-    context.events.publish(reference, Some(observed.uid()), notes).await;
-    Ok(look_again(plan, &status, now))
 }
 
 fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {

@@ -1,0 +1,98 @@
+//! One look at one policy: what was read and decided, and how the status is written from it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::Store;
+use serde_json::Value;
+
+use super::connections::Connected;
+use super::context::{Context, PolicyRef};
+use super::error::Error;
+use super::head::PolicyHead;
+use super::observe::{Observed, decode};
+use super::persist::{PersistError, Precondition};
+use crate::crd::DlqPolicyStatus;
+use crate::drain::CheckpointError;
+use crate::policy::{Note, Policy};
+
+/// How soon to look again after somebody else was faster.
+pub(crate) const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+
+/// The latest instant that was missed before a run, and how many were.
+pub(crate) type Missed = Option<(Timestamp, i64)>;
+
+/// What a plan makes of the status before anything is done, and what it tells.
+pub(crate) struct Planned {
+    pub(crate) next: DlqPolicyStatus,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// One look at one policy.
+pub(crate) struct Look<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) reference: &'a PolicyRef,
+    pub(crate) policy: Policy,
+    pub(crate) observed: Observed,
+    /// The account, if somebody looked for it already.
+    pub(crate) connected: Option<Connected>,
+    pub(crate) heads: Store<PolicyHead>,
+    pub(crate) now: Timestamp,
+}
+
+impl Look<'_> {
+    /// Namespace, name and uid.
+    pub(crate) fn object(&self) -> (&str, &str, &str) {
+        let namespace = self.reference.namespace.as_deref().unwrap_or_default();
+        (namespace, self.reference.name.as_str(), self.observed.uid())
+    }
+
+    /// Writes a decision on what was read. `false` when somebody wrote in between.
+    pub(crate) async fn write_unchanged(
+        &mut self,
+        next: &DlqPolicyStatus,
+        notes: Vec<Note>,
+    ) -> Result<bool, Error> {
+        let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
+        let unchanged = Precondition::Unchanged { resource_version };
+        let status = &self.context.status;
+        match status.write(self.object(), &self.observed.raw_status, next, unchanged).await {
+            Ok(written) => {
+                self.note_written(next, written);
+                self.context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
+                Ok(true)
+            }
+            Err(PersistError::Conflict) => Ok(false),
+            Err(error) => Err(Error::Persist(error)),
+        }
+    }
+
+    /// Keeps what was written, so that the next write knows what differs.
+    fn note_written(&mut self, next: &DlqPolicyStatus, written: Option<kube::api::DynamicObject>) {
+        if let Some(object) = written {
+            let written = decode(object);
+            self.observed.metadata.resource_version = written.metadata.resource_version;
+            self.observed.raw_status = written.raw_status;
+        }
+        self.observed.status = next.clone();
+    }
+
+    /// Writes a state of our run.
+    pub(crate) async fn save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
+        let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+        let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
+        match self.context.status.write(self.object(), &self.observed.raw_status, next, ours).await {
+            Ok(written) => {
+                self.note_written(next, written);
+                Ok(())
+            }
+            Err(PersistError::Conflict) => Err(CheckpointError::Lost),
+            Err(PersistError::Timeout) => {
+                // It may have been written: what differs is no longer known, so everything is written next time.
+                self.observed.raw_status = Value::Object(serde_json::Map::new());
+                Err(CheckpointError::Failed("no answer from the API server in time".to_owned()))
+            }
+            Err(error) => Err(CheckpointError::Failed(error.to_string())),
+        }
+    }
+}
