@@ -1,5 +1,6 @@
 //! Flags and environment, parsed and checked once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -159,6 +160,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| problem())
 }
 
+/// A list without its blanks, as an empty variable gives one, and with each name once.
+fn names(list: Vec<String>) -> Vec<String> {
+    let names: BTreeSet<_> = list.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(
         |span| {
@@ -246,18 +253,17 @@ impl Config {
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;
         urls.push(default_url.clone().into());
-        let mut own_namespaces = if default_connection_namespaces.is_empty() {
-            pod_namespace.into_iter().collect()
-        } else {
-            default_connection_namespaces
-        };
+        let mut own_namespaces = names(default_connection_namespaces);
+        if own_namespaces.is_empty() {
+            own_namespaces.extend(pod_namespace);
+        }
         let token = qstash_token.map(|token| Token::parse(token.expose_secret())).transpose()?;
         let default_connection = token.map(|token| (default_url.clone(), token));
         if default_connection.is_none() {
             own_namespaces.clear();
         }
         Ok(Self {
-            namespaces,
+            namespaces: names(namespaces),
             selector: selector.filter(|selector| !selector.is_empty()),
             permissions: Permissions {
                 urls,
@@ -371,6 +377,15 @@ mod tests {
         );
         assert!(refuses(&["--request-timeout", "0s"]));
         assert!(refuses(&["--request-timeout", "10"]));
+    }
+
+    #[test]
+    fn an_empty_list_of_namespaces_is_none_and_each_is_watched_once() {
+        assert!(config(&["--namespaces", ""]).namespaces.is_empty());
+        assert_eq!(config(&["--namespaces", "b,a, b,"]).namespaces, ["a", "b"]);
+        let blank =
+            Config::new(flags(&["--default-connection-namespaces", ""]), operator(Some("t"))).unwrap();
+        assert_eq!(blank.permissions.default_connection_namespaces, ["ops"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Finds the account of a policy: reads its Secret when a run needs the token, and remembers tokens that were refused.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -9,6 +9,7 @@ use kube::Api;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::context::lock;
 use super::error::Error;
 use super::observe::API_TIMEOUT;
 use crate::crd::{Reason, SecretKeyRef};
@@ -132,9 +133,4 @@ impl Connections {
     pub(crate) fn accept(&self, namespace: &str, connection: &ConnectionRef) {
         lock(&self.refused).remove(&(namespace.to_owned(), connection.clone()));
     }
-}
-
-/// A lock is never held while somebody waits, and what it guards is whole at any time.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::connections::Connected;
-use super::context::{Context, Slot};
+use super::context::{Context, PolicyRef, Slot};
 use super::error::Error;
 use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
+use super::persist::PersistError;
 use super::reconcile::wait;
-use crate::crd::{DlqPolicyStatus, PolicyRun};
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
 use crate::drain::{Checkpoint, CheckpointError, Halt, Slice, SliceEnd};
 use crate::policy::{Activity, CancelCause, Ending, Note, Progress, status};
 
@@ -23,6 +24,8 @@ const SLICE: Duration = Duration::from_secs(10);
 const NEXT_SLICE: Duration = Duration::from_millis(1);
 /// How soon to look again after the run was found to be another process'.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
+/// How long a run waits for a slot before the object is read afresh.
+const LONGEST_QUEUE: Duration = Duration::from_secs(600);
 /// How long a final write is tried before it is left to the next look.
 const FINAL_WRITE: Duration = Duration::from_secs(5);
 
@@ -105,7 +108,8 @@ impl Look<'_> {
     /// The run as this process knows it from the slice before, if it is still this process'.
     fn session(&self, run: &PolicyRun) -> Option<Session> {
         let session = self.context.memory.take_session(self.reference)?;
-        (session.run_id == run.id && run.holder.as_deref() == Some(&self.context.holder)).then_some(session)
+        let is_this = session.run_id == run.id && session.uid == self.observed.uid();
+        (is_this && run.holder.as_deref() == Some(&self.context.holder)).then_some(session)
     }
 
     /// Makes the run in `next` this process', and works on it. The account is looked up first: a run that is claimed
@@ -123,13 +127,14 @@ impl Look<'_> {
                 Err(_) => return again,
             },
         };
+        let activity = status::activity(&self.observed.status, &run, self.now);
         if !self.write_unchanged(next, notes).await? {
             return again;
         }
         let session = Session {
             run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
-            progress: Progress::new(work, run, self.context.retry_limit),
+            progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
             looked_again: false,
         };
@@ -147,11 +152,8 @@ impl Look<'_> {
             self.observed.key(),
         );
         let slot = match self.slot(&session, &halt).await {
-            Ok(Some(slot)) => slot,
-            stopped => {
-                context.memory.keep_session(self.reference.clone(), session);
-                return stopped.map(|_| Action::requeue(NEXT_SLICE));
-            }
+            Ok(slot) => slot,
+            Err(end) => return Box::pin(self.conclude(end, session)).await,
         };
         let client = session.connected.client.clone();
         let slice = Slice {
@@ -159,7 +161,7 @@ impl Look<'_> {
             now: &context.clock,
             halt: &halt,
             checkpoint_interval: context.checkpoint_interval,
-            length: SLICE,
+            length: self.until_replaced().unwrap_or(SLICE).min(SLICE),
             audit: context.audit,
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
@@ -174,14 +176,24 @@ impl Look<'_> {
         let keep = |session| context.memory.keep_session(reference.clone(), session);
         match end {
             SliceEnd::Finished(ending) => {
-                if session.progress.run().pages > 0 {
-                    context.connections.accept(self.object().0, &connection);
+                let namespace = self.object().0;
+                if matches!(ending.reason, Reason::Unauthorized | Reason::Forbidden) {
+                    context.connections.refuse(namespace, &connection, session.connected.fingerprint);
+                } else if session.progress.run().pages > 0 && !session.progress.run().dry_run {
+                    // A dry run tells nothing of what the token may do.
+                    context.connections.accept(namespace, &connection);
                 }
                 self.finish(session, &ending).await
             }
             SliceEnd::Waiting(until) => {
+                let left = wait(until, (context.clock)());
                 keep(session);
-                Ok(Action::requeue(wait(until, (context.clock)())))
+                Ok(Action::requeue(self.until_replaced().map_or(left, |tick| tick.min(left))))
+            }
+            SliceEnd::Halted if self.heads.get(reference).is_none() && !context.stop.is_cancelled() => {
+                // Gone, or no longer among the policies that this process looks after.
+                release(context, reference, session).await;
+                Ok(Action::await_change())
             }
             SliceEnd::Yielded | SliceEnd::Halted => {
                 keep(session);
@@ -223,29 +235,37 @@ impl Look<'_> {
         }
     }
 
-    /// A slot; `None` when something stopped the wait for it.
-    async fn slot(&mut self, session: &Session, halt: &RunHalt<'_>) -> Result<Option<Slot>, Error> {
+    /// How long until the next instant ends the run, where it does.
+    fn until_replaced(&self) -> Option<Duration> {
+        let replaces = self.policy.concurrency == ConcurrencyPolicy::Replace;
+        let next = self.observed.status.next_schedule_time.as_ref().filter(|_| replaces)?;
+        Some(wait(next.0, (self.context.clock)()))
+    }
+
+    /// A slot, or what ended the wait for it.
+    async fn slot(&mut self, session: &Session, halt: &RunHalt<'_>) -> Result<Slot, SliceEnd> {
         let slots = &self.context.slots;
         let connection = session.connected.fingerprint;
         if let Some(slot) = slots.try_take(connection) {
-            return Ok(Some(slot));
+            return Ok(slot);
         }
         let (run, now) = (session.progress.run(), (self.context.clock)());
         let queued = status::running(&self.policy, &self.observed.status, run, Activity::Queued, now);
-        match self.save(&queued).await {
-            Ok(()) => {}
-            Err(CheckpointError::Lost) => return Ok(None),
-            Err(CheckpointError::Failed(problem)) => return Err(Error::Checkpoint(problem)),
-        }
+        self.save(&queued).await.map_err(|error| match error {
+            CheckpointError::Lost => SliceEnd::Lost,
+            CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
+        })?;
         let taken = slots.take(connection);
-        tokio::pin!(taken);
+        let longest = sleep(self.until_replaced().unwrap_or(LONGEST_QUEUE));
+        tokio::pin!(taken, longest);
         while !halt.is_set() {
             tokio::select! {
-                slot = &mut taken => return Ok(slot),
+                slot = &mut taken => return slot.ok_or(SliceEnd::Yielded),
+                () = &mut longest => return Err(SliceEnd::Yielded),
                 () = halt.raised() => {}
             }
         }
-        Ok(None)
+        Err(SliceEnd::Halted)
     }
 
     /// Writes the end of a run: run, conditions, history and totals at once.
@@ -279,19 +299,26 @@ impl Look<'_> {
     }
 }
 
-/// Gives back all runs that wait for their next slice, so that whoever takes them over knows that their counts are
-/// whole. For a clean stop, when nothing is worked on any more.
+/// Gives back all runs that wait for their next slice. For a clean stop, when nothing is worked on any more.
 pub(crate) async fn release_all(context: &Context) {
-    join_all(context.memory.drain_sessions().into_iter().map(async |(policy, session)| {
-        let mut run = session.progress.run().clone();
-        run.holder = Some(String::new());
-        let object =
-            (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
-        if let Err(problem) = context.status.release(object, &run, &context.holder).await {
-            warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back");
-        }
-    }))
+    let sessions = context.memory.drain_sessions();
+    join_all(
+        sessions.into_iter().map(|(policy, session)| async move { release(context, &policy, session).await }),
+    )
     .await;
+}
+
+/// Gives a run back, so that whoever takes it over knows that its counts are whole.
+pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Session) {
+    let mut run = session.progress.run().clone();
+    run.holder = Some(String::new());
+    let object =
+        (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
+    match context.status.release(object, &run, &context.holder).await {
+        // A conflict: there is nothing left to give back.
+        Ok(()) | Err(PersistError::Conflict) => {}
+        Err(problem) => warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back"),
+    }
 }
 
 /// Writes checkpoints of the run under way.

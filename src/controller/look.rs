@@ -56,7 +56,8 @@ impl Look<'_> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
         let unchanged = Precondition::Unchanged { resource_version };
         let status = &self.context.status;
-        match status.write(self.object(), &self.observed.raw_status, next, unchanged).await {
+        let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
+        match status.write(self.object(), &self.observed.raw_status, wanted, unchanged).await {
             Ok(written) => {
                 self.note_written(next, written);
                 self.context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
@@ -81,18 +82,20 @@ impl Look<'_> {
     pub(crate) async fn save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
         let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
         let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
-        match self.context.status.write(self.object(), &self.observed.raw_status, next, ours).await {
+        let wanted =
+            self.observed.written_as(next).map_err(|error| CheckpointError::Failed(error.to_string()))?;
+        match self.context.status.write(self.object(), &self.observed.raw_status, wanted, ours).await {
             Ok(written) => {
                 self.note_written(next, written);
                 Ok(())
             }
             Err(PersistError::Conflict) => Err(CheckpointError::Lost),
-            Err(PersistError::Timeout) => {
-                // It may have been written: what differs is no longer known, so everything is written next time.
-                self.observed.raw_status = Value::Object(serde_json::Map::new());
-                Err(CheckpointError::Failed("no answer from the API server in time".to_owned()))
+            Err(error) => {
+                // It may have been written all the same: what differs is no longer known, so the whole status is
+                // written next time.
+                self.observed.raw_status = Value::Null;
+                Err(CheckpointError::Failed(error.to_string()))
             }
-            Err(error) => Err(CheckpointError::Failed(error.to_string())),
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::upstash::error::printable;
 /// How long the API server may take for one answer.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is written even where the rest of the status cannot be read.
+const SAID_OF_ANY_STATUS: [&str; 4] = ["conditions", "message", "observedGeneration", "phase"];
+
 /// A policy as it stands in the API server.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed {
@@ -28,6 +31,25 @@ pub(crate) struct Observed {
     pub(crate) status: DlqPolicyStatus,
     /// The status as it stands, to write only what differs.
     pub(crate) raw_status: Value,
+    /// Whether `status` says what `raw_status` does.
+    pub(crate) is_status_readable: bool,
+}
+
+impl Observed {
+    /// What to write for a next status. Of a status that cannot be read nothing is taken away: it is all that anybody
+    /// knows of what was done.
+    pub(crate) fn written_as(&self, next: &DlqPolicyStatus) -> Result<Value, serde_json::Error> {
+        let next = serde_json::to_value(next)?;
+        match (&self.raw_status, next) {
+            (Value::Object(raw), Value::Object(next)) if !self.is_status_readable => {
+                let mut raw = raw.clone();
+                let said = next.into_iter().filter(|(key, _)| SAID_OF_ANY_STATUS.contains(&key.as_str()));
+                raw.extend(said);
+                Ok(Value::Object(raw))
+            }
+            (_, next) => Ok(next),
+        }
+    }
 }
 
 impl Observed {
@@ -78,18 +100,14 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
     let (spec, raw_status) = (part("spec"), part("status"));
     let mut spec = serde_json::from_value(spec)
         .map_err(|error| format!("cannot be read: {}", printable(&error.to_string())));
-    let status = if raw_status.is_null() {
-        DlqPolicyStatus::default()
-    } else {
-        match serde_json::from_value(raw_status.clone()) {
-            Ok(status) => status,
-            Err(error) => {
-                // Without the status nobody knows what was done: the policy must not run before somebody looks.
-                let problem = printable(&error.to_string());
-                spec = Err(format!("the status cannot be read: {problem}; remove it, or the policy"));
-                DlqPolicyStatus::default()
-            }
-        }
-    };
-    Observed { metadata, spec, status, raw_status }
+    let decoded = if raw_status.is_null() { Ok(None) } else { serde_json::from_value(raw_status.clone()) };
+    let is_status_readable = decoded.is_ok();
+    let status = decoded.unwrap_or_else(|error| {
+        // Without the status nobody knows what was done: the policy must not run before somebody looks.
+        let problem = printable(&error.to_string());
+        spec =
+            Err(format!("the status cannot be read: {problem}; mend that field of it, or remove the policy"));
+        None
+    });
+    Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
 }

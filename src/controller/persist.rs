@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::observe::{API_TIMEOUT, policies};
-use crate::crd::{DlqPolicyStatus, PolicyRun};
+use crate::crd::PolicyRun;
 
 const FIELD_MANAGER: &str = "dlq-operator";
 
@@ -59,10 +59,10 @@ impl StatusWriter {
         &self,
         object: (&str, &str, &str),
         before: &Value,
-        next: &DlqPolicyStatus,
+        next: Value,
         precondition: Precondition<'_>,
     ) -> Result<Option<DynamicObject>, PersistError> {
-        let changes = changes(before, serde_json::to_value(next)?);
+        let changes = changes(before, next);
         if changes.is_empty() {
             return Ok(None);
         }

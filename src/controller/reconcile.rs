@@ -18,7 +18,7 @@ use super::head::PolicyHead;
 use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
 use crate::crd::{DlqPolicyStatus, Reason};
-use crate::policy::plan::{is_connection_problem, is_refusal, needs_connection, plan, ready_reason};
+use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
 use crate::policy::{Connectivity, Plan, Policy, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
@@ -107,8 +107,7 @@ async fn decide(
     let (connections, namespace) = (&context.connections, reference.namespace.as_deref().unwrap_or_default());
     // A policy that waits shares one look a minute; anything new is looked at afresh.
     let waits = observed.status.observed_generation == Some(policy.generation)
-        && ready_reason(&observed.status)
-            .is_some_and(|reason| is_connection_problem(reason) || is_refusal(reason));
+        && awaits_token(&policy, &observed.status);
     let recent = if waits { connections.recent(namespace, &connection) } else { None };
     let mut connected = None;
     let found = match recent {
@@ -144,9 +143,7 @@ fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {
         Plan::Idle { next: Some(next) } | Plan::Missed { next: Some(next), .. } => {
             Action::requeue(wait(*next, now))
         }
-        Plan::Idle { next: None } if ready_reason(status).is_some_and(is_refusal) => {
-            Action::requeue(LOOK_AGAIN)
-        }
+        Plan::Idle { next: None } if refusal(status).is_some() => Action::requeue(LOOK_AGAIN),
         _ => Action::await_change(),
     }
 }

@@ -19,7 +19,7 @@ use super::connections::Connections;
 use super::context::{Clock, Context, Memory, Slots};
 use super::error::{Error, error_policy};
 use super::events::Events;
-use super::execute::release_all;
+use super::execute::{release, release_all};
 use super::head::PolicyHead;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
@@ -78,11 +78,12 @@ pub async fn run(
             .map(|api| control(api, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
     tokio::select! {
-        _ = controllers => release_all(&context).await,
+        _ = controllers => {}
         () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
             warn!("some work did not end in time");
         }
     }
+    release_all(&context).await;
 }
 
 /// Watches and looks after the policies of one namespace, or of all.
@@ -100,8 +101,17 @@ async fn control(
         .default_backoff()
         .reflect(writer)
         .inspect(move |event| match event {
-            Ok(Event::Apply(head) | Event::Delete(head) | Event::InitApply(head)) => {
+            Ok(Event::Apply(head) | Event::InitApply(head)) => {
                 waking.memory.wake(&ObjectRef::from_obj(head));
+            }
+            Ok(Event::Delete(head)) => {
+                let policy = ObjectRef::from_obj(head);
+                waking.memory.wake(&policy);
+                // Nobody looks at it again, here at least: its labels may have changed.
+                if let Some(session) = waking.memory.take_session(&policy) {
+                    let context = Arc::clone(&waking);
+                    tokio::spawn(async move { release(&context, &policy, session).await });
+                }
             }
             // The store's own signal reaches only one of several who wait for it.
             Ok(Event::InitDone) if !is_filled => {

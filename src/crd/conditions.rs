@@ -109,6 +109,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Reads a reason of a status; `None` for one that is not ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_value(text.into()).ok()
+    }
+
     /// The reason as it stands in conditions, events and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

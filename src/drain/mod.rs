@@ -117,6 +117,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                 },
             }
             if due.is_due() {
+                due.trying();
                 match self.checkpoint.save(progress.run(), progress.activity()).await {
                     Ok(()) => due.saved(),
                     Err(CheckpointError::Lost) => return SliceEnd::Lost,
@@ -246,7 +247,11 @@ impl CheckpointDue {
         *self = Self::new(self.interval);
     }
 
-    fn failed_for(&mut self) -> Duration {
-        self.failing_since.get_or_insert_with(Instant::now).elapsed()
+    fn trying(&mut self) {
+        self.failing_since.get_or_insert_with(Instant::now);
+    }
+
+    fn failed_for(&self) -> Duration {
+        self.failing_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }

@@ -7,7 +7,9 @@ use super::schedule::Schedule;
 use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, Trigger};
+use crate::crd::{
+    ConcurrencyPolicy, ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, Trigger,
+};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,10 +145,7 @@ pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) 
         Plan::Idle { .. } | Plan::Missed { .. } => {
             status.observed_generation != Some(policy.generation)
                 || was_held(status)
-                || ready_reason(status).is_some_and(|reason| {
-                    is_connection_problem(reason)
-                        || (is_refusal(reason) && matches!(policy.schedule, Ok(None)))
-                })
+                || awaits_token(policy, status)
         }
         Plan::Cancel { .. } | Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => false,
     }
@@ -175,13 +174,19 @@ pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&Str
 }
 
 /// The reason of the `Ready` condition when it is false.
-pub(crate) fn ready_reason(status: &DlqPolicyStatus) -> Option<&str> {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-    (ready.status == "False").then_some(ready.reason.as_str())
+pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
+    let ready =
+        status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    (ready.status == "False").then(|| Reason::parse(&ready.reason)).flatten()
 }
 
-pub(crate) fn is_refusal(reason: &str) -> bool {
-    [Reason::Unauthorized, Reason::ReadOnlyToken].iter().any(|refusal| refusal.as_str() == reason)
+/// Why Upstash refused the token, when it did so last. The last run remembers it while `Ready` says something else, such
+/// as that the policy is suspended or its Secret away.
+pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<Reason> {
+    let last_run = || status.last_run.as_ref().and_then(|run| run.reason);
+    not_ready_reason(status)
+        .filter(|reason| matches!(reason, Reason::Unauthorized | Reason::ReadOnlyToken))
+        .or_else(|| last_run().filter(|reason| matches!(reason, Reason::Unauthorized | Reason::Forbidden)))
 }
 
 /// Whether the policy was last seen in a state in which instants pass.
@@ -192,10 +197,13 @@ pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
     )
 }
 
-pub(crate) fn is_connection_problem(reason: &str) -> bool {
-    [Reason::SecretNotFound, Reason::SecretKeyNotFound, Reason::SecretInvalid]
-        .iter()
-        .any(|problem| problem.as_str() == reason)
+/// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.
+pub(crate) fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    let missing = matches!(
+        not_ready_reason(status),
+        Some(Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
+    );
+    missing || (matches!(policy.schedule, Ok(None)) && refusal(status).is_some())
 }
 
 fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Plan {
@@ -218,6 +226,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);
     }
+    if let Connectivity::Missing(on) = &policy.connectivity {
+        // After a restart: the run waits for its token.
+        return Plan::Waiting { on: on.clone() };
+    }
     if policy.concurrency == ConcurrencyPolicy::Replace
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status)
@@ -232,14 +244,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
 }
 
 fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
-    let refused_before = ready_reason(status).is_some_and(|reason| {
-        // While the Secret was away, only the last run remembers that its token was refused.
-        is_refusal(reason) || (is_connection_problem(reason) && was_last_run_refused(status))
-    });
     let start = match &policy.connectivity {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
-        Connectivity::Usable => refused_before,
+        Connectivity::Usable => refusal(status).is_some(),
         Connectivity::Unchecked | Connectivity::Refused | Connectivity::Missing(_) => false,
     };
     if start {
@@ -248,11 +256,6 @@ fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Time
     } else {
         Plan::Idle { next: None }
     }
-}
-
-fn was_last_run_refused(status: &DlqPolicyStatus) -> bool {
-    let reason = status.last_run.as_ref().and_then(|run| run.reason);
-    matches!(reason, Some(Reason::Unauthorized | Reason::Forbidden))
 }
 
 fn scheduled(

@@ -160,7 +160,11 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
         ("a schedule was added", edited(json!({"schedule": "@hourly"})), &on),
         ("the history is shorter", edited(json!({"historyLimit": 0})), &on),
         ("the schedule cannot be read", edited(json!({"schedule": "soon"})), &on),
-        ("the Secret is gone", with(once(&[]), missing()), &on),
+        (
+            "the Secret is gone, and its token with the process before",
+            with(once(&[]), missing()),
+            "waiting: SecretNotFound",
+        ),
         ("a run is requested", once(&[("requestedAt", "now")]), &on),
         ("a cancel is too long", once(&[("cancelAt", &"x".repeat(257))]), &on),
         (

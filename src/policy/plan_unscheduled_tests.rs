@@ -61,7 +61,7 @@ fn work_whose_token_was_refused_starts_again_with_a_new_one() {
     assert_eq!(decided(&usable, &status, "12:01:00"), "start Spec");
     // The Secret was deleted and made anew.
     let away = look(&with(once(&[]), missing()), &look(&refused, &status, at("12:01:00")), at("12:02:00"));
-    assert_eq!(ready_reason(&away), Some("SecretNotFound"));
+    assert_eq!(not_ready_reason(&away), Some(Reason::SecretNotFound));
     assert_eq!(decided(&usable, &away, "12:03:00"), "start Spec");
     let again = ran(&usable, &away, at("12:03:00"), at("12:03:05"), &Ending::unauthorized("401"));
     assert_eq!(decided(&refused, &again, "12:04:00"), "idle");

@@ -103,6 +103,12 @@ impl Progress {
         }
     }
 
+    /// The same, known to be throttled or backing off while it waits.
+    #[must_use]
+    pub fn seen_as(self, activity: Activity) -> Self {
+        Self { activity, ..self }
+    }
+
     /// The run as it stands now.
     pub fn run(&self) -> &PolicyRun {
         &self.run

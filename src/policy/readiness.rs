@@ -2,7 +2,7 @@
 //! deploy tools wait for it.
 
 use super::note::{Note, NoteReason};
-use super::plan::{Plan, is_new_work, is_refusal, ready_reason};
+use super::plan::{Plan, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
 use crate::crd::{ConditionType, DlqPolicyStatus, Reason};
 
@@ -34,18 +34,18 @@ fn not_ready(invalid: &Invalid) -> Readiness {
 
 /// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
 pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    match ready {
-        Some(ready) if ready_reason(status).is_some_and(is_refusal) && !is_new_work(policy, status) => {
-            let reason = if ready.reason == Reason::Unauthorized.as_str() {
-                Reason::Unauthorized
-            } else {
-                Reason::ReadOnlyToken
-            };
-            Readiness { ready: false, reason, message: ready.message.clone() }
+    let able = able(policy);
+    let reason = match refusal(status) {
+        Some(reason @ (Reason::Unauthorized | Reason::ReadOnlyToken)) if !is_new_work(policy, status) => {
+            reason
         }
-        _ => able(policy),
+        _ => return able,
+    };
+    if !matches!(able.reason, Reason::Idle | Reason::Scheduled) {
+        return able;
     }
+    let message = status.last_run.as_ref().and_then(|run| run.message.clone());
+    Readiness { ready: false, reason, message: message.unwrap_or_default() }
 }
 
 /// What the policy itself says, in the order of the plan's gates.

@@ -12,7 +12,7 @@ use super::validate::{Policy, Request};
 use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
 
 /// The longest message of a status, in characters.
-const MAX_MESSAGE_CHARS: usize = 1024;
+const MAX_MESSAGE_CHARS: usize = 256;
 
 /// The status that a plan leads to, before anything is done, and what to tell.
 pub fn observed(
@@ -76,13 +76,14 @@ pub fn claimed(
     (status, notes)
 }
 
-/// A run taken over by another process, or by this one after it was handed back.
+/// A run that this process has to take up from its status alone. Unless it was handed back, or is this process' own
+/// claim that it got no answer to, nobody knows what was done since the last checkpoint.
 pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
-    let stopped_cleanly = run.holder.as_ref().is_some_and(String::is_empty);
-    let mine = run.holder.as_deref() == Some(holder);
+    let handed_back = run.holder.as_ref().is_some_and(String::is_empty);
+    let never_begun = run.holder.as_deref() == Some(holder) && run.pages == 0 && run.retries == 0;
     PolicyRun {
         holder: Some(holder.to_owned()),
-        interruptions: run.interruptions + i64::from(!stopped_cleanly && !mine),
+        interruptions: run.interruptions + i64::from(!handed_back && !never_begun),
         ..run.clone()
     }
 }
@@ -241,7 +242,7 @@ fn handle_requests(
 }
 
 /// What a run does that was last seen waiting, else what it is about to do.
-fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
+pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
     let running =
         before.conditions.iter().find(|condition| condition.type_ == ConditionType::Running.as_str());
     let waits = run.waiting_until.is_some_and(|until| until.timestamp() > now);
@@ -351,7 +352,7 @@ fn phase(
     readiness: &Readiness,
     activity: Option<Activity>,
 ) -> Phase {
-    if activity.is_some() {
+    if activity.is_some() && !waits_for_secret(readiness) {
         return Phase::Running;
     }
     match readiness.reason {
@@ -371,7 +372,7 @@ fn phase(
 }
 
 fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Activity>) -> String {
-    if let Some(activity) = activity {
+    if let Some(activity) = activity.filter(|_| !waits_for_secret(readiness)) {
         return activity.message().to_owned();
     }
     let last = status.last_run.as_ref().and_then(|run| run.message.clone());
@@ -379,6 +380,11 @@ fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Act
         Reason::Idle | Reason::Scheduled => last.unwrap_or_else(|| readiness.message.clone()),
         _ => readiness.message.clone(),
     }
+}
+
+/// Nothing goes on, though a run may be open.
+fn waits_for_secret(readiness: &Readiness) -> bool {
+    matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
 }
 
 fn cut(message: &str) -> String {

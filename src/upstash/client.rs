@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::header;
 use jiff::Timestamp;
 use thiserror::Error;
-use tracing::debug;
 use url::Url;
 
 use super::error::ApiError;
@@ -77,9 +76,6 @@ impl Client {
         let answer = sent
             .and_then(|(status, headers, body)| response::read(operation, status, &headers, &body, now))
             .map_err(|error| ApiError { may_have_acted: error.may_have_acted && operation.acts(), ..error });
-        if let Err(error) = &answer {
-            debug!(%operation, class = ?error.class, status = error.status, "call failed");
-        }
         Ok(answer)
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// The longest part of an answer's text that is kept, in characters.
-pub const MAX_MESSAGE_CHARS: usize = 256;
+/// The longest part of an answer's text that is kept, in characters. A status' message has 256: what to do about it has
+/// to fit in as well.
+pub const MAX_MESSAGE_CHARS: usize = 160;
 
 /// What a failure means for the one who called.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -43,11 +44,6 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// Whether repeating the call may help.
-    pub fn is_transient(&self) -> bool {
-        matches!(self.class, ErrorClass::RateLimited | ErrorClass::Unavailable)
-    }
-
     /// A failure of the connection, before or after the request was sent.
     pub fn transport(message: &str, sent: bool) -> Self {
         Self {

@@ -209,6 +209,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstash::error::MAX_MESSAGE_CHARS;
 
     type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(error(400, &[], r#"{"error":"bad cursor"}"#).message, "bad cursor");
         assert_eq!(error(502, &[], "<html>\n<h1>Bad</h1>").message, "<html> <h1>Bad</h1>");
         assert_eq!(error(500, &[], "").to_string(), "Upstash answered 500");
-        assert_eq!(error(500, &[], &"x".repeat(2_000_000)).message.len(), 256);
+        assert_eq!(error(500, &[], &"x".repeat(2_000_000)).message.len(), MAX_MESSAGE_CHARS);
     }
 
     #[test]

@@ -165,13 +165,11 @@ fn print_how_to_look_around(
          kubectl get dlqp -A -o wide\n  \
          kubectl describe dlqp careful -n {NAMESPACE}\n  \
          kubectl get events -n {NAMESPACE}\n  \
-         curl {metrics}/metrics\n  \
          curl {admin}/dlqs/{DLQ}/ledger       # what Upstash saw\n  \
          tail -f {log}\n\n\
          {entries} entries were in the dead letter queue. Ctrl-C ends the demo and removes everything.",
         kubeconfig = control_plane.kubeconfig().display(),
         kubectl = control_plane.kubectl_binary().display(),
-        metrics = operator.admin_url(),
         admin = simulator.admin_url(),
         log = operator.process().log_path().display(),
     );

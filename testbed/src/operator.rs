@@ -85,7 +85,7 @@ impl Operator {
         Ok(Self { options, process, admin_url, dir })
     }
 
-    /// `http://127.0.0.1:PORT`, with `/livez`, `/readyz` and `/metrics`; another one after a restart.
+    /// `http://127.0.0.1:PORT`, with `/livez` and `/readyz`; another one after a restart.
     pub fn admin_url(&self) -> &str {
         &self.admin_url
     }
@@ -100,12 +100,6 @@ impl Operator {
 
     pub fn log(&self) -> String {
         self.process.log()
-    }
-
-    /// The text of `/metrics`.
-    pub async fn metrics(&self) -> Result<String> {
-        let answer = reqwest::get(format!("{}/metrics", self.admin_url)).await?;
-        Ok(answer.error_for_status()?.text().await?)
     }
 
     /// SIGKILL, as a node that dies.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use testbed::{Entry, Fate, eventually};
 
-use crate::scene::{DLQ, PATIENCE, Scene, condition};
+use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
 
 fn all(action: &str) -> serde_json::Value {
     json!({ "action": action, "filters": { "all": true } })
@@ -223,4 +223,45 @@ async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
     assert_eq!((&run["processed"], &run["interruptions"]), (&json!(120), &json!(0)));
     let calls = scene.simulator.ledger(DLQ).await.unwrap().calls;
     assert!(calls[2].at - calls[1].at >= 5000, "the wait survives the restart");
+}
+
+#[tokio::test]
+async fn a_run_whose_secret_went_while_nobody_ran_it_waits_for_it_and_goes_on() {
+    let mut scene = Scene::start("secretless").await;
+    scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
+    slow_down(&scene, 150).await;
+    scene.apply("drain", all("resume")).await;
+    scene
+        .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
+    scene.operator.kill().unwrap();
+    scene.kubectl(&["delete", "secret", "upstash"]).await;
+    let run = scene.policy("drain").await["status"]["currentRun"].clone();
+    scene.operator.restart(None).await.unwrap();
+    let status = scene.condition("drain", "Ready", "False", "SecretNotFound").await;
+    assert_eq!(status["phase"], "Pending");
+    assert_eq!(status["currentRun"]["id"], run["id"], "the run is still open");
+    scene.apply_secret("upstash", "token", TOKEN).await;
+    scene.patch("drain", json!({ "historyLimit": 5 })).await;
+    let last = scene.ran("drain", 1).await["lastRun"].clone();
+    assert_eq!((&last["id"], &last["interruptions"]), (&run["id"], &json!(1)));
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 600);
+}
+
+#[tokio::test]
+async fn replace_ends_a_run_that_waits_when_the_next_instant_is_due() {
+    let scene = Scene::start("replace").await;
+    scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
+    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "600" } } });
+    scene.simulator.set_faults(&json!([{ "dlq": DLQ, "nth": 2, "fault": limit }])).await.unwrap();
+    let mut spec = all("resume");
+    spec["schedule"] = "@every 6s".into();
+    spec["concurrencyPolicy"] = "Replace".into();
+    scene.apply("replaced", spec).await;
+    let status = scene.ran("replaced", 2).await;
+    let history = status["history"].as_array().unwrap();
+    let first = history.last().unwrap();
+    assert_eq!((&first["result"], &first["processed"]), (&json!("Cancelled"), &json!(50)), "{status:#}");
+    let second = &history[history.len() - 2];
+    assert_eq!((&second["result"], &second["processed"]), (&json!("Succeeded"), &json!(70)));
 }

@@ -218,13 +218,18 @@ async fn a_read_only_token_can_do_dry_runs_and_is_named_otherwise() {
     scene.apply("acting", acting).await;
     let status = scene.condition("acting", "Ready", "False", "ReadOnlyToken").await;
     assert_eq!(condition(&status, "LastRunSucceeded")["reason"], "Forbidden");
+    // It is not tried again with the same token.
+    scene.patch("acting", json!({ "historyLimit": 5 })).await;
+    let status = scene.status("acting", "the edit is seen", |status| status["observedGeneration"] == 2).await;
+    assert_eq!(status["totals"]["runs"], 1);
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     assert_eq!(ledger.with_fate(Fate::InDlq).count(), 120);
+    assert_eq!(ledger.calls_of("resume").count(), 1);
 }
 
 #[tokio::test]
 async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
-    let scene = Scene::start("poison").await;
+    let mut scene = Scene::start("poison").await;
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
     scene.apply("poisoned", json!({ "action": "resume", "filters": { "labels": ["none"] } })).await;
     scene.ran("poisoned", 1).await;
@@ -245,6 +250,28 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
     scene.annotate("poisoned", &[("requestedAt", "now")]).await;
     let status = scene.condition("poisoned", "Ready", "False", "InvalidSpec").await;
     assert!(status["message"].as_str().unwrap().contains("status cannot be read"), "{status}");
+    // What was done is still known once somebody has mended it, also to another process.
+    scene.operator.restart(None).await.unwrap();
+    let patch = json!([{ "op": "remove", "path": "/status/scheduleSince" }]).to_string();
+    scene
+        .kubectl(&[
+            "patch",
+            "dlqpolicy",
+            "poisoned",
+            "--subresource=status",
+            "--type=json",
+            "--patch",
+            &patch,
+        ])
+        .await;
+    scene.patch("poisoned", json!({ "historyLimit": 5 })).await;
+    let status = scene.condition("poisoned", "Ready", "True", "Idle").await;
+    assert_eq!(
+        status["totals"]["runs"].as_i64(),
+        Some(2),
+        "the request is handled, the spec not again: {status}"
+    );
+
     scene.apply("healthy", all()).await;
     assert_eq!(scene.ran("healthy", 1).await["lastRun"]["processed"], 3);
 }
