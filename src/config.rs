@@ -161,7 +161,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A list without its blanks, as an empty variable gives one, and with each name once.
-fn names(list: Vec<String>) -> Vec<String> {
+fn names(list: &[String]) -> Vec<String> {
     let names: BTreeSet<_> = list.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -253,7 +253,7 @@ impl Config {
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;
         urls.push(default_url.clone().into());
-        let mut own_namespaces = names(default_connection_namespaces);
+        let mut own_namespaces = names(&default_connection_namespaces);
         if own_namespaces.is_empty() {
             own_namespaces.extend(pod_namespace);
         }
@@ -263,7 +263,7 @@ impl Config {
             own_namespaces.clear();
         }
         Ok(Self {
-            namespaces: names(namespaces),
+            namespaces: names(&namespaces),
             selector: selector.filter(|selector| !selector.is_empty()),
             permissions: Permissions {
                 urls,
