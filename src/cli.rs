@@ -76,7 +76,11 @@ pub fn main(cli: Cli) -> ExitCode {
             let mut message = error.to_string();
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                message = format!("{message}: {cause}");
+                // Some libraries repeat their causes in their own message.
+                let text = cause.to_string();
+                if !message.contains(&text) {
+                    message = format!("{message}: {text}");
+                }
                 source = cause.source();
             }
             #[expect(clippy::print_stderr, reason = "logs may not be set up yet")]

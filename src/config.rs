@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::Url;
@@ -84,11 +85,13 @@ pub struct Flags {
     retry_limit: u32,
 
     /// Hold every policy
-    #[arg(long, env = "DLQ_OPERATOR_PAUSE_ALL")]
+    #[arg(long, env = "DLQ_OPERATOR_PAUSE_ALL", value_parser = BoolishValueParser::new(), action = ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     pause_all: bool,
 
     /// Make every new run a dry run and cancel acting ones
-    #[arg(long, env = "DLQ_OPERATOR_FORCE_DRY_RUN")]
+    #[arg(long, env = "DLQ_OPERATOR_FORCE_DRY_RUN", value_parser = BoolishValueParser::new(), action = ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     force_dry_run: bool,
 
     /// Where `/livez` and `/readyz` are served
@@ -211,13 +214,13 @@ pub struct Config {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// `QSTASH_URL`.
-    #[error("QSTASH_URL {1:?}: {0}")]
+    #[error("QSTASH_URL {1:?} cannot be used")]
     Url(#[source] UrlError, String),
     /// `QSTASH_TOKEN`.
-    #[error("QSTASH_TOKEN: {0}")]
+    #[error("QSTASH_TOKEN cannot be used")]
     Token(#[from] TokenError),
     /// `--log-level`.
-    #[error("--log-level {1:?}: {0}")]
+    #[error("--log-level {1:?} cannot be used")]
     LogLevel(#[source] tracing_subscriber::filter::ParseError, String),
 }
 
@@ -386,6 +389,14 @@ mod tests {
         let blank =
             Config::new(flags(&["--default-connection-namespaces", ""]), operator(Some("t"))).unwrap();
         assert_eq!(blank.permissions.default_connection_namespaces, ["ops"]);
+    }
+
+    #[test]
+    fn switches_are_set_by_their_name_or_with_a_value() {
+        for (arguments, on) in [(&[][..], false), (&["--pause-all"], true), (&["--pause-all=false"], false)] {
+            assert_eq!(config(arguments).permissions.pause_all, on, "{arguments:?}");
+        }
+        assert!(config(&["--force-dry-run=1"]).permissions.force_dry_run);
     }
 
     #[test]
