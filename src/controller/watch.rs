@@ -30,8 +30,8 @@ use crate::upstash::client::Transport;
 const READS: usize = 32;
 /// How long running looks may take to end once the process is to stop: a call's grace and the writes after it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an unchanged head is remembered. Forgetting one costs a needless look.
-const REMEMBER_HEADS: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a head is remembered, also of a policy that is gone. Forgetting one costs a needless look.
+const REMEMBER_HEADS: Duration = Duration::from_secs(24 * 3600);
 
 /// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
 pub async fn run(
