@@ -129,6 +129,8 @@ impl Incoming {
             Operation::List => Selection::of_list_call(&pairs, dlq.name())?,
             _ => Selection::of_bulk_call(&pairs, dlq.name())?,
         };
+        // A call by IDs has no cursor that could go wrong.
+        let cursor_fault = cursor_fault.filter(|_| !matches!(selection, Selection::Ids(_)));
         if cursor_fault == Some(CursorFault::EmptyPage) {
             let cursor = cursor::encode(dlq.name(), selection.start(), seq);
             return Ok(empty_page(route.operation).with_cursor(cursor));

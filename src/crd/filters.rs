@@ -44,7 +44,7 @@ pub struct Filters {
     pub all: Option<bool>,
 
     /// Exact DLQ IDs, at most 1,000, and no other filter: the API ignores every other filter beside them. They are
-    /// sent in chunks of 50; IDs that are no longer in the DLQ are counted in the run's `notFound`.
+    /// sent in chunks of 50, or of what the limits allow; IDs that are no longer in the DLQ are counted in the run's `notFound`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -19,7 +19,7 @@ pub struct Overrides {
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub retries: Option<i32>,
 
-    /// How long to wait before the first step: one number and one of `s`, `m`, `h`, `d` (`10s`). Sent as
+    /// How long to wait before the first step, or with `resume` the next one: one number and one of `s`, `m`, `h`, `d` (`10s`). Sent as
     /// `Upstash-Delay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<DelayText>,

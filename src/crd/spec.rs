@@ -135,7 +135,8 @@ pub struct DlqPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<JitterText>,
 
-    /// How many seconds late a run may still start; later the instant counts as missed. Default: no limit.
+    /// How many seconds late a run may still start; later the instant counts as missed. With 0 all are, as with a
+    /// CronJob. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub starting_deadline_seconds: Option<i64>,
@@ -219,13 +220,15 @@ pub enum ConcurrencyPolicy {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// How many entries one call asks for (the API's `count`), 1 to 100. The API may answer with fewer or more.
+    /// How many entries one call asks for (the API's `count`), 1 to 100; of `dlqIds`, how many go into one call, at
+    /// most 50. The API may answer with fewer or more.
     /// Default: 50.
     #[serde(default = "default_page_size")]
     #[schemars(range(min = 1, max = 100))]
     pub page_size: i32,
 
-    /// The most entries that a run asks for. Default: no limit.
+    /// The most entries that a run asks for, counting those acknowledged: a lost answer may hide a page more.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub max_entries_per_run: Option<i64>,

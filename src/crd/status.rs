@@ -86,7 +86,8 @@ pub struct DlqPolicyStatus {
     #[serde(default)]
     pub missed_schedules: i64,
 
-    /// How many runs failed since the last one that did not. Cancelled runs do not count.
+    /// How many runs failed since the last one that did not, or since `resetAt` or a new spec. Cancelled runs do not
+    /// count.
     #[serde(default)]
     pub consecutive_failures: i64,
 
@@ -128,7 +129,7 @@ pub struct Totals {
 /// Where a policy stands, for people; machines read the conditions.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Phase {
-    /// It waits for something that may come by itself, such as a Secret.
+    /// It waits for something that may come by itself, such as a Secret, or has not run yet.
     Pending,
     /// It waits for the next instant of its schedule.
     Scheduled,
@@ -136,7 +137,7 @@ pub enum Phase {
     Running,
     /// Without a schedule: the last run went well.
     Succeeded,
-    /// Without a schedule: the last run did not go well.
+    /// The last run did not go well: without a schedule, or because the token was refused.
     Failed,
     /// `spec.suspend` is true.
     Suspended,

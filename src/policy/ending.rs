@@ -51,7 +51,9 @@ impl Ending {
 
     /// The run has acted on as many entries as it may.
     pub(crate) fn limit_reached(most: i64) -> Self {
-        let message = format!("stopped at limits.maxEntriesPerRun ({most}); the next run goes on");
+        let message = format!(
+            "stopped at limits.maxEntriesPerRun ({most}); the next run on schedule or by hand goes on"
+        );
         Self::new(RunResult::LimitReached, Reason::LimitReached, message)
     }
 

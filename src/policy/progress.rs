@@ -294,13 +294,18 @@ impl Progress {
             self.run.uncertain_pages += 1;
             self.chunks.doubt();
         }
+        let repeatable = matches!(error.class, ErrorClass::RateLimited | ErrorClass::Unavailable);
+        if error.class != ErrorClass::Unauthorized
+            && !repeatable
+            && let Some(message) = self.probing.take()
+        {
+            // Listing does not work either: the refusal of the action is what counts.
+            self.ending = Some(Ending::failed(Reason::Forbidden, message));
+            return Failure::GoOn;
+        }
         match error.class {
             ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
             ErrorClass::Unauthorized => return Failure::TokenRefused,
-            // Listing does not work either: the refusal of the action is what counts.
-            _ if let Some(message) = self.probing.take() => {
-                self.ending = Some(Ending::failed(Reason::Forbidden, message));
-            }
             ErrorClass::Forbidden if call.operation().acts() => self.probing = Some(error.to_string()),
             ErrorClass::Forbidden => {
                 self.ending = Some(Ending::failed(Reason::Forbidden, error.to_string()));

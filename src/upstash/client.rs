@@ -72,9 +72,12 @@ impl Client {
     pub async fn send(&self, call: &Call, now: Timestamp) -> Result<Result<Answer, ApiError>, RequestError> {
         let request = request::build(call)?;
         let operation = call.operation();
-        let sent = self.exchange(request).await;
-        let answer = sent
-            .and_then(|(status, headers, body)| response::read(operation, status, &headers, &body, now))
+        let answer = self.exchange(request).await.and_then(|(status, headers, body)| {
+            // What an answer says ends up in statuses and logs, and some servers echo what they refuse.
+            response::read(operation, status, &headers, &body, now)
+                .or_else(|_| response::read(operation, status, &headers, &self.token.redact(&body), now))
+        });
+        let answer = answer
             .map_err(|error| ApiError { may_have_acted: error.may_have_acted && operation.acts(), ..error });
         Ok(answer)
     }

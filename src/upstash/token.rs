@@ -49,6 +49,11 @@ impl Token {
         Some(value)
     }
 
+    /// A text without the token, should somebody have echoed it.
+    pub(super) fn redact(&self, text: &[u8]) -> Vec<u8> {
+        String::from_utf8_lossy(text).replace(self.0.expose_secret(), "[token]").into_bytes()
+    }
+
     /// A number that tells two tokens apart within this process, and tells nothing of them.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -76,6 +81,12 @@ mod tests {
         }
         assert_eq!(Token::parse("\n").unwrap_err(), TokenError::Empty);
         assert_eq!(Token::parse(&"x".repeat(10_000)).unwrap_err(), TokenError::TooLong);
+    }
+
+    #[test]
+    fn an_echoed_token_is_taken_out() {
+        let token = Token::parse("hunter2").unwrap();
+        assert_eq!(token.redact(b"no such token: hunter2!"), b"no such token: [token]!");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Process {
 impl Process {
     pub fn start(program: Program<'_>) -> Result<Self> {
         let Program { name, binary, args, env, dir } = program;
-        // Before the process starts: there must be no moment in which nobody would stop it.
+        // Before the process starts: what is left is the moment between its start and its number being told.
         let reaper = Reaper::shared()?;
         let log = dir.join(format!("{name}.log"));
         let stdout = OpenOptions::new().create(true).append(true).open(&log).context("open the log")?;

@@ -21,12 +21,13 @@ async fn slow_down(scene: &Scene, millis: u64) {
 async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry() {
     let mut scene = Scene::start("killed").await;
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
-    slow_down(&scene, 150).await;
+    slow_down(&scene, 1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(3))
         .await;
     scene.operator.kill().unwrap();
+    scene.simulator.clear_faults().await.unwrap();
     let left = scene.policy("drain").await["status"]["currentRun"].clone();
     assert_ne!(left["holder"], "", "a killed process leaves its name");
     scene.operator.restart(None).await.unwrap();
@@ -55,12 +56,13 @@ async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry(
 async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exactly() {
     let mut scene = Scene::start("stopped").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 150).await;
+    slow_down(&scene, 1000).await;
     scene.apply("drain", all("restart")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(2))
         .await;
     assert!(scene.operator.terminate().await.unwrap().success());
+    scene.simulator.clear_faults().await.unwrap();
     let run = scene.policy("drain").await["status"]["currentRun"].clone();
     assert_eq!(run["holder"], "");
     let acted = scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Restarted).count();
@@ -95,7 +97,7 @@ async fn a_lost_answer_is_counted_as_uncertain_and_nothing_is_left() {
 async fn a_rate_limit_is_waited_out_as_long_as_its_header_asks_without_a_call() {
     let scene = Scene::start("limited").await;
     scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
-    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "4" }, "body": "{\"error\":\"slow down\"}" } });
+    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "10" }, "body": "{\"error\":\"slow down\"}" } });
     scene.simulator.set_faults(&json!([{ "dlq": DLQ, "nth": 2, "fault": limit }])).await.unwrap();
     scene.apply("drain", all("delete")).await;
     let status = scene.condition("drain", "Running", "True", "Throttled").await;
@@ -103,7 +105,7 @@ async fn a_rate_limit_is_waited_out_as_long_as_its_header_asks_without_a_call() 
     let status = scene.ran("drain", 1).await;
     assert_eq!((&status["lastRun"]["processed"], &status["lastRun"]["retries"]), (&json!(120), &json!(1)));
     let calls = scene.simulator.ledger(DLQ).await.unwrap().calls;
-    assert!(calls[2].at - calls[1].at >= 4000, "{} ms", calls[2].at - calls[1].at);
+    assert!(calls[2].at - calls[1].at >= 10_000, "{} ms", calls[2].at - calls[1].at);
     assert_eq!(condition(&status, "Running")["status"], "False");
 }
 
@@ -123,7 +125,7 @@ async fn an_api_that_stays_away_fails_the_run_after_the_retry_limit() {
 async fn an_edit_of_labels_all_the_time_does_not_disturb_a_run() {
     let scene = Scene::start("labels").await;
     scene.simulator.generate(DLQ, 500, &Entry::default()).await.unwrap();
-    slow_down(&scene, 100).await;
+    slow_down(&scene, 500).await;
     scene.apply("drain", all("resume")).await;
     let mut edits = 0;
     eventually(PATIENCE, "the run ends", async || {
@@ -190,7 +192,7 @@ async fn a_policy_that_is_deleted_stops_its_run() {
 async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     let scene = Scene::start("stolen").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 150).await;
+    slow_down(&scene, 1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1))
@@ -200,6 +202,7 @@ async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     scene
         .kubectl(&["patch", "dlqpolicy", "drain", "--subresource=status", "--type=json", "--patch", &patch])
         .await;
+    scene.simulator.clear_faults().await.unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].clone();
     assert!(scene.operator.log().contains("no longer this process'"), "{}", scene.operator.log());
     assert_eq!((&run["interruptions"], &run["result"]), (&json!(1), &json!("Succeeded")));
@@ -210,7 +213,7 @@ async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
 async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
     let mut scene = Scene::start("waiting").await;
     scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
-    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "5" } } });
+    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "10" } } });
     scene.simulator.set_faults(&json!([{ "dlq": DLQ, "nth": 2, "fault": limit }])).await.unwrap();
     scene.apply("drain", all("resume")).await;
     let status = scene.condition("drain", "Running", "True", "Throttled").await;
@@ -222,19 +225,20 @@ async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
     let run = scene.ran("drain", 1).await["lastRun"].clone();
     assert_eq!((&run["processed"], &run["interruptions"]), (&json!(120), &json!(0)));
     let calls = scene.simulator.ledger(DLQ).await.unwrap().calls;
-    assert!(calls[2].at - calls[1].at >= 5000, "the wait survives the restart");
+    assert!(calls[2].at - calls[1].at >= 10_000, "the wait survives the restart");
 }
 
 #[tokio::test]
 async fn a_run_whose_secret_went_while_nobody_ran_it_waits_for_it_and_goes_on() {
     let mut scene = Scene::start("secretless").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 150).await;
+    slow_down(&scene, 1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
         .await;
     scene.operator.kill().unwrap();
+    scene.simulator.clear_faults().await.unwrap();
     scene.kubectl(&["delete", "secret", "upstash"]).await;
     let run = scene.policy("drain").await["status"]["currentRun"].clone();
     scene.operator.restart(None).await.unwrap();

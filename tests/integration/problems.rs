@@ -161,7 +161,7 @@ async fn a_token_rotated_before_the_refusal_is_read_once_more_and_the_run_goes_o
     scene.simulator.generate(DLQ, 200, &Entry::default()).await.unwrap();
     scene
         .simulator
-        .set_faults(&json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 300 } } }]))
+        .set_faults(&json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 1000 } } }]))
         .await
         .unwrap();
     scene.apply("rotated", all()).await;
@@ -177,6 +177,7 @@ async fn a_token_rotated_before_the_refusal_is_read_once_more_and_the_run_goes_o
         (&json!("Succeeded"), &json!(200))
     );
     assert_eq!(status["totals"]["runs"], 1);
+    assert_eq!(scene.simulator.ledger("_unauthorized").await.unwrap().calls.len(), 1, "the old token, once");
 }
 
 #[tokio::test]
@@ -302,10 +303,16 @@ async fn an_answer_of_a_hundred_mebibytes_does_not_eat_the_memory() {
 #[tokio::test]
 async fn no_token_is_in_the_log_or_the_status() {
     let scene = Scene::start("secretive").await;
-    let echo = json!({ "status": { "code": 400, "body": "{\"error\":\"bad\"}" } });
-    scene.simulator.set_faults(&json!([{ "nth": 1, "fault": echo }])).await.unwrap();
-    scene.apply("fails", all()).await;
-    scene.ran("fails", 1).await;
+    let echo = |body: String| json!({ "fault": { "status": { "code": 400, "body": body } } });
+    for (name, body) in [
+        ("json", json!({ "error": format!("{TOKEN} may not do this") }).to_string()),
+        ("html", format!("<html>Authorization: Bearer {TOKEN}</html>")),
+    ] {
+        scene.simulator.set_faults(&json!([echo(body)])).await.unwrap();
+        scene.apply(name, all()).await;
+        let status = scene.ran(name, 1).await;
+        assert!(status["lastRun"]["message"].as_str().unwrap().contains("[token]"), "{status}");
+    }
     let policy = scene.kubectl(&["get", "dlqpolicies,events", "--output=yaml"]).await;
     let log = scene.operator.log();
     assert!(log.contains("run_id"), "{log}");
