@@ -220,3 +220,81 @@ async fn two_policies_of_one_spec_run_side_by_side_and_share_the_work() {
     assert_eq!(counts.iter().sum::<i64>(), 400);
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
+
+/// Pages that take a while, so that something can happen in between.
+async fn slow_down(scene: &Scene) {
+    scene.simulator.set_faults(&json!([{ "fault": { "latency": { "ms": 1000 } } }])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_waits_for_a_free_slot_and_says_so() {
+    let scene = Scene::start_with("slots", &["--max-concurrent-runs=1"]).await;
+    scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
+    slow_down(&scene).await;
+    scene.apply("first", all()).await;
+    scene.condition("first", "Running", "True", "RunInProgress").await;
+    scene.apply("second", all()).await;
+    scene.condition("second", "Running", "True", "Queued").await;
+    scene.simulator.clear_faults().await.unwrap();
+    let (first, second) = (scene.ran("first", 1).await, scene.ran("second", 1).await);
+    assert_eq!((&first["lastRun"]["result"], &first["processed"]), (&json!("Succeeded"), &json!(400)));
+    assert_eq!(second["lastRun"]["reason"], "NothingMatched");
+}
+
+#[tokio::test]
+async fn a_cancel_by_hand_ends_the_run_that_goes_on_and_no_other() {
+    let scene = Scene::start("cancel").await;
+    scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
+    slow_down(&scene).await;
+    scene.apply("cancelled", all()).await;
+    scene
+        .status("cancelled", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
+    scene.annotate("cancelled", &[("cancelAt", "now")]).await;
+    let status = scene.ran("cancelled", 1).await;
+    assert_eq!(status["lastRun"]["result"], "Cancelled");
+    assert!(status["lastRun"]["message"].as_str().unwrap().contains("cancelAt"), "{status}");
+    assert_eq!(status["lastHandledCancelAt"], "now");
+    scene.simulator.clear_faults().await.unwrap();
+    scene.annotate("cancelled", &[("requestedAt", "now")]).await;
+    assert_eq!(scene.ran("cancelled", 2).await["lastRun"]["result"], "Succeeded");
+}
+
+#[tokio::test]
+async fn a_paused_policy_does_nothing_until_the_annotation_is_gone() {
+    let scene = Scene::start("paused").await;
+    scene.simulator.generate(DLQ, 10, &Entry::default()).await.unwrap();
+    scene.apply_annotated("held", all(), json!({ "dlq-operator.dev/paused": "true" })).await;
+    let status = scene.condition("held", "Ready", "True", "Paused").await;
+    assert_eq!((&status["phase"], &status["totals"]["runs"]), (&json!("Paused"), &json!(0)));
+    scene.kubectl(&["annotate", "dlqpolicy", "held", "dlq-operator.dev/paused-"]).await;
+    assert_eq!(scene.ran("held", 1).await["lastRun"]["processed"], 10);
+}
+
+#[tokio::test]
+async fn a_flag_pauses_all_policies() {
+    let scene = Scene::start_with("paused", &["--pause-all"]).await;
+    scene.apply("held", all()).await;
+    scene.condition("held", "Ready", "True", "Paused").await;
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 0);
+}
+
+#[tokio::test]
+async fn failures_in_a_row_open_the_circuit_and_a_reset_closes_it() {
+    let scene = Scene::start_with("circuit", &["--retry-limit=1"]).await;
+    scene.simulator.generate(DLQ, 10, &Entry::default()).await.unwrap();
+    scene.simulator.set_faults(&json!([{ "fault": { "status": { "code": 503 } } }])).await.unwrap();
+    let breaker = json!({
+        "schedule": "@every 2s", "failurePolicy": { "pauseAfterConsecutiveFailures": 2 },
+    });
+    scene.apply("breaker", with(all(), breaker)).await;
+    let status = scene.condition("breaker", "Ready", "False", "CircuitOpen").await;
+    assert_eq!((&status["phase"], &status["totals"]["runs"]), (&json!("CircuitOpen"), &json!(2)));
+    assert!(condition(&status, "Stalled").is_null(), "kstatus: not stalled");
+    assert!(status["nextScheduleTime"].is_null());
+    scene.simulator.clear_faults().await.unwrap();
+    scene.annotate("breaker", &[("resetAt", "now")]).await;
+    let status =
+        scene.status("breaker", "a run succeeds", |status| status["totals"]["processed"] == 10).await;
+    assert_eq!((&status["consecutiveFailures"], &status["totals"]["failedRuns"]), (&json!(0), &json!(2)));
+}
