@@ -22,6 +22,8 @@ pub mod progress;
 #[cfg(test)]
 mod progress_properties;
 mod readiness;
+#[cfg(test)]
+mod sample;
 pub mod schedule;
 mod selection;
 pub mod status;

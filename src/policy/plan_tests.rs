@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 #[path = "plan_instants_tests.rs"]
 mod instants;
 #[path = "plan_unscheduled_tests.rs"]
@@ -9,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::Ending;
-use crate::policy::validate::Source;
-use crate::policy::{Permissions, status, validate};
+use crate::policy::sample::{permissions, policy as read};
+use crate::policy::{Permissions, status};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -19,38 +17,6 @@ fn time(text: &str) -> Timestamp {
 /// A time of the sample day.
 fn at(clock: &str) -> Timestamp {
     time(&format!("2026-11-20T{clock}Z"))
-}
-
-fn permissions() -> Permissions {
-    Permissions {
-        urls: Vec::new(),
-        actions: Vec::new(),
-        callback_urls: Vec::new(),
-        default_url: url::Url::parse("https://qstash.upstash.io").unwrap(),
-        default_connection_namespaces: vec!["payments".into()],
-        pause_all: false,
-        force_dry_run: false,
-    }
-}
-
-fn read(fields: &Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Policy {
-    let mut spec = json!({"action": "resume", "filters": {"labels": ["payments"]}});
-    for (name, value) in fields.as_object().unwrap() {
-        spec[name] = value.clone();
-    }
-    let spec = serde_json::from_value(spec).unwrap();
-    let annotations: BTreeMap<_, _> = annotations
-        .iter()
-        .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
-        .collect();
-    let source = Source {
-        namespace: "payments",
-        name: "a",
-        generation: 1,
-        annotations: &annotations,
-        spec: Ok(&spec),
-    };
-    validate(&source, permissions)
 }
 
 fn once(annotations: &[(&str, &str)]) -> Policy {

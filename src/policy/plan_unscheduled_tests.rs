@@ -186,7 +186,7 @@ fn a_runs_id_is_made_from_what_triggered_it() {
 fn a_run_keeps_the_limits_and_the_generation_it_started_with() {
     let policy = read(&json!({"limits": {"pageSize": 7}, "action": "delete"}), &[], &permissions());
     let run = running(&policy, &DlqPolicyStatus::default(), at("12:00:00")).current_run.unwrap();
-    assert_eq!((run.limits.unwrap().page_size, run.generation), (7, 1));
+    assert_eq!((run.limits.unwrap().page_size, run.generation), (7, 3));
     assert_eq!((run.action, run.holder.as_deref()), (crate::crd::Action::Delete, Some("pod/1")));
     assert_eq!((run.processed, run.pages, run.position, run.interruptions), (0, 0, 0, 0));
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 #[path = "status_requests_tests.rs"]
 mod requests;
 #[path = "status_simulation_tests.rs"]
@@ -10,41 +8,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::plan::plan;
+use crate::policy::validate::Connectivity;
 use crate::policy::validate::Invalid;
-use crate::policy::validate::{Connectivity, Source};
-use crate::policy::{Permissions, validate};
+use crate::policy::{Permissions, sample};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
 }
 
 fn annotated(fields: &Value, annotations: &[(&str, &str)]) -> Policy {
-    let permissions = Permissions {
-        urls: vec!["https://qstash.upstash.io".parse().unwrap()],
-        actions: vec![crate::crd::Action::Resume],
-        callback_urls: Vec::new(),
-        default_url: url::Url::parse("https://qstash.upstash.io").unwrap(),
-        default_connection_namespaces: vec!["payments".into()],
-        pause_all: false,
-        force_dry_run: false,
-    };
-    let mut spec = json!({"action": "resume", "filters": {"labels": ["payments"]}});
-    for (name, value) in fields.as_object().unwrap() {
-        spec[name] = value.clone();
-    }
-    let spec = serde_json::from_value(spec).unwrap();
-    let annotations: BTreeMap<_, _> = annotations
-        .iter()
-        .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
-        .collect();
-    let source = Source {
-        namespace: "payments",
-        name: "a",
-        generation: 3,
-        annotations: &annotations,
-        spec: Ok(&spec),
-    };
-    validate(&source, &permissions)
+    let permissions = Permissions { actions: vec![crate::crd::Action::Resume], ..sample::permissions() };
+    sample::policy(fields, annotations, &permissions)
 }
 
 fn policy(fields: &Value) -> Policy {

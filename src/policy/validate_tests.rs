@@ -1,58 +1,17 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::sample::{self, permissions};
 
 #[path = "selection_tests.rs"]
 mod selection;
 
-fn permissions() -> Permissions {
-    Permissions {
-        urls: vec!["https://qstash.upstash.io".parse().unwrap(), "http://127.0.0.1:8081".parse().unwrap()],
-        actions: Vec::new(),
-        callback_urls: Vec::new(),
-        default_url: Url::parse("https://qstash.upstash.io").unwrap(),
-        default_connection_namespaces: vec!["payments".into()],
-        pause_all: false,
-        force_dry_run: false,
-    }
-}
-
-fn spec() -> Value {
-    json!({"action": "resume", "filters": {"labels": ["payments"]}})
-}
-
-/// The sample spec with other fields, or without those that are null.
-fn with(fields: &Value) -> Value {
-    let mut spec = spec();
-    for (name, value) in fields.as_object().unwrap() {
-        spec[name] = value.clone();
-    }
-    spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    spec
-}
-
-fn read(spec: Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Policy {
-    let spec = serde_json::from_value(spec).unwrap();
-    let annotations = annotations
-        .iter()
-        .map(|(key, value)| (format!("dlq-operator.dev/{key}"), (*value).to_owned()))
-        .collect();
-    let source = Source {
-        namespace: "payments",
-        name: "resume-payments",
-        generation: 3,
-        annotations: &annotations,
-        spec: Ok(&spec),
-    };
-    validate(&source, permissions)
-}
-
 fn policy(fields: &Value) -> Policy {
-    read(with(fields), &[], &permissions())
+    sample::policy(fields, &[], &permissions())
 }
 
 fn invalid(fields: &Value, permissions: &Permissions) -> Invalid {
-    let policy = read(with(fields), &[], permissions);
+    let policy = sample::policy(fields, &[], permissions);
     match (policy.work, policy.schedule) {
         (Err(invalid), _) | (_, Err(invalid)) => invalid,
         (Ok(_), Ok(_)) => panic!("{fields} is taken"),
@@ -60,7 +19,7 @@ fn invalid(fields: &Value, permissions: &Permissions) -> Invalid {
 }
 
 fn annotated(annotations: &[(&str, &str)]) -> Policy {
-    read(spec(), annotations, &permissions())
+    sample::policy(&json!({}), annotations, &permissions())
 }
 
 fn secret(url: Option<&str>) -> Value {
@@ -104,7 +63,7 @@ fn a_delete_takes_no_overrides() {
 #[test]
 fn an_action_that_the_operator_does_not_allow_is_refused() {
     let resume_only = Permissions { actions: vec![crate::crd::Action::Resume], ..permissions() };
-    assert!(read(spec(), &[], &resume_only).work.is_ok());
+    assert!(sample::policy(&json!({}), &[], &resume_only).work.is_ok());
     let invalid = invalid(&json!({"action": "delete"}), &resume_only);
     assert_eq!(invalid.reason, Reason::ActionNotAllowed);
     assert!(
@@ -117,8 +76,8 @@ fn a_callback_that_the_operator_does_not_allow_is_refused() {
     let ours_only =
         Permissions { callback_urls: vec!["https://*.example.com".parse().unwrap()], ..permissions() };
     let callback = |url: &str| json!({"overrides": {"failureCallback": url}});
-    let ours = with(&callback("https://app.example.com/failed?x=1"));
-    assert!(read(ours, &[], &ours_only).work.is_ok());
+    let ours = &callback("https://app.example.com/failed?x=1");
+    assert!(sample::policy(ours, &[], &ours_only).work.is_ok());
     for url in
         ["https://evil.example", "http://app.example.com/failed", "https://app.example.com@evil.example/"]
     {
@@ -127,8 +86,8 @@ fn a_callback_that_the_operator_does_not_allow_is_refused() {
         assert!(invalid.message.starts_with("spec.overrides.failureCallback:"), "{url}");
         assert!(invalid.message.contains("--allowed-callback-url"), "{url}");
     }
-    let anywhere = with(&callback("https://evil.example"));
-    assert!(read(anywhere, &[], &permissions()).work.is_ok());
+    let anywhere = &callback("https://evil.example");
+    assert!(sample::policy(anywhere, &[], &permissions()).work.is_ok());
     assert_eq!(invalid(&callback("nowhere"), &permissions()).reason, Reason::InvalidSpec);
 }
 
@@ -317,8 +276,8 @@ fn any_value_of_paused_but_empty_and_false_holds_the_policy() {
         assert_eq!(annotated(&[("paused", value)]).paused, paused, "{value:?}");
     }
     let pause_all = Permissions { pause_all: true, ..permissions() };
-    assert!(read(spec(), &[("paused", "false")], &pause_all).paused);
+    assert!(sample::policy(&json!({}), &[("paused", "false")], &pause_all).paused);
     let force = Permissions { force_dry_run: true, ..permissions() };
-    let forced = read(spec(), &[], &force);
+    let forced = sample::policy(&json!({}), &[], &force);
     assert!(forced.force_dry_run && !forced.work.unwrap().dry_run);
 }
