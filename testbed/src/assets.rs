@@ -137,7 +137,7 @@ impl GoModule {
         let start = Instant::now();
         announce(&format!(
             "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from hack/tools, once, into {}. This takes \
-             about five minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
+             five to ten minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
             into.with_extension("").display()
         ));
         self.go_build(kubernetes, &into.join("etcd"), &["go.etcd.io/etcd/server/v3"])?;
