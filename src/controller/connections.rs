@@ -129,8 +129,12 @@ impl Connections {
         lock(&self.refused).get(&(namespace.to_owned(), connection.clone())) == Some(&fingerprint)
     }
 
-    /// Forgets a refusal: the token works.
-    pub(crate) fn accept(&self, namespace: &str, connection: &ConnectionRef) {
-        lock(&self.refused).remove(&(namespace.to_owned(), connection.clone()));
+    /// Forgets a refusal of this token: it works.
+    pub(crate) fn accept(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) {
+        let key = (namespace.to_owned(), connection.clone());
+        let mut refused = lock(&self.refused);
+        if refused.get(&key) == Some(&fingerprint) {
+            refused.remove(&key);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -48,6 +49,7 @@ impl Look<'_> {
         missed: Missed,
     ) -> Result<Action, Error> {
         let Planned { next, mut notes } = planned;
+        drop(self.context.memory.take_session(self.reference));
         info!(policy = %self.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         let (next, more) = status::claimed(&self.policy, &next, run, missed, &self.context.holder, self.now);
         notes.extend(more);
@@ -128,9 +130,6 @@ impl Look<'_> {
             },
         };
         let activity = status::activity(&self.observed.status, &run, self.now);
-        if !self.write_unchanged(next, notes).await? {
-            return again;
-        }
         let session = Session {
             run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
@@ -138,7 +137,15 @@ impl Look<'_> {
             connected,
             looked_again: false,
         };
-        Box::pin(self.work(session)).await
+        match self.write_unchanged(next, notes).await {
+            Ok(true) => Box::pin(self.work(session)).await,
+            Ok(false) => again,
+            Err(error) => {
+                // It may be ours all the same: the next look tells, and then nothing was done that we do not know.
+                self.context.memory.keep_session(self.reference.clone(), session);
+                Err(error)
+            }
+        }
     }
 
     /// Works on the current run for a slice.
@@ -151,9 +158,11 @@ impl Look<'_> {
             self.reference.clone(),
             self.observed.key(),
         );
+        // Once for the slice: a checkpoint after the instant names the next one.
+        let replaced_at = self.replaced_at();
         let slot = match self.slot(&session, &halt).await {
             Ok(slot) => slot,
-            Err(end) => return Box::pin(self.conclude(end, session)).await,
+            Err(end) => return Box::pin(self.conclude(end, session, replaced_at)).await,
         };
         let client = session.connected.client.clone();
         let slice = Slice {
@@ -161,16 +170,21 @@ impl Look<'_> {
             now: &context.clock,
             halt: &halt,
             checkpoint_interval: context.checkpoint_interval,
-            length: self.until_replaced().unwrap_or(SLICE).min(SLICE),
+            length: self.until(replaced_at).min(SLICE),
             audit: context.audit,
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
         drop((slot, halt));
-        Box::pin(self.conclude(end, session)).await
+        Box::pin(self.conclude(end, session, replaced_at)).await
     }
 
-    async fn conclude(self, end: SliceEnd, mut session: Session) -> Result<Action, Error> {
+    async fn conclude(
+        self,
+        end: SliceEnd,
+        mut session: Session,
+        replaced_at: Option<Timestamp>,
+    ) -> Result<Action, Error> {
         let (context, reference) = (self.context, self.reference);
         let connection = session.progress.connection().clone();
         let keep = |session| context.memory.keep_session(reference.clone(), session);
@@ -181,14 +195,14 @@ impl Look<'_> {
                     context.connections.refuse(namespace, &connection, session.connected.fingerprint);
                 } else if session.progress.run().pages > 0 && !session.progress.run().dry_run {
                     // A dry run tells nothing of what the token may do.
-                    context.connections.accept(namespace, &connection);
+                    context.connections.accept(namespace, &connection, session.connected.fingerprint);
                 }
                 self.finish(session, &ending).await
             }
             SliceEnd::Waiting(until) => {
                 let left = wait(until, (context.clock)());
                 keep(session);
-                Ok(Action::requeue(self.until_replaced().map_or(left, |tick| tick.min(left))))
+                Ok(Action::requeue(self.until(replaced_at).min(left)))
             }
             SliceEnd::Halted if self.heads.get(reference).is_none() && !context.stop.is_cancelled() => {
                 // Gone, or no longer among the policies that this process looks after.
@@ -235,11 +249,14 @@ impl Look<'_> {
         }
     }
 
-    /// How long until the next instant ends the run, where it does.
-    fn until_replaced(&self) -> Option<Duration> {
+    /// When the next instant ends the run, where it does.
+    fn replaced_at(&self) -> Option<Timestamp> {
         let replaces = self.policy.concurrency == ConcurrencyPolicy::Replace;
-        let next = self.observed.status.next_schedule_time.as_ref().filter(|_| replaces)?;
-        Some(wait(next.0, (self.context.clock)()))
+        self.observed.status.next_schedule_time.as_ref().filter(|_| replaces).map(|next| next.0)
+    }
+
+    fn until(&self, time: Option<Timestamp>) -> Duration {
+        time.map_or(Duration::MAX, |time| wait(time, (self.context.clock)()))
     }
 
     /// A slot, or what ended the wait for it.
@@ -256,7 +273,7 @@ impl Look<'_> {
             CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
         })?;
         let taken = slots.take(connection);
-        let longest = sleep(self.until_replaced().unwrap_or(LONGEST_QUEUE));
+        let longest = sleep(self.until(self.replaced_at()).min(LONGEST_QUEUE));
         tokio::pin!(taken, longest);
         while !halt.is_set() {
             tokio::select! {

@@ -21,6 +21,8 @@ pub(crate) struct PolicyHead {
     metadata: ObjectMeta,
     requests: u64,
     deleting: bool,
+    /// Whether it differs from the head before it, if there was one.
+    news: bool,
 }
 
 /// What makes two heads differ: whatever may change the plan, and nothing that the operator writes itself.
@@ -49,6 +51,16 @@ impl HeadKey {
 }
 
 impl PolicyHead {
+    /// Compares it with what was known before.
+    pub(crate) fn note_news(&mut self, before: Option<&HeadKey>) {
+        self.news = before != Some(&self.key());
+    }
+
+    /// Whether it may change the plan. A policy that comes back, as its labels match again, is news.
+    pub(crate) fn is_news(&self) -> bool {
+        self.news
+    }
+
     pub(crate) fn key(&self) -> HeadKey {
         HeadKey {
             uid: self.uid(),
@@ -112,6 +124,7 @@ impl<'de> Deserialize<'de> for PolicyHead {
         Ok(Self {
             requests: metadata.annotations.unwrap_or_default().0,
             deleting: metadata.deletion_timestamp.is_some(),
+            news: true,
             metadata: ObjectMeta {
                 name: metadata.name,
                 namespace: metadata.namespace,
@@ -197,6 +210,16 @@ mod tests {
     fn a_head_has_the_key_of_the_full_object() {
         let meta: ObjectMeta = serde_json::from_value(object()["metadata"].clone()).unwrap();
         assert_eq!(head(object()).key(), HeadKey::of(&meta));
+    }
+
+    #[test]
+    fn a_head_is_news_unless_the_same_was_known() {
+        let mut again = head(object());
+        let key = again.key();
+        again.note_news(Some(&key));
+        assert!(!again.is_news());
+        again.note_news(None);
+        assert!(again.is_news());
     }
 
     #[test]

@@ -107,7 +107,10 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
         let problem = printable(&error.to_string());
         spec =
             Err(format!("the status cannot be read: {problem}; mend that field of it, or remove the policy"));
-        None
+        // The conditions are read by themselves, so that what they say already is not written and told anew.
+        let conditions = raw_status.get("conditions").cloned().unwrap_or_default();
+        let conditions = serde_json::from_value(conditions).unwrap_or_default();
+        Some(DlqPolicyStatus { conditions, ..DlqPolicyStatus::default() })
     });
     Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
 }

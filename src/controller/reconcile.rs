@@ -130,7 +130,15 @@ async fn decide(
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.
 async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Action, Error> {
     let Planned { next, notes } = planned;
+    if look.observed.is_status_readable {
+        // No run goes on: one that is remembered ended with a write that was never answered.
+        drop(look.context.memory.take_session(look.reference));
+    }
     if look.write_unchanged(&next, notes).await? {
+        if !look.observed.is_status_readable {
+            // Mending a status wakes nobody.
+            return Ok(Action::requeue(LOOK_AGAIN));
+        }
         Ok(look_again(plan, &next, look.now))
     } else {
         Ok(Action::requeue(AFTER_CONFLICT))

@@ -1,16 +1,15 @@
 //! Starts the watches and the controllers, and ends them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{join_all, ready};
+use futures::{StreamExt, TryStreamExt};
 use kube::Api;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{Controller, PredicateConfig, WatchStreamExt};
+use kube::runtime::{Controller, WatchStreamExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -30,8 +29,6 @@ use crate::upstash::client::Transport;
 const READS: usize = 32;
 /// How long running looks may take to end once the process is to stop: a call's grace and the writes after it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a head is remembered, also of a policy that is gone. Forgetting one costs a needless look.
-const REMEMBER_HEADS: Duration = Duration::from_secs(24 * 3600);
 
 /// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
 pub async fn run(
@@ -93,12 +90,17 @@ async fn control(
     context: Arc<Context>,
     filled: watch::Sender<usize>,
 ) {
-    let (heads, writer) = reflector::store();
+    let (heads, writer) = reflector::store::<PolicyHead>();
+    let (known, looking) = (heads.clone(), heads.clone());
     let stop = context.stop.clone();
     let waking = Arc::clone(&context);
     let mut is_filled = false;
     let triggers = watcher(api, config)
         .default_backoff()
+        .modify(move |head| {
+            let before = known.get(&ObjectRef::from_obj(head)).map(|before| before.key());
+            head.note_news(before.as_ref());
+        })
         .reflect(writer)
         .inspect(move |event| match event {
             Ok(Event::Apply(head) | Event::InitApply(head)) => {
@@ -122,8 +124,7 @@ async fn control(
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),
         })
         .applied_objects()
-        .predicate_filter(what_matters, PredicateConfig::default().ttl(REMEMBER_HEADS));
-    let looking = heads.clone();
+        .try_filter(|head| ready(head.is_news()));
     Controller::for_stream(triggers, heads)
         .with_config(ControllerConfig::default())
         .graceful_shutdown_on(stop.cancelled_owned())
@@ -138,11 +139,3 @@ async fn control(
 }
 
 type Outcome = Result<(ObjectRef<PolicyHead>, Action), controller::Error<Error, watcher::Error>>;
-
-/// Lets a head through when it may change the plan.
-#[expect(clippy::unnecessary_wraps, reason = "a predicate's signature")]
-fn what_matters(head: &PolicyHead) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    head.key().hash(&mut hasher);
-    Some(hasher.finish())
-}

@@ -8,7 +8,8 @@ use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
 use crate::crd::{
-    ConcurrencyPolicy, ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, Trigger,
+    ConcurrencyPolicy, ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, RunResult,
+    Trigger,
 };
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
@@ -226,10 +227,6 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);
     }
-    if let Connectivity::Missing(on) = &policy.connectivity {
-        // After a restart: the run waits for its token.
-        return Plan::Waiting { on: on.clone() };
-    }
     if policy.concurrency == ConcurrencyPolicy::Replace
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status)
@@ -240,14 +237,20 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     {
         return cancel(CancelCause::Replaced);
     }
+    if let Connectivity::Missing(on) = &policy.connectivity {
+        // After a restart: the run waits for its token.
+        return Plan::Waiting { on: on.clone() };
+    }
     Plan::Continue { run: run.clone() }
 }
 
 fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    // Somebody ended the run that a newer token began: it is not begun again.
+    let was_cancelled = status.last_run.as_ref().is_some_and(|run| run.result == Some(RunResult::Cancelled));
     let start = match &policy.connectivity {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
-        Connectivity::Usable => refusal(status).is_some(),
+        Connectivity::Usable => refusal(status).is_some() && !was_cancelled,
         Connectivity::Unchecked | Connectivity::Refused | Connectivity::Missing(_) => false,
     };
     if start {

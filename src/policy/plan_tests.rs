@@ -73,11 +73,11 @@ fn ended(policy: &Policy, status: &DlqPolicyStatus, end: Timestamp, how: &Ending
 }
 
 fn well() -> Ending {
-    Ending::new(crate::crd::RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
+    Ending::new(RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
 }
 
 fn badly() -> Ending {
-    Ending::new(crate::crd::RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
+    Ending::new(RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
 }
 
 /// A plan in a few words.

@@ -76,14 +76,13 @@ pub fn claimed(
     (status, notes)
 }
 
-/// A run that this process has to take up from its status alone. Unless it was handed back, or is this process' own
-/// claim that it got no answer to, nobody knows what was done since the last checkpoint.
+/// A run that this process has to take up from its status alone. Unless it was handed back, nobody knows what was done
+/// since the last checkpoint.
 pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
     let handed_back = run.holder.as_ref().is_some_and(String::is_empty);
-    let never_begun = run.holder.as_deref() == Some(holder) && run.pages == 0 && run.retries == 0;
     PolicyRun {
         holder: Some(holder.to_owned()),
-        interruptions: run.interruptions + i64::from(!handed_back && !never_begun),
+        interruptions: run.interruptions + i64::from(!handed_back),
         ..run.clone()
     }
 }

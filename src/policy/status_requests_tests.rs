@@ -74,7 +74,7 @@ fn taking_a_run_over_counts_an_interruption_unless_it_was_handed_back() {
         interruptions: 1,
         ..run.clone()
     };
-    let table = [(Some("pod-2/aaaa"), 2), (Some(""), 1), (Some("pod-1/8c1f"), 1), (None, 2)];
+    let table = [(Some("pod-2/aaaa"), 2), (Some(""), 1), (Some("pod-1/8c1f"), 2), (None, 2)];
     for (holder, interruptions) in table {
         let taken = taken_over(&held(holder), "pod-1/8c1f");
         assert_eq!(

@@ -298,3 +298,21 @@ async fn failures_in_a_row_open_the_circuit_and_a_reset_closes_it() {
         scene.status("breaker", "a run succeeds", |status| status["totals"]["processed"] == 10).await;
     assert_eq!((&status["consecutiveFailures"], &status["totals"]["failedRuns"]), (&json!(0), &json!(2)));
 }
+
+#[tokio::test]
+async fn a_policy_that_leaves_the_selection_is_handed_back_and_taken_up_when_it_returns() {
+    let scene = Scene::start_with("selection", &["--selector=team=a", "--checkpoint-interval=0"]).await;
+    scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
+    slow_down(&scene).await;
+    scene.apply("moved", all()).await;
+    scene.kubectl(&["label", "dlqpolicy", "moved", "team=a"]).await;
+    scene
+        .status("moved", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
+    scene.kubectl(&["label", "dlqpolicy", "moved", "team-"]).await;
+    scene.status("moved", "the run is handed back", |status| status["currentRun"]["holder"] == "").await;
+    scene.simulator.clear_faults().await.unwrap();
+    scene.kubectl(&["label", "dlqpolicy", "moved", "team=a"]).await;
+    let run = scene.ran("moved", 1).await["lastRun"].clone();
+    assert_eq!((&run["processed"], &run["interruptions"]), (&json!(400), &json!(0)));
+}
