@@ -266,11 +266,14 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
         ])
         .await;
     scene.patch("poisoned", json!({ "historyLimit": 5 })).await;
-    let status = scene.condition("poisoned", "Ready", "True", "Idle").await;
+    let status = scene.ran("poisoned", 2).await;
     assert_eq!(
-        status["totals"]["runs"].as_i64(),
-        Some(2),
+        status["lastRun"]["trigger"], "Manual",
         "the request is handled, the spec not again: {status}"
+    );
+    assert_eq!(
+        (&status["totals"]["runs"], &condition(&status, "Ready")["status"]),
+        (&json!(2), &json!("True"))
     );
 
     scene.apply("healthy", all()).await;
