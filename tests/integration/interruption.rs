@@ -197,10 +197,11 @@ async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1))
         .await;
-    let patch =
-        json!([{ "op": "replace", "path": "/status/currentRun/holder", "value": "other/1" }]).to_string();
     scene
-        .kubectl(&["patch", "dlqpolicy", "drain", "--subresource=status", "--type=json", "--patch", &patch])
+        .patch_status(
+            "drain",
+            json!([{ "op": "replace", "path": "/status/currentRun/holder", "value": "other/1" }]),
+        )
         .await;
     scene.simulator.clear_faults().await.unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].clone();

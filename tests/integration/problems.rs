@@ -235,36 +235,18 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
     scene.apply("poisoned", json!({ "action": "resume", "filters": { "labels": ["none"] } })).await;
     scene.ran("poisoned", 1).await;
     // The API server takes this time, and Rust's types do not.
-    let patch = json!([{ "op": "add", "path": "/status/scheduleSince", "value": "9999-12-31T23:59:59Z" }])
-        .to_string();
     scene
-        .kubectl(&[
-            "patch",
-            "dlqpolicy",
+        .patch_status(
             "poisoned",
-            "--subresource=status",
-            "--type=json",
-            "--patch",
-            &patch,
-        ])
+            json!([{ "op": "add", "path": "/status/scheduleSince", "value": "9999-12-31T23:59:59Z" }]),
+        )
         .await;
     scene.annotate("poisoned", &[("requestedAt", "now")]).await;
     let status = scene.condition("poisoned", "Ready", "False", "InvalidSpec").await;
     assert!(status["message"].as_str().unwrap().contains("status cannot be read"), "{status}");
     // What was done is still known once somebody has mended it, also to another process.
     scene.operator.restart(None).await.unwrap();
-    let patch = json!([{ "op": "remove", "path": "/status/scheduleSince" }]).to_string();
-    scene
-        .kubectl(&[
-            "patch",
-            "dlqpolicy",
-            "poisoned",
-            "--subresource=status",
-            "--type=json",
-            "--patch",
-            &patch,
-        ])
-        .await;
+    scene.patch_status("poisoned", json!([{ "op": "remove", "path": "/status/scheduleSince" }])).await;
     scene.patch("poisoned", json!({ "historyLimit": 5 })).await;
     let status = scene.ran("poisoned", 2).await;
     assert_eq!(

@@ -90,6 +90,13 @@ impl Scene {
         self.kubectl(&["patch", "dlqpolicy", name, "--type=merge", "--patch", &patch]).await;
     }
 
+    /// Writes to a policy's status behind the operator's back, as a JSON patch.
+    pub(crate) async fn patch_status(&self, name: &str, patch: Value) {
+        let patch = patch.to_string();
+        self.kubectl(&["patch", "dlqpolicy", name, "--subresource=status", "--type=json", "--patch", &patch])
+            .await;
+    }
+
     /// A policy as the API server has it.
     pub(crate) async fn policy(&self, name: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", "dlqpolicy", name, "--output=json"]).await).unwrap()
