@@ -11,17 +11,11 @@ fn all(action: &str) -> serde_json::Value {
     json!({ "action": action, "filters": { "all": true } })
 }
 
-/// Pages that take a while, so that something can happen in between.
-async fn slow_down(scene: &Scene, millis: u64) {
-    let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": millis } } }]);
-    scene.simulator.set_faults(&rules).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry() {
     let mut scene = Scene::start("killed").await;
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
-    slow_down(&scene, 1000).await;
+    scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(3))
@@ -56,7 +50,7 @@ async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry(
 async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exactly() {
     let mut scene = Scene::start("stopped").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 1000).await;
+    scene.slow_down(1000).await;
     scene.apply("drain", all("restart")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(2))
@@ -125,7 +119,7 @@ async fn an_api_that_stays_away_fails_the_run_after_the_retry_limit() {
 async fn an_edit_of_labels_all_the_time_does_not_disturb_a_run() {
     let scene = Scene::start("labels").await;
     scene.simulator.generate(DLQ, 500, &Entry::default()).await.unwrap();
-    slow_down(&scene, 500).await;
+    scene.slow_down(500).await;
     scene.apply("drain", all("resume")).await;
     let mut edits = 0;
     eventually(PATIENCE, "the run ends", async || {
@@ -152,7 +146,7 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
     for (name, edit) in table {
         let scene = Scene::start(name).await;
         scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
-        slow_down(&scene, 500).await;
+        scene.slow_down(500).await;
         scene.apply("drain", all("resume")).await;
         scene
             .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
@@ -172,7 +166,7 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
 async fn a_policy_that_is_deleted_stops_its_run() {
     let scene = Scene::start("deleted").await;
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
-    slow_down(&scene, 300).await;
+    scene.slow_down(300).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
@@ -192,7 +186,7 @@ async fn a_policy_that_is_deleted_stops_its_run() {
 async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     let scene = Scene::start("stolen").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 1000).await;
+    scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "some pages have landed", |status| status["currentRun"]["pages"].as_i64() > Some(1))
@@ -233,7 +227,7 @@ async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
 async fn a_run_whose_secret_went_while_nobody_ran_it_waits_for_it_and_goes_on() {
     let mut scene = Scene::start("secretless").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
-    slow_down(&scene, 1000).await;
+    scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
         .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))

@@ -221,16 +221,11 @@ async fn two_policies_of_one_spec_run_side_by_side_and_share_the_work() {
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
-/// Pages that take a while, so that something can happen in between.
-async fn slow_down(scene: &Scene) {
-    scene.simulator.set_faults(&json!([{ "fault": { "latency": { "ms": 1000 } } }])).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_run_waits_for_a_free_slot_and_says_so() {
     let scene = Scene::start_with("slots", &["--max-concurrent-runs=1"]).await;
     scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
-    slow_down(&scene).await;
+    scene.slow_down(1000).await;
     scene.apply("first", all()).await;
     scene.condition("first", "Running", "True", "RunInProgress").await;
     scene.apply("second", all()).await;
@@ -245,7 +240,7 @@ async fn a_run_waits_for_a_free_slot_and_says_so() {
 async fn a_cancel_by_hand_ends_the_run_that_goes_on_and_no_other() {
     let scene = Scene::start("cancel").await;
     scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
-    slow_down(&scene).await;
+    scene.slow_down(1000).await;
     scene.apply("cancelled", all()).await;
     scene
         .status("cancelled", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
@@ -303,7 +298,7 @@ async fn failures_in_a_row_open_the_circuit_and_a_reset_closes_it() {
 async fn a_policy_that_leaves_the_selection_is_handed_back_and_taken_up_when_it_returns() {
     let scene = Scene::start_with("selection", &["--selector=team=a", "--checkpoint-interval=0"]).await;
     scene.simulator.generate(DLQ, 400, &Entry::default()).await.unwrap();
-    slow_down(&scene).await;
+    scene.slow_down(1000).await;
     scene.apply("moved", all()).await;
     scene.kubectl(&["label", "dlqpolicy", "moved", "team=a"]).await;
     scene

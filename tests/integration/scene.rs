@@ -97,6 +97,12 @@ impl Scene {
             .await;
     }
 
+    /// Makes each call take so many milliseconds, so that something can happen in between.
+    pub(crate) async fn slow_down(&self, millis: u64) {
+        let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": millis } } }]);
+        self.simulator.set_faults(&rules).await.unwrap();
+    }
+
     /// A policy as the API server has it.
     pub(crate) async fn policy(&self, name: &str) -> Value {
         serde_json::from_str(&self.kubectl(&["get", "dlqpolicy", name, "--output=json"]).await).unwrap()
