@@ -109,12 +109,14 @@ async fn clear_calls(State(simulator): Shared, Path(dlq): Path<String>) -> Statu
 
 async fn replace_faults(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
     let plan: FaultPlan = read(&body)?;
+    plan.check()?;
     simulator.faults().replace(plan);
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn append_faults(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
     let plan: FaultPlan = read(&body)?;
+    plan.check()?;
     simulator.faults().append(plan);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -49,30 +49,53 @@ pub enum Content {
     Nothing,
 }
 
-/// An entry as listing and getting show it.
+/// An entry as listing and getting show it: the fields of the SDKs, and those of the reference.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 pub struct Message {
     dlq_id: Arc<str>,
+    message_id: String,
     workflow_run_id: Arc<str>,
     workflow_url: Arc<str>,
     url: Arc<str>,
+    method: &'static str,
+    header: NoHeaders,
+    body: &'static str,
     workflow_created_at: Millis,
     /// The time of failure.
     created_at: Millis,
+    not_before: Millis,
+    max_retries: u32,
+    /// The first label alone, as the SDK has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
+    label: Option<Arc<str>>,
     labels: Arc<[Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_callback: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_callback_info: Option<FailureCallbackInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_function_state: Option<FailureFunctionState>,
     caller_ip: Arc<str>,
     #[serde(rename = "callerIP")]
-    caller_ip_as_in_newer_docs: Arc<str>,
+    caller_ip_as_in_the_sdk: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_control_key: Option<Arc<str>>,
-    max_retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_control_value: Option<Arc<str>>,
     response_status: u16,
+    response_header: NoHeaders,
     response_body: &'static str,
+}
+
+/// Headers are not simulated.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct NoHeaders {}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct FailureCallbackInfo {
+    state: FailureFunctionState,
 }
 
 impl Answer {
@@ -155,21 +178,31 @@ impl From<Refusal> for Answer {
 
 impl From<&Entry> for Message {
     fn from(entry: &Entry) -> Self {
+        let settings = &entry.settings;
         Self {
             dlq_id: Arc::clone(&entry.dlq_id),
+            message_id: entry.message_id(),
             workflow_run_id: Arc::clone(&entry.workflow_run_id),
             workflow_url: Arc::clone(&entry.workflow_url),
             url: Arc::clone(&entry.workflow_url),
+            method: "POST",
+            header: NoHeaders {},
+            body: "",
             workflow_created_at: entry.workflow_created_at,
             created_at: entry.failed_at,
-            label: entry.settings.label(),
-            labels: Arc::clone(&entry.settings.labels),
+            not_before: entry.workflow_created_at,
+            max_retries: settings.retries,
+            label: settings.labels.first().cloned(),
+            labels: Arc::clone(&settings.labels),
+            failure_callback: settings.failure_callback.clone(),
+            failure_callback_info: entry.failure_function_state.map(|state| FailureCallbackInfo { state }),
             failure_function_state: entry.failure_function_state,
             caller_ip: Arc::clone(&entry.caller_ip),
-            caller_ip_as_in_newer_docs: Arc::clone(&entry.caller_ip),
-            flow_control_key: entry.settings.flow_control_key.clone(),
-            max_retries: entry.settings.retries,
-            response_status: 500,
+            caller_ip_as_in_the_sdk: Arc::clone(&entry.caller_ip),
+            flow_control_key: settings.flow_control_key.clone(),
+            flow_control_value: settings.flow_control_value.clone(),
+            response_status: entry.response_status,
+            response_header: NoHeaders {},
             response_body: "simulated failure",
         }
     }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use hyper::body::Body as HttpBody;
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -14,16 +17,31 @@ use crate::{
     dlq::{Acted, Dlq},
     faults::{CursorFault, DropTime, Fault, Loss, Trouble},
     ledger::Call,
-    operation::{Action, Operation, Route},
+    operation::{Action, Endpoint, Operation, Route},
     overrides::Overrides,
     query::{Pairs, Selection},
     refusal::Refusal,
     simulator::{Simulator, Token, UNAUTHORIZED, lock},
 };
 
+/// A body that names entries.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ids {
+    dlq_ids: Vec<String>,
+}
+
 /// Answers one request. The error is a connection to be closed without a word.
-pub async fn answer<B>(simulator: Arc<Simulator>, request: Request<B>) -> Result<Response<Body>, Dropped> {
-    let incoming = Incoming::read(&request, &simulator);
+pub async fn answer<B>(simulator: Arc<Simulator>, request: Request<B>) -> Result<Response<Body>, Dropped>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let (head, body) = request.into_parts();
+    let mut incoming = Incoming::read(&head, &simulator);
+    if incoming.can_have_ids_in_its_body() {
+        incoming.read_body(Body::new(body)).await;
+    }
     let trouble =
         simulator.faults().meet(incoming.dlq_name(), incoming.token_name.as_deref(), incoming.operation());
     let fault = trouble.fault.clone();
@@ -55,19 +73,38 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn read<B>(request: &Request<B>, simulator: &Simulator) -> Self {
-        let query = request.uri().query().unwrap_or_default();
+    fn read(head: &request::Parts, simulator: &Simulator) -> Self {
+        let query = head.uri.query().unwrap_or_default();
         let pairs = Pairs::parse(query);
-        let token_name = token_name(request.headers(), pairs.as_ref().ok());
+        let token_name = token_name(&head.headers, pairs.as_ref().ok());
         Self {
-            method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
             query: query.to_owned(),
-            headers: request.headers().clone(),
+            headers: head.headers.clone(),
             token: token_name.as_deref().and_then(|name| simulator.token(name)),
             pairs,
             token_name,
         }
+    }
+
+    /// Older SDKs delete messages by IDs in a JSON body.
+    fn can_have_ids_in_its_body(&self) -> bool {
+        let (route, _) = Route::find(&self.method, &self.path);
+        (route.endpoint, route.operation) == (Endpoint::Messages, Operation::Delete)
+    }
+
+    async fn read_body(&mut self, body: Body) {
+        const LARGEST: usize = 1 << 20;
+        let read = axum::body::to_bytes(body, LARGEST).await.ok().and_then(|body| {
+            if body.is_empty() { Some(Ids::default()) } else { serde_json::from_slice(&body).ok() }
+        });
+        self.pairs = self.pairs.clone().and_then(|mut pairs| {
+            let ids: Ids = read
+                .ok_or_else(|| Refusal::bad_request("the body must be JSON such as {\"dlqIds\": [\"1\"]}"))?;
+            pairs.extend("dlqIds", ids.dlq_ids);
+            Ok(pairs)
+        });
     }
 
     fn dlq_name(&self) -> &str {
@@ -92,9 +129,7 @@ impl Incoming {
         let seq = dlq.ledger.open_call();
         let fault = trouble.fault.as_ref();
         let answer = match fault {
-            Some(Fault::Status(_) | Fault::Drop { when: DropTime::BeforeAction }) => {
-                Answer::ok(Content::Nothing, Vec::new())
-            }
+            Some(fault) if fault.prevents_action() => Answer::ok(Content::Nothing, Vec::new()),
             Some(Fault::Cursor(fault)) => self.perform(&mut dlq, Some(*fault), seq, now),
             _ => self.perform(&mut dlq, None, seq, now),
         };
@@ -126,8 +161,8 @@ impl Incoming {
         }
         let pairs = self.pairs.clone()?;
         let selection = match route.operation {
-            Operation::List => Selection::of_list_call(&pairs, dlq.name())?,
-            _ => Selection::of_bulk_call(&pairs, dlq.name())?,
+            Operation::List => Selection::of_list_call(&pairs, route.endpoint, dlq.name())?,
+            _ => Selection::of_bulk_call(&pairs, route.endpoint, dlq.name())?,
         };
         // A call by IDs has no cursor that could go wrong.
         let cursor_fault = cursor_fault.filter(|_| !matches!(selection, Selection::Ids(_)));
@@ -175,6 +210,7 @@ impl Incoming {
     fn call(&self, seq: u64, at: Millis, answer: &Answer, fault: Option<&Fault>) -> Call {
         let status = match fault {
             Some(Fault::Status(fault)) => fault.code,
+            Some(Fault::RateLimit(_)) => StatusCode::TOO_MANY_REQUESTS.as_u16(),
             Some(Fault::LostAnswer { how: Loss::Status500 }) => StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
             Some(Fault::Drop { when: DropTime::BeforeAction }) => 0,
             _ => answer.status.as_u16(),

@@ -10,13 +10,18 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{Answer, Content},
-    faults::{BodyFault, DropTime, Fault, Loss, StatusFault},
+    clock::{self, Millis},
+    faults::{BodyFault, DropTime, Fault, Loss, RateLimit, RateLimitHeaders, StatusFault},
 };
 
 /// The connection is closed without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is dropped")]
 pub struct Dropped;
+
+/// Marks a response after which the connection is closed, although nothing in the response says so.
+#[derive(Debug, Clone, Copy)]
+pub struct LastOfItsConnection;
 
 const JSON: &str = "application/json";
 /// Long enough for what has been written to leave before the connection is closed.
@@ -35,6 +40,7 @@ pub async fn send(answer: Answer, fault: Option<Fault>) -> Result<Response<Body>
             Ok(response(status, JSON, body))
         }
         Some(Fault::Status(fault)) => Ok(status_instead(fault)),
+        Some(Fault::RateLimit(limit)) => Ok(rate_limited(limit, clock::now())),
         Some(Fault::LostAnswer { how: Loss::Close } | Fault::Drop { when: DropTime::BeforeAction }) => {
             Err(Dropped)
         }
@@ -48,6 +54,11 @@ pub async fn send(answer: Answer, fault: Option<Fault>) -> Result<Response<Body>
             Ok(broken_off(status, &body, half))
         }
         Some(Fault::Drop { when: DropTime::AfterHeaders }) => Ok(broken_off(status, &body, 0)),
+        Some(Fault::Drop { when: DropTime::AfterBody }) => {
+            let mut response = response(status, JSON, body);
+            response.extensions_mut().insert(LastOfItsConnection);
+            Ok(response)
+        }
         Some(Fault::Body { kind, bytes }) => Ok(mangled(status, body, kind, bytes)),
     }
 }
@@ -143,6 +154,30 @@ fn status_instead(fault: StatusFault) -> Response<Body> {
         if let (Ok(name), Ok(value)) = (header::HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }
+    }
+    response
+}
+
+fn rate_limited(limit: RateLimit, now: Millis) -> Response<Body> {
+    let error = Content::Error { error: "rate limit exceeded".into() };
+    let mut response = response(StatusCode::TOO_MANY_REQUESTS, JSON, error.to_json());
+    let headers = response.headers_mut();
+    let reset = now.div_euclid(1000).saturating_add(limit.reset_in_seconds.into());
+    match limit.headers {
+        RateLimitHeaders::Burst => {
+            headers.insert("burst-ratelimit-limit", HeaderValue::from_static("100"));
+            headers.insert("burst-ratelimit-remaining", HeaderValue::from_static("0"));
+            headers.insert("burst-ratelimit-reset", reset.into());
+        }
+        RateLimitHeaders::Daily => {
+            headers.insert("ratelimit-limit", HeaderValue::from_static("1000"));
+            headers.insert("ratelimit-remaining", HeaderValue::from_static("0"));
+            headers.insert("ratelimit-reset", reset.into());
+        }
+        RateLimitHeaders::RetryAfter => {
+            headers.insert(header::RETRY_AFTER, limit.reset_in_seconds.into());
+        }
+        RateLimitHeaders::None => {}
     }
     response
 }

@@ -43,6 +43,8 @@ pub struct Entry {
     pub settings: Settings,
     pub failure_function_state: Option<FailureFunctionState>,
     pub caller_ip: Arc<str>,
+    /// What the workflow's last failed step answered.
+    pub response_status: u16,
     /// The workflow's code has changed before the failed step: it can be restarted or deleted, but not resumed.
     pub unresumable: bool,
     pub expires_at: Option<Millis>,
@@ -57,6 +59,11 @@ pub struct Entry {
 impl Entry {
     pub fn position(&self) -> Position {
         Position { failed_at: self.failed_at, sequence: self.sequence }
+    }
+
+    /// The ID of the message that failed.
+    pub fn message_id(&self) -> String {
+        format!("msg_{}", self.dlq_id)
     }
 }
 
@@ -74,7 +81,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The labels as the API's single text, or nothing when there are none.
+    /// The labels as the override header has them, or nothing when there are none.
     pub fn label(&self) -> Option<String> {
         (!self.labels.is_empty()).then(|| self.labels.join(","))
     }
@@ -92,6 +99,7 @@ pub struct NewEntry {
     pub labels: Option<Arc<[Arc<str>]>>,
     pub failure_function_state: Option<FailureFunctionState>,
     pub caller_ip: Option<Arc<str>>,
+    pub response_status: Option<u16>,
     pub flow_control_key: Option<Arc<str>>,
     pub retries: Option<u32>,
     pub delay: Option<Arc<str>>,
@@ -152,6 +160,7 @@ impl NewEntry {
             },
             failure_function_state: self.failure_function_state,
             caller_ip: self.caller_ip.unwrap_or_else(|| CALLER_IP.into()),
+            response_status: self.response_status.unwrap_or(500),
             unresumable: self.unresumable.unwrap_or(false),
             expires_at: self.expires_at,
             sequence: 0,

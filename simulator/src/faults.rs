@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::{operation::Operation, random::Random};
+use crate::{operation::Operation, random::Random, refusal::Refusal};
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Fault {
     },
     /// This answer instead of the call.
     Status(StatusFault),
+    /// A 429 instead of the call, with headers that say until when.
+    RateLimit(RateLimit),
     /// The call is acted on, and its answer is lost.
     LostAnswer { how: Loss },
     /// The connection is closed.
@@ -39,6 +42,7 @@ impl Fault {
         match self {
             Self::Latency { .. } => "latency",
             Self::Status(_) => "status",
+            Self::RateLimit(_) => "rateLimit",
             Self::LostAnswer { .. } => "lostAnswer",
             Self::Drop { .. } => "drop",
             Self::Body { .. } => "body",
@@ -53,9 +57,15 @@ impl Fault {
         !matches!(self, Self::Cursor(_)) || operation.answers_in_pages()
     }
 
+    /// Whether the call is not acted on.
+    pub fn prevents_action(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction })
+    }
+
     /// Whether the answer still arrives whole and readable.
     pub fn delivers(&self) -> bool {
         match self {
+            Self::Drop { when: DropTime::AfterBody } => true,
             Self::LostAnswer { .. } | Self::Drop { .. } => false,
             Self::Body { kind, .. } => {
                 !matches!(kind, BodyFault::Truncated | BodyFault::InvalidJson | BodyFault::Empty)
@@ -78,6 +88,28 @@ pub struct StatusFault {
     pub content_type: Option<String>,
 }
 
+/// A rate limit. Its header says when it ends as a Unix time, which a rule written beforehand could not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimit {
+    pub headers: RateLimitHeaders,
+    /// How many seconds from the call on it lasts.
+    #[serde(default)]
+    pub reset_in_seconds: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RateLimitHeaders {
+    /// `Burst-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    Burst,
+    /// `RateLimit-Limit`, `-Remaining` and `-Reset`.
+    Daily,
+    /// `Retry-After` in seconds, as a proxy sends it.
+    RetryAfter,
+    None,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Loss {
@@ -93,8 +125,10 @@ pub enum Loss {
 #[serde(rename_all = "camelCase")]
 pub enum DropTime {
     BeforeAction,
-    DuringBody,
     AfterHeaders,
+    DuringBody,
+    /// The answer arrives, and then the connection is closed without having said so.
+    AfterBody,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -121,12 +155,24 @@ pub enum CursorFault {
     EmptyPage,
 }
 
-/// The rules in force, as they are set.
+/// Rules as they are set. The seed decides their dice; absent, it is 1.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FaultPlan {
     pub seed: Option<u64>,
     pub rules: Vec<Rule>,
+}
+
+impl FaultPlan {
+    /// Refuses rules that could never do what they say.
+    pub fn check(&self) -> Result<(), Refusal> {
+        for (index, rule) in self.rules.iter().enumerate() {
+            if let Some(problem) = rule.problem() {
+                return Err(Refusal::bad_request(format!("rules[{index}]: {problem}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which calls meet a fault. Every condition that is given must hold.
@@ -155,6 +201,28 @@ pub enum Operations {
 }
 
 impl Rule {
+    fn problem(&self) -> Option<String> {
+        if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
+            return Some("probability must be between 0 and 1".into());
+        }
+        if self.nth == Some(0) || self.from == Some(0) {
+            return Some("nth and from count from 1".into());
+        }
+        let Fault::Status(fault) = &self.fault else { return None };
+        // A service can send no 1xx as an answer.
+        if !(200..=599).contains(&fault.code) {
+            return Some(format!("{} is no status of an answer", fault.code));
+        }
+        let content_type = fault.content_type.iter().map(|value| ("content-type", value));
+        let headers = fault.headers.iter().map(|(name, value)| (name.as_str(), value));
+        headers
+            .chain(content_type)
+            .find(|(name, value)| {
+                HeaderName::try_from(*name).is_err() || HeaderValue::try_from(value.as_str()).is_err()
+            })
+            .map(|(name, _)| format!("{name:?} is no header, or has no value that one can have"))
+    }
+
     fn is_about(&self, dlq: &str, token: Option<&str>, operation: Operation) -> bool {
         self.dlq.as_deref().is_none_or(|wanted| wanted == dlq)
             && self.token.as_deref().is_none_or(|wanted| token == Some(wanted))
@@ -186,10 +254,9 @@ impl Trouble {
 }
 
 /// The rules, with how often each matched and was applied.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Faults {
     rules: Vec<CountedRule>,
-    random: Random,
 }
 
 #[derive(Debug)]
@@ -197,12 +264,8 @@ struct CountedRule {
     rule: Rule,
     matched: u64,
     applied: u64,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self { rules: Vec::new(), random: Random::seeded(1) }
-    }
+    /// Each rule has dice of its own, so that what befalls its calls does not hang on the calls of others.
+    random: Random,
 }
 
 impl Faults {
@@ -212,18 +275,21 @@ impl Faults {
         self.append(plan);
     }
 
-    /// Adds rules after those in force; a seed starts the dice anew.
+    /// Adds rules after those in force.
     pub fn append(&mut self, plan: FaultPlan) {
-        if let Some(seed) = plan.seed {
-            self.random = Random::seeded(seed);
-        }
-        self.rules.extend(plan.rules.into_iter().map(|rule| CountedRule { rule, matched: 0, applied: 0 }));
+        let mut seeds = Random::seeded(plan.seed.unwrap_or(1));
+        self.rules.extend(plan.rules.into_iter().map(|rule| CountedRule {
+            rule,
+            matched: 0,
+            applied: 0,
+            random: Random::seeded(seeds.number()),
+        }));
     }
 
     /// Decides what happens to a call: the sum of all latencies, and the first other fault.
     pub fn meet(&mut self, dlq: &str, token: Option<&str>, operation: Operation) -> Trouble {
         let mut trouble = Trouble::default();
-        for CountedRule { rule, matched, applied } in &mut self.rules {
+        for CountedRule { rule, matched, applied, random } in &mut self.rules {
             if !rule.is_about(dlq, token, operation) {
                 continue;
             }
@@ -231,13 +297,13 @@ impl Faults {
             let due = rule.nth.is_none_or(|nth| *matched == nth)
                 && rule.from.is_none_or(|from| *matched >= from)
                 && rule.times.is_none_or(|times| *applied < times)
-                && rule.probability.is_none_or(|probability| self.random.chance(probability));
+                && rule.probability.is_none_or(|probability| random.chance(probability));
             if !due {
                 continue;
             }
             match &rule.fault {
                 Fault::Latency { ms, jitter_ms } => {
-                    let jitter = self.random.below(jitter_ms.saturating_add(1));
+                    let jitter = random.below(jitter_ms.saturating_add(1));
                     trouble.latency += Duration::from_millis(ms.saturating_add(jitter));
                     *applied += 1;
                 }

@@ -22,11 +22,18 @@ pub struct Filter {
     pub failure_function_states: Vec<FailureFunctionState>,
     pub caller_ips: Vec<String>,
     pub flow_control_keys: Vec<String>,
+    pub response_statuses: Vec<u16>,
+    pub message_id: Option<String>,
+    /// A criterion was given that holds for messages of other kinds only.
+    pub excludes_workflows: bool,
 }
 
 impl Filter {
     /// The stretch of positions in which entries can match, after `after`; `None` when there is none.
     pub fn span(&self, after: Position) -> Option<RangeInclusive<Position>> {
+        if self.excludes_workflows {
+            return None;
+        }
         let next = Position { sequence: after.sequence.saturating_add(1), ..after };
         let from = Position { failed_at: self.from_date.unwrap_or(Millis::MIN), sequence: 0 };
         let first = if after == Position::START { from } else { from.max(next) };
@@ -47,6 +54,8 @@ impl Filter {
         run_id_matches
             && state_matches
             && labels_match
+            && (self.response_statuses.is_empty() || self.response_statuses.contains(&entry.response_status))
+            && self.message_id.as_deref().is_none_or(|wanted| wanted == entry.message_id())
             && self.workflow_created_at.is_none_or(|at| entry.workflow_created_at == at)
             && (self.workflow_urls.is_empty() || any_equal(&self.workflow_urls, Some(&entry.workflow_url)))
             && (self.caller_ips.is_empty() || any_equal(&self.caller_ips, Some(&entry.caller_ip)))

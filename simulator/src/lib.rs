@@ -21,3 +21,4 @@ pub mod random;
 pub mod refusal;
 pub mod server;
 pub mod simulator;
+pub mod wire;

@@ -44,39 +44,59 @@ impl Operation {
     }
 }
 
+/// Under which of its two paths the DLQ was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/v2/workflows/dlq`: failed workflow runs.
+    Workflows,
+    /// `/v2/dlq`: the same entries as failed messages. Upstash's SDKs list here; it can do less, and filter by more.
+    Messages,
+}
+
 /// Where a call leads. `entry` is the DLQ ID in the path, as it was sent: still percent-encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route<'a> {
     pub operation: Operation,
+    pub endpoint: Endpoint,
     entry: Option<&'a str>,
 }
 
 impl<'a> Route<'a> {
     /// Finds the operation, or why there is none.
     pub fn find(method: &Method, path: &'a str) -> (Self, Option<Refusal>) {
-        let unknown = |refusal| (Self { operation: Operation::Unknown, entry: None }, Some(refusal));
-        let Some(rest) = path.strip_prefix("/v2/workflows/dlq") else {
-            return unknown(Refusal::not_found("no such route"));
+        let (endpoint, rest) = match (path.strip_prefix("/v2/workflows/dlq"), path.strip_prefix("/v2/dlq")) {
+            (Some(rest), _) => (Endpoint::Workflows, rest),
+            (None, Some(rest)) => (Endpoint::Messages, rest),
+            // No path has this end.
+            (None, None) => (Endpoint::Workflows, "?"),
         };
-        let segments: Vec<&str> = rest.split('/').skip(1).collect();
-        let known: &[(Method, Operation)] =
-            match (rest.is_empty() || rest.starts_with('/'), segments.as_slice()) {
-                (true, []) => &[(Method::GET, Operation::List), (Method::DELETE, Operation::Delete)],
-                (true, ["resume"]) => &[(Method::POST, Operation::Resume)],
-                (true, ["restart"]) => &[(Method::POST, Operation::Restart)],
-                (true, ["resume", id]) if !id.is_empty() => &[(Method::POST, Operation::ResumeOne)],
-                (true, ["restart", id]) if !id.is_empty() => &[(Method::POST, Operation::RestartOne)],
-                (true, ["callback", id]) if !id.is_empty() => &[(Method::POST, Operation::Callback)],
-                (true, [id]) if !id.is_empty() => {
-                    &[(Method::GET, Operation::Get), (Method::DELETE, Operation::DeleteOne)]
-                }
+        let unknown =
+            |refusal| (Self { operation: Operation::Unknown, endpoint, entry: None }, Some(refusal));
+        let segments: Vec<&str> = rest.split('/').collect();
+        let known: &[(Method, Operation)] = match (endpoint, segments.as_slice()) {
+            (_, [""]) => &[(Method::GET, Operation::List), (Method::DELETE, Operation::Delete)],
+            (Endpoint::Workflows, ["", "resume"]) => &[(Method::POST, Operation::Resume)],
+            (Endpoint::Workflows, ["", "restart"]) => &[(Method::POST, Operation::Restart)],
+            (Endpoint::Workflows, ["", action, id]) if !id.is_empty() => match *action {
+                "resume" => &[(Method::POST, Operation::ResumeOne)],
+                "restart" => &[(Method::POST, Operation::RestartOne)],
+                "callback" => &[(Method::POST, Operation::Callback)],
                 _ => &[],
-            };
+            },
+            // Publishing a message once more has no counterpart for a workflow run.
+            (Endpoint::Messages, ["", "retry"]) => &[],
+            (_, ["", id]) if !id.is_empty() => {
+                &[(Method::GET, Operation::Get), (Method::DELETE, Operation::DeleteOne)]
+            }
+            _ => &[],
+        };
         if known.is_empty() {
             return unknown(Refusal::not_found("no such route"));
         }
         match known.iter().find(|(candidate, _)| candidate == method) {
-            Some((_, operation)) => (Self { operation: *operation, entry: segments.last().copied() }, None),
+            Some((_, operation)) => {
+                (Self { operation: *operation, endpoint, entry: segments.last().copied() }, None)
+            }
             None => unknown(Refusal::method_not_allowed()),
         }
     }
@@ -105,6 +125,10 @@ mod tests {
             (Method::GET, "/v2/workflows/dlq", Operation::List),
             (Method::GET, "/v2/workflows/dlq/1", Operation::Get),
             (Method::POST, "/v2/workflows/dlq/callback/1", Operation::Callback),
+            (Method::GET, "/v2/dlq", Operation::List),
+            (Method::DELETE, "/v2/dlq", Operation::Delete),
+            (Method::GET, "/v2/dlq/1", Operation::Get),
+            (Method::DELETE, "/v2/dlq/1", Operation::DeleteOne),
         ] {
             let (route, refusal) = Route::find(&method, path);
             assert_eq!((route.operation, refusal), (operation, None), "{method} {path}");
@@ -120,6 +144,9 @@ mod tests {
             (Method::GET, "/v2/workflows/dlqs", StatusCode::NOT_FOUND),
             (Method::GET, "/v2/workflows/dlq/", StatusCode::NOT_FOUND),
             (Method::GET, "/", StatusCode::NOT_FOUND),
+            (Method::POST, "/v2/dlq/resume", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::POST, "/v2/dlq/retry", StatusCode::NOT_FOUND),
+            (Method::POST, "/v2/dlq/resume/1", StatusCode::NOT_FOUND),
         ] {
             let (_, refusal) = Route::find(&method, path);
             assert_eq!(refusal.map(|refusal| refusal.status), Some(status), "{method} {path}");

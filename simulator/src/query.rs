@@ -7,6 +7,7 @@ use crate::{
     cursor::{self, Position},
     entry::FailureFunctionState,
     filter::Filter,
+    operation::Endpoint,
     refusal::Refusal,
 };
 
@@ -26,18 +27,18 @@ pub enum Selection {
 
 impl Selection {
     /// Reads the selection of a bulk call on the DLQ named `dlq`.
-    pub fn of_bulk_call(pairs: &Pairs, dlq: &str) -> Result<Self, Refusal> {
+    pub fn of_bulk_call(pairs: &Pairs, endpoint: Endpoint, dlq: &str) -> Result<Self, Refusal> {
         let count = count(pairs)?.unwrap_or(BULK_LIMIT).min(BULK_LIMIT);
-        Self::read(pairs, dlq, count, BULK_LIMIT)
+        Self::read(pairs, endpoint, dlq, count, BULK_LIMIT)
     }
 
     /// Reads the selection of a list call on the DLQ named `dlq`.
-    pub fn of_list_call(pairs: &Pairs, dlq: &str) -> Result<Self, Refusal> {
+    pub fn of_list_call(pairs: &Pairs, endpoint: Endpoint, dlq: &str) -> Result<Self, Refusal> {
         let count = count(pairs)?.unwrap_or(LIST_LIMIT);
         if count > LIST_LIMIT {
             return Err(Refusal::bad_request(format!("count must be between 1 and {LIST_LIMIT}")));
         }
-        Self::read(pairs, dlq, count, LIST_LIMIT)
+        Self::read(pairs, endpoint, dlq, count, LIST_LIMIT)
     }
 
     /// The position after which the call looks.
@@ -56,7 +57,13 @@ impl Selection {
         }
     }
 
-    fn read(pairs: &Pairs, dlq: &str, limit: usize, most_ids: usize) -> Result<Self, Refusal> {
+    fn read(
+        pairs: &Pairs,
+        endpoint: Endpoint,
+        dlq: &str,
+        limit: usize,
+        most_ids: usize,
+    ) -> Result<Self, Refusal> {
         let mut ids: Vec<String> = Vec::new();
         for id in pairs.many("dlqIds") {
             if !ids.contains(&id) {
@@ -67,7 +74,10 @@ impl Selection {
             return Err(Refusal::bad_request(format!("at most {most_ids} dlqIds can be given")));
         }
         // Everything else is still read first: a malformed parameter is refused even where it would be ignored.
-        let filter = filter(pairs)?;
+        let filter = match endpoint {
+            Endpoint::Workflows => filter(pairs)?,
+            Endpoint::Messages => filter_of_messages(pairs)?,
+        };
         let cursor = pairs.one("cursor")?.map(ToOwned::to_owned);
         let after = match &cursor {
             Some(text) => {
@@ -101,6 +111,11 @@ impl Pairs {
             })
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+
+    /// Adds values of a parameter that stood elsewhere in the request.
+    pub fn extend(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
+        self.0.extend(values.into_iter().map(|value| (name.to_owned(), value)));
     }
 
     /// The value of a parameter that can be given once.
@@ -146,7 +161,15 @@ pub fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
         .map_err(|_| Refusal::bad_request("percent encoding is not UTF-8"))
 }
 
+/// Filters of logs and of running workflows, which the SDKs say that a DLQ refuses.
+const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
+/// Filters of messages that went through something that a workflow's messages never do.
+const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
+
 fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
+    if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.has(name)) {
+        return Err(Refusal::bad_request(format!("{name} is no filter of a DLQ")));
+    }
     let failure_function_states = pairs
         .many("failureFunctionState")
         .map(|text| {
@@ -164,7 +187,25 @@ fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
         failure_function_states,
         caller_ips: pairs.many("callerIp").collect(),
         flow_control_keys: pairs.many("flowControlKey").collect(),
+        ..Filter::default()
     })
+}
+
+fn filter_of_messages(pairs: &Pairs) -> Result<Filter, Refusal> {
+    if pairs.one("source")?.is_some_and(|source| source != "workflow") {
+        return Err(Refusal::bad_request("the only source here is \"workflow\""));
+    }
+    let mut filter = filter(pairs)?;
+    filter.workflow_urls.extend(pairs.many("url"));
+    filter.response_statuses = pairs
+        .many("responseStatus")
+        .map(|text| digits(&text).and_then(|text| text.parse().ok()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Refusal::bad_request("responseStatus must be an HTTP status"))?;
+    filter.message_id = pairs.one("messageId")?.map(ToOwned::to_owned);
+    filter.excludes_workflows =
+        NEVER_OF_WORKFLOWS.into_iter().any(|name| pairs.values(name).next().is_some());
+    Ok(filter)
 }
 
 fn millis(pairs: &Pairs, name: &str) -> Result<Option<Millis>, Refusal> {
@@ -193,7 +234,7 @@ mod tests {
     use super::*;
 
     fn bulk(raw: &str) -> Result<Selection, Refusal> {
-        Selection::of_bulk_call(&Pairs::parse(raw)?, "a")
+        Selection::of_bulk_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a")
     }
 
     fn limit(selection: Result<Selection, Refusal>) -> usize {
@@ -212,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_list_call_takes_one_to_a_hundred() {
-        let list = |raw| Selection::of_list_call(&Pairs::parse(raw)?, "a");
+        let list = |raw| Selection::of_list_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a");
         assert_eq!(limit(list("")), 100);
         assert_eq!(limit(list("count=100")), 100);
         assert!(list("count=101").is_err());

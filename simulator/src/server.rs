@@ -11,7 +11,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin, api, simulator::Simulator};
+use crate::{
+    admin, api,
+    delivery::{Dropped, LastOfItsConnection},
+    simulator::Simulator,
+    wire::{Ending, Wire},
+};
 
 /// How long calls under way may take to end once it is time to stop.
 const GRACE: Duration = Duration::from_millis(500);
@@ -87,8 +92,20 @@ async fn serve_connection(stream: TcpStream, simulator: Arc<Simulator>, stopped:
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let service = service_fn(|request| api::answer(Arc::clone(&simulator), request));
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let ending = Ending::default();
+    let service = service_fn(|request| {
+        let answer = api::answer(Arc::clone(&simulator), request);
+        let ending = ending.clone();
+        async move {
+            let answer = answer.await?;
+            if answer.extensions().get::<LastOfItsConnection>().is_some() {
+                ending.after_this_answer();
+            }
+            Ok::<_, Dropped>(answer)
+        }
+    });
+    let wire = TokioIo::new(Wire::new(stream, ending.clone()));
+    let connection = http1::Builder::new().serve_connection(wire, service);
     pin!(connection);
     let ended = select! {
         ended = connection.as_mut() => ended,

@@ -99,6 +99,7 @@ impl Simulator {
 
     /// Takes over what a seed file holds.
     pub fn apply(&self, file: SeedFile) -> Result<(), Refusal> {
+        file.faults.check()?;
         for (name, token) in file.tokens {
             self.put_token(name, token);
         }

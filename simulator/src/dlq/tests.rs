@@ -1,5 +1,5 @@
 use super::*;
-use crate::{entry::Generate, query::Pairs};
+use crate::{entry::Generate, operation::Endpoint, query::Pairs};
 
 const NOW: Millis = 1_763_647_200_000;
 
@@ -23,7 +23,8 @@ fn labelled(dlq_id: &str, labels: &[&str]) -> NewEntry {
 }
 
 fn selection(query: &str) -> Selection {
-    Selection::of_bulk_call(&Pairs::parse(query).expect("well-formed"), "a").expect("well-formed")
+    Selection::of_bulk_call(&Pairs::parse(query).expect("well-formed"), Endpoint::Workflows, "a")
+        .expect("well-formed")
 }
 
 fn act(dlq: &mut Dlq, action: Action, query: &str) -> Result<Acted, Refusal> {

@@ -43,6 +43,41 @@ fn probability_is_kept_roughly_and_repeats_with_the_seed() {
 }
 
 #[test]
+fn what_befalls_a_rules_calls_does_not_hang_on_the_calls_of_others() {
+    let rule = |dlq| format!(r#"{{"dlq":"{dlq}","probability":0.5,"fault":{{"status":{{"code":500}}}}}}"#);
+    let alone = hits(&rule("a"), 100);
+    let mut both = faults(&format!("{},{}", rule("a"), rule("b")));
+    let among_others: Vec<u64> = (1..=100)
+        .filter(|call| {
+            for _ in 0..call % 3 {
+                both.meet("b", None, Operation::Delete);
+            }
+            both.meet("a", Some("t"), Operation::Resume).fault.is_some()
+        })
+        .collect();
+    assert_eq!(alone, among_others);
+}
+
+#[test]
+fn rules_that_could_never_work_are_refused() {
+    for (rule, problem) in [
+        (r#""probability":1.5,"fault":{"status":{"code":500}}"#, "probability"),
+        (r#""nth":0,"fault":{"status":{"code":500}}"#, "from 1"),
+        (r#""from":0,"fault":{"status":{"code":500}}"#, "from 1"),
+        (r#""fault":{"status":{"code":99}}"#, "no status"),
+        (r#""fault":{"status":{"code":600}}"#, "no status"),
+        (r#""fault":{"status":{"code":429,"headers":{"a b":"1"}}}"#, "a b"),
+        (r#""fault":{"status":{"code":429,"contentType":"a\nb"}}"#, "content-type"),
+    ] {
+        let plan: FaultPlan =
+            serde_json::from_str(&format!(r#"{{"rules":[{{{rule}}}]}}"#)).expect("a plan in its form");
+        let refusal = plan.check().expect_err(rule);
+        assert!(refusal.message.starts_with("rules[0]: "), "{refusal}");
+        assert!(refusal.message.contains(problem), "{refusal}");
+    }
+}
+
+#[test]
 fn dlq_token_and_operation_must_all_match() {
     let mut faults = faults(
         r#"{"dlq":"a","token":"t","operation":["resume","list"],"fault":{"drop":{"when":"beforeAction"}}}"#,

@@ -2,6 +2,12 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
+
+use dlq_simulator::clock;
 
 use crate::harness::{Running, answer, start};
 
@@ -102,6 +108,76 @@ async fn a_connection_can_be_dropped_at_three_points() {
         };
         assert!(rest.is_err(), "{when}");
         assert_eq!(simulator.in_dlq().await, 6, "{when}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_end_after_an_answer_that_did_not_say_so() {
+    let simulator = with_fault(json!({ "drop": { "when": "afterBody" } })).await;
+    let address = simulator.api.strip_prefix("http://").expect("an HTTP URL");
+    let mut stream = BufReader::new(TcpStream::connect(address).await.expect("a connection"));
+    let call = "POST /v2/workflows/dlq/resume?count=4 HTTP/1.1\r\nhost: s\r\nauthorization: Bearer t\r\n\r\n";
+    stream.write_all(call.as_bytes()).await.expect("sent");
+    let mut all = String::new();
+    stream.read_to_string(&mut all).await.expect("an answer, and then the end");
+    let (head, body) = all.split_once("\r\n\r\n").expect("a whole head");
+    assert!(head.starts_with("HTTP/1.1 200") && !head.contains("connection: close"), "{head}");
+    assert_eq!(runs(&serde_json::from_str(body).expect("a whole body")), Some(4));
+    let call = simulator.last_call().await;
+    assert_eq!((&call["delivered"], &call["fault"]), (&json!(true), &json!("drop")));
+    // The next call takes a new connection, and nobody notices.
+    assert_eq!(resume(&simulator).await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn rate_limits_of_each_family_say_when_they_end() {
+    for (headers, present) in [
+        ("burst", "burst-ratelimit-reset"),
+        ("daily", "ratelimit-reset"),
+        ("retryAfter", "retry-after"),
+        ("none", ""),
+    ] {
+        let simulator =
+            with_fault(json!({ "rateLimit": { "headers": headers, "resetInSeconds": 60 } })).await;
+        let before = clock::now() / 1000;
+        let response = resume(&simulator).await.expect("an answer");
+        assert_eq!(response.status(), 429);
+        for name in ["burst-ratelimit-reset", "ratelimit-reset", "retry-after"] {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok()?.parse().ok());
+            let value: Option<i64> =
+                value.map(|value: i64| if name == "retry-after" { before + value } else { value });
+            assert_eq!(value.is_some(), name == present, "{headers}: {name}");
+            assert!(
+                value.is_none_or(|value| (before + 60..before + 70).contains(&value)),
+                "{name}: {value:?}"
+            );
+        }
+        assert_eq!(simulator.in_dlq().await, 10);
+        let call = simulator.last_call().await;
+        assert_eq!((&call["status"], &call["fault"]), (&json!(429), &json!("rateLimit")));
+    }
+}
+
+#[tokio::test]
+async fn a_failing_service_answers_with_json_html_or_nothing() {
+    for code in [500, 502, 503] {
+        for (body, content_type) in [
+            (None, "application/json"),
+            (Some("<html><h1>Bad Gateway</h1>"), "text/html"),
+            (Some(""), "text/plain"),
+        ] {
+            let fault = json!({ "status": { "code": code, "body": body, "contentType": content_type } });
+            let simulator = with_fault(fault).await;
+            let response = resume(&simulator).await.expect("an answer");
+            assert_eq!(response.status().as_u16(), code);
+            assert_eq!(response.headers()["content-type"], content_type);
+            let text = response.text().await.expect("a whole body");
+            match body {
+                Some(body) => assert_eq!(text, body),
+                None => assert!(text.starts_with(r#"{"error":"#), "{text}"),
+            }
+            assert_eq!(simulator.in_dlq().await, 10);
+        }
     }
 }
 

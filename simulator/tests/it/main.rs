@@ -8,4 +8,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod process;

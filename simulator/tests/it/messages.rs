@@ -1,0 +1,87 @@
+//! The DLQ under its other path, `/v2/dlq`, where the SDKs list.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::harness::{Running, answer, start};
+
+fn call(simulator: &Running, method: Method, path_and_query: &str) -> RequestBuilder {
+    simulator.client.request(method, format!("{}/v2/dlq{path_and_query}", simulator.api)).bearer_auth("t")
+}
+
+async fn ids(simulator: &Running, query: &str) -> Vec<String> {
+    let (status, page) = answer(call(simulator, Method::GET, query).send().await.expect("an answer")).await;
+    assert_eq!(status, 200, "{query}: {page}");
+    let messages = page["messages"].as_array().expect("messages");
+    messages.iter().map(|message| message["dlqId"].as_str().expect("an ID").to_owned()).collect()
+}
+
+async fn seeded() -> Running {
+    let simulator = start().await;
+    let seed = json!({ "entries": [
+        { "dlqId": "one", "failedAt": 1, "workflowUrl": "https://a.example/w", "responseStatus": 502 },
+        { "dlqId": "two", "failedAt": 2, "labels": ["x", "y"], "failureFunctionState": "CALLBACK_FAIL" },
+    ]});
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    simulator
+}
+
+#[tokio::test]
+async fn lists_filter_by_what_messages_have() {
+    let simulator = seeded().await;
+    for (query, expected) in [
+        ("?source=workflow", vec!["one", "two"]),
+        ("?url=https%3A%2F%2Fa.example%2Fw", vec!["one"]),
+        ("?responseStatus=502", vec!["one"]),
+        ("?responseStatus=500&responseStatus=502", vec!["one", "two"]),
+        ("?messageId=msg_two", vec!["two"]),
+        ("?label=y&source=workflow", vec!["two"]),
+        ("?queueName=q", vec![]),
+        ("?topicName=t", vec![]),
+        ("?scheduleId=s", vec![]),
+        ("?dlqIds=two&dlqIds=gone", vec!["two"]),
+    ] {
+        assert_eq!(ids(&simulator, query).await, expected, "{query}");
+    }
+    for query in ["?source=qstash", "?responseStatus=many", "?host=a.example"] {
+        let refused = call(&simulator, Method::GET, query).send().await.expect("an answer");
+        assert_eq!(refused.status(), 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_what_the_sdks_read() {
+    let simulator = seeded().await;
+    let (_, message) = answer(call(&simulator, Method::GET, "/two").send().await.expect("an answer")).await;
+    assert_eq!((&message["label"], &message["labels"]), (&json!("x"), &json!(["x", "y"])));
+    assert_eq!(message["failureCallbackInfo"], json!({ "state": "CALLBACK_FAIL" }));
+    assert_eq!((&message["messageId"], &message["method"]), (&json!("msg_two"), &json!("POST")));
+}
+
+#[tokio::test]
+async fn deletes_take_ids_from_the_path_the_query_or_a_body() {
+    let simulator = seeded().await;
+    simulator.seed(3).await;
+    let all = ids(&simulator, "").await;
+    let one = call(&simulator, Method::DELETE, "/one").send().await.expect("an answer");
+    assert_eq!(answer(one).await, (200, Value::Null));
+    let two = call(&simulator, Method::DELETE, "?dlqIds=two").send().await.expect("an answer");
+    assert_eq!(answer(two).await, (200, json!({ "deleted": 1 })));
+    let body = json!({ "dlqIds": [all[2], "gone"] }).to_string();
+    let three = call(&simulator, Method::DELETE, "").body(body).send().await.expect("an answer");
+    assert_eq!(answer(three).await, (200, json!({ "deleted": 1 })));
+    assert_eq!(ids(&simulator, "").await, all[3..]);
+    for body in ["{", "{}", r#"{"dlqIds":"one"}"#, r#"{"dlqIds":[1]}"#] {
+        let refused = call(&simulator, Method::DELETE, "").body(body).send().await.expect("an answer");
+        assert_eq!(answer(refused).await.0, 400, "{body}");
+    }
+    assert_eq!(simulator.in_dlq().await, 2);
+}
+
+#[tokio::test]
+async fn messages_cannot_be_published_again() {
+    let simulator = seeded().await;
+    let refused = call(&simulator, Method::POST, "/retry?dlqIds=one").send().await.expect("an answer");
+    assert_eq!(refused.status(), 404);
+    assert_eq!(simulator.in_dlq().await, 2);
+}
