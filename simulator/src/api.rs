@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A body that names entries.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ids {
     dlq_ids: Vec<String>,
@@ -96,14 +96,14 @@ impl Incoming {
 
     async fn read_body(&mut self, body: Body) {
         const LARGEST: usize = 1 << 20;
-        let read = axum::body::to_bytes(body, LARGEST).await.ok().and_then(|body| {
-            if body.is_empty() { Some(Ids::default()) } else { serde_json::from_slice(&body).ok() }
-        });
-        self.pairs = self.pairs.clone().and_then(|mut pairs| {
-            let ids: Ids = read
-                .ok_or_else(|| Refusal::bad_request("the body must be JSON such as {\"dlqIds\": [\"1\"]}"))?;
-            pairs.extend("dlqIds", ids.dlq_ids);
-            Ok(pairs)
+        let read = axum::body::to_bytes(body, LARGEST).await;
+        if read.as_ref().is_ok_and(Bytes::is_empty) {
+            return;
+        }
+        self.pairs = self.pairs.clone().and_then(|pairs| {
+            let ids: Option<Ids> = read.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            let refusal = || Refusal::bad_request("the body must be JSON such as {\"dlqIds\": [\"1\"]}");
+            pairs.with_ids(ids.ok_or_else(refusal)?.dlq_ids)
         });
     }
 

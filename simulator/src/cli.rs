@@ -21,9 +21,20 @@ use crate::{
 /// The token that is known when no other is.
 const DEMO_TOKEN: &str = "demo";
 
+const AFTER_HELP: &str = "\
+It prints one line of JSON once both ports are bound, {\"api\": URL, \"admin\": URL}, and serves until SIGTERM or SIGINT.
+The admin API seeds entries, sets faults and tells what happened. simulator/README.md describes it, and the seed file.
+
+Examples:
+  dlq-simulator --token alice:a --token auditor:a:ro
+  dlq-simulator --listen 127.0.0.1:0 --admin 127.0.0.1:0 --seed-file simulator/seed.example.json
+  curl -X POST http://127.0.0.1:8082/dlqs/demo/entries -d '{\"generate\": {\"count\": 100}}'
+  curl -H 'Authorization: Bearer demo' http://127.0.0.1:8081/v2/workflows/dlq?count=1
+  curl http://127.0.0.1:8082/dlqs/demo/ledger";
+
 /// Upstash Workflow's DLQ API in memory, with faults on demand.
 #[derive(Debug, Parser)]
-#[command(name = "dlq-simulator", version)]
+#[command(name = "dlq-simulator", version, after_help = AFTER_HELP)]
 pub struct Options {
     /// Where the API listens.
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]

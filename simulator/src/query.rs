@@ -65,7 +65,7 @@ impl Selection {
         most_ids: usize,
     ) -> Result<Self, Refusal> {
         let mut ids: Vec<String> = Vec::new();
-        for id in pairs.many("dlqIds") {
+        for id in pairs.many("dlqIds").chain(pairs.ids.iter().cloned()) {
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -95,7 +95,11 @@ impl Selection {
 
 /// The decoded parameters of a query string, in their order. Empty values count as not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pairs(Vec<(String, String)>);
+pub struct Pairs {
+    pairs: Vec<(String, String)>,
+    /// DLQ IDs that a body named: each one whole, commas and all.
+    ids: Vec<String>,
+}
 
 impl Pairs {
     /// Decodes a raw query string.
@@ -110,12 +114,15 @@ impl Pairs {
                 ))
             })
             .collect::<Result<_, _>>()
-            .map(Self)
+            .map(|pairs| Self { pairs, ids: Vec::new() })
     }
 
-    /// Adds values of a parameter that stood elsewhere in the request.
-    pub fn extend(&mut self, name: &str, values: impl IntoIterator<Item = String>) {
-        self.0.extend(values.into_iter().map(|value| (name.to_owned(), value)));
+    /// Adds the DLQ IDs of a body. No IDs, or an empty one, would select everything, which nobody means who sends them.
+    pub fn with_ids(self, ids: Vec<String>) -> Result<Self, Refusal> {
+        if ids.is_empty() || ids.iter().any(String::is_empty) {
+            return Err(Refusal::bad_request("dlqIds names no entry"));
+        }
+        Ok(Self { ids, ..self })
     }
 
     /// The value of a parameter that can be given once.
@@ -129,7 +136,7 @@ impl Pairs {
 
     /// Whether there is a parameter of that name, with or without a value.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key == name)
+        self.pairs.iter().any(|(key, _)| key == name)
     }
 
     /// The values of a parameter that can be repeated. The API splits each at commas, too.
@@ -141,7 +148,7 @@ impl Pairs {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0
+        self.pairs
             .iter()
             .filter(move |(key, value)| key == name && !value.is_empty())
             .map(|(_, value)| value.as_str())

@@ -112,7 +112,7 @@ impl Process {
     }
 
     /// Fails with the end of the log if it has ended: for whoever waits for it to come up.
-    pub(crate) fn check_running(&mut self) -> Result<()> {
+    pub fn check_running(&mut self) -> Result<()> {
         match self.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended ({status})\n{}", self.name, self.log_tail()),

@@ -31,13 +31,17 @@ pub(crate) fn name(index: usize) -> String {
     format!("case-{index:02}")
 }
 
+/// The token of a case's Secret.
+pub(crate) fn token(index: usize) -> String {
+    format!("token-of-{}", name(index))
+}
+
 impl<'a> Cases<'a> {
     /// Fills the DLQs, and then applies all the policies with one kubectl.
     pub(crate) async fn apply(scene: &'a Scene, cases: Vec<Case>) -> Self {
         let count = cases.len();
         let namespace = scene.namespace.name();
         let metadata = |index| json!({ "name": name(index), "namespace": namespace });
-        let token = |index| format!("token-of-{}", name(index));
         join_all(cases.iter().enumerate().map(async |(index, case)| {
             scene.simulator.allow(&token(index), &name(index)).await.unwrap();
             scene.simulator.add(&name(index), &case.entries).await.unwrap();

@@ -18,7 +18,7 @@ use crate::scene::Scene;
 const FAILED: i64 = 1_700_000_000_123;
 
 /// A policy's filters and the DLQ it works on. What is selected and sent is written down by hand.
-struct Row {
+pub(crate) struct Row {
     /// Reads as a sentence.
     name: String,
     action: &'static str,
@@ -126,8 +126,13 @@ fn entry(id: &str) -> Entry {
     }
 }
 
+/// Every table whose rows can be run at once.
+pub(crate) fn rows() -> Vec<Row> {
+    [criteria::rows(), escapes::rows(), times::dates()].into_iter().flatten().collect()
+}
+
 /// Runs a table, and gives the outcomes for a closer look.
-async fn run(scene: &Scene, rows: &[Row]) -> Vec<Outcome> {
+pub(crate) async fn run(scene: &Scene, rows: &[Row]) -> Vec<Outcome> {
     let outcomes = Cases::apply(scene, rows.iter().map(Row::case).collect()).await.outcomes().await;
     let mut differences = Differences::default();
     for (row, outcome) in rows.iter().zip(&outcomes) {

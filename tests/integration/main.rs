@@ -5,6 +5,7 @@
 
 mod cases;
 mod cluster;
+mod conformance;
 mod crd_rules;
 mod documents;
 mod examples;
@@ -18,3 +19,4 @@ mod problems;
 mod reference;
 mod run_control;
 mod scene;
+mod sdk_requests;

@@ -238,7 +238,7 @@ fn everything() -> Row {
 }
 
 /// How the entries are named, and the calls that act on them.
-struct Way {
+pub(crate) struct Way {
     spec: Value,
     /// How many are in the DLQ.
     entries: usize,
@@ -247,8 +247,7 @@ struct Way {
 }
 
 impl Way {
-    async fn sends_each_override_as_its_header(self) {
-        let scene = Scene::start("overrides").await;
+    pub(crate) async fn sends_each_override_as_its_header(self, scene: &Scene) {
         let rows: Vec<_> =
             single_settings().into_iter().chain(flow_control()).chain([everything()]).collect();
         let case = |row: &Row| {
@@ -258,7 +257,7 @@ impl Way {
             }
             Case { entries: originals(self.entries), spec }
         };
-        let cases = Cases::apply(&scene, rows.iter().map(case).collect()).await;
+        let cases = Cases::apply(scene, rows.iter().map(case).collect()).await;
         let mut differences = Differences::default();
         for (row, Outcome { status, ledger }) in rows.iter().zip(cases.outcomes().await) {
             let run = &status["lastRun"];
@@ -296,52 +295,64 @@ fn upstash_headers(call: &LedgerCall) -> BTreeMap<&str, &str> {
     headers.filter(|(name, _)| name.starts_with("upstash-")).collect()
 }
 
-#[tokio::test]
-async fn a_resume_sends_each_override_as_its_header_with_every_page() {
+fn resumed_pages() -> Way {
     Way {
         spec: json!({ "action": "resume", "filters": { "labels": ["first"] }, "limits": { "pageSize": 2 } }),
         entries: 3,
         acted_on: 3,
         paths: &["/v2/workflows/dlq/resume", "/v2/workflows/dlq/resume"],
     }
-    .sends_each_override_as_its_header()
-    .await;
 }
 
-#[tokio::test]
-async fn a_restart_sends_each_override_as_its_header_with_every_page() {
+fn restarted_pages() -> Way {
     Way {
         spec: json!({ "action": "restart", "filters": { "all": true }, "limits": { "pageSize": 2 } }),
         entries: 3,
         acted_on: 3,
         paths: &["/v2/workflows/dlq/restart", "/v2/workflows/dlq/restart"],
     }
-    .sends_each_override_as_its_header()
-    .await;
 }
 
-#[tokio::test]
-async fn a_resume_of_one_entry_sends_each_override_as_its_header() {
+fn one_resumed() -> Way {
     Way {
         spec: json!({ "action": "resume", "filters": { "dlqIds": ["dlq-1"] } }),
         entries: 3,
         acted_on: 1,
         paths: &["/v2/workflows/dlq/resume/dlq-1"],
     }
-    .sends_each_override_as_its_header()
-    .await;
 }
 
-#[tokio::test]
-async fn a_restart_of_entries_by_id_sends_each_override_as_its_header() {
+fn restarted_ids() -> Way {
     Way {
         spec: json!({ "action": "restart", "filters": { "dlqIds": ["dlq-1", "dlq-2"] } }),
         entries: 3,
         acted_on: 2,
         paths: &["/v2/workflows/dlq/restart"],
     }
-    .sends_each_override_as_its_header()
-    .await;
+}
+
+pub(crate) fn ways() -> [Way; 4] {
+    [resumed_pages(), restarted_pages(), one_resumed(), restarted_ids()]
+}
+
+#[tokio::test]
+async fn a_resume_sends_each_override_as_its_header_with_every_page() {
+    resumed_pages().sends_each_override_as_its_header(&Scene::start("overrides").await).await;
+}
+
+#[tokio::test]
+async fn a_restart_sends_each_override_as_its_header_with_every_page() {
+    restarted_pages().sends_each_override_as_its_header(&Scene::start("overrides").await).await;
+}
+
+#[tokio::test]
+async fn a_resume_of_one_entry_sends_each_override_as_its_header() {
+    one_resumed().sends_each_override_as_its_header(&Scene::start("overrides").await).await;
+}
+
+#[tokio::test]
+async fn a_restart_of_entries_by_id_sends_each_override_as_its_header() {
+    restarted_ids().sends_each_override_as_its_header(&Scene::start("overrides").await).await;
 }
 
 #[tokio::test]

@@ -29,11 +29,23 @@ impl Scene {
 
     /// With further flags for the operator.
     pub(crate) async fn start_with(name: &str, args: &[&str]) -> Self {
+        let simulator = Simulator::start().await.unwrap();
+        let api_url = simulator.api_url().to_owned();
+        Self::start_behind(name, simulator, api_url, args).await
+    }
+
+    /// With an operator that reaches the simulator at another URL.
+    pub(crate) async fn start_behind(
+        name: &str,
+        simulator: Simulator,
+        api_url: String,
+        args: &[&str],
+    ) -> Self {
         let control_plane = control_plane().await;
         let namespace = control_plane.namespace(name).await.unwrap();
-        let simulator = Simulator::start().await.unwrap();
         simulator.allow(TOKEN, DLQ).await.unwrap();
         let mut options = OperatorOptions::new(control_plane, &simulator, namespace.name());
+        options.upstash_url = api_url;
         options.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         options.args.push("--log-level=info,dlq_operator=debug".to_owned());
         let operator = Operator::start(options).await.unwrap();

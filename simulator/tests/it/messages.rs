@@ -71,7 +71,17 @@ async fn deletes_take_ids_from_the_path_the_query_or_a_body() {
     let three = call(&simulator, Method::DELETE, "").body(body).send().await.expect("an answer");
     assert_eq!(answer(three).await, (200, json!({ "deleted": 1 })));
     assert_eq!(ids(&simulator, "").await, all[3..]);
-    for body in ["{", "{}", r#"{"dlqIds":"one"}"#, r#"{"dlqIds":[1]}"#] {
+    let comma = json!({ "dlqIds": [format!("{},{}", all[3], all[4])] }).to_string();
+    let none = call(&simulator, Method::DELETE, "").body(comma).send().await.expect("an answer");
+    assert_eq!(answer(none).await, (200, json!({ "deleted": 0 })));
+    for body in [
+        "{",
+        "{}",
+        r#"{"dlqIds":"one"}"#,
+        r#"{"dlqIds":[1]}"#,
+        r#"{"dlqIds":[]}"#,
+        r#"{"dlqIds":["one",""]}"#,
+    ] {
         let refused = call(&simulator, Method::DELETE, "").body(body).send().await.expect("an answer");
         assert_eq!(answer(refused).await.0, 400, "{body}");
     }

@@ -278,13 +278,17 @@ fn combined() -> Vec<Row> {
     rows
 }
 
+pub(super) fn rows() -> Vec<Row> {
+    [labels_and_urls(), workflow_runs(), callers_and_keys(), ids(), combined()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
 #[tokio::test]
 async fn each_filter_selects_what_it_says_and_filters_together_what_all_of_them_say() {
     let scene = Scene::start("filters").await;
-    let rows: Vec<_> = [labels_and_urls(), workflow_runs(), callers_and_keys(), ids(), combined()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let rows = rows();
     let outcomes = run(&scene, &rows).await;
     let path = |name: &str| {
         let index = rows.iter().position(|row| row.name == name).unwrap();

@@ -77,8 +77,8 @@ const RUN_IDS: &[Escape] = &[
     ("order#17/1?a", &["order", "order#17", "order#17/1"]),
 ];
 
-/// One row for each value: its entry leaves, and the others stay.
-fn rows(
+/// A row for each value: its entry leaves, and the others stay.
+fn one_by_one(
     escapes: &[Escape],
     parameter: &str,
     filters: impl Fn(&str) -> Value,
@@ -97,7 +97,7 @@ fn rows(
 }
 
 fn labels() -> Vec<Row> {
-    rows(
+    one_by_one(
         TEXTS,
         "label",
         |label| json!({ "labels": [label] }),
@@ -106,7 +106,7 @@ fn labels() -> Vec<Row> {
 }
 
 fn flow_control_keys() -> Vec<Row> {
-    rows(
+    one_by_one(
         TEXTS,
         "flowControlKey",
         |key| json!({ "flowControlKeys": [key] }),
@@ -115,7 +115,7 @@ fn flow_control_keys() -> Vec<Row> {
 }
 
 fn workflow_urls() -> Vec<Row> {
-    rows(
+    one_by_one(
         URLS,
         "workflowUrl",
         |url| json!({ "workflowUrls": [url] }),
@@ -124,7 +124,7 @@ fn workflow_urls() -> Vec<Row> {
 }
 
 fn workflow_run_ids() -> Vec<Row> {
-    rows(
+    one_by_one(
         RUN_IDS,
         "workflowRunId",
         |id| json!({ "workflowRunId": id }),
@@ -132,15 +132,11 @@ fn workflow_run_ids() -> Vec<Row> {
     )
 }
 
-#[tokio::test]
-async fn a_label_or_flow_control_key_is_itself_whatever_it_holds() {
-    let scene = Scene::start("texts").await;
-    run(&scene, &[labels(), flow_control_keys()].into_iter().flatten().collect::<Vec<_>>()).await;
+fn texts() -> Vec<Row> {
+    [labels(), flow_control_keys()].into_iter().flatten().collect()
 }
 
-#[tokio::test]
-async fn a_url_or_id_is_itself_whatever_it_holds() {
-    let scene = Scene::start("urls").await;
+fn urls_and_ids() -> Vec<Row> {
     let mut rows: Vec<_> = [workflow_urls(), workflow_run_ids()].into_iter().flatten().collect();
     let ids = ["a+b", "a=b", "a@b", "a:b", "a~b", "a.b", "1763600000001-0_aZ", "...", "a..b"];
     let entries =
@@ -154,7 +150,23 @@ async fn a_url_or_id_is_itself_whatever_it_holds() {
         let name = format!("a resume of {id} alone");
         rows.push(row(&name, json!({ "dlqIds": [id] }), &[id], &[]).among(entries()).by("resume"));
     }
-    run(&scene, &rows).await;
+    rows
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    [texts(), urls_and_ids()].into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn a_label_or_flow_control_key_is_itself_whatever_it_holds() {
+    let scene = Scene::start("texts").await;
+    run(&scene, &texts()).await;
+}
+
+#[tokio::test]
+async fn a_url_or_id_is_itself_whatever_it_holds() {
+    let scene = Scene::start("urls").await;
+    run(&scene, &urls_and_ids()).await;
 }
 
 #[tokio::test]

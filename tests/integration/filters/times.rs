@@ -23,7 +23,7 @@ fn around(id: &str, time: i64) -> [Entry; 3] {
     [at(&format!("{id}-1"), time - 1), at(id, time), at(&format!("{id}+1"), time + 1)]
 }
 
-fn dates() -> Vec<Row> {
+pub(super) fn dates() -> Vec<Row> {
     vec![
         row(
             "fromDate is inclusive",
