@@ -14,7 +14,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    clock,
     dlq::Refail,
     entry::{Entry, Seed},
     faults::FaultPlan,
@@ -33,6 +32,7 @@ pub fn routes(simulator: Arc<Simulator>) -> Router {
         .route("/dlqs/{dlq}/entries", post(seed).get(entries))
         .route("/dlqs/{dlq}/refail", put(put_refail).delete(delete_refail))
         .route("/dlqs/{dlq}/ledger", get(ledger).delete(clear_calls))
+        .route("/clock", put(set_clock))
         .route("/faults", put(replace_faults).post(append_faults).delete(clear_faults))
         .fallback(async || Refusal::not_found("no such route"))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
@@ -63,14 +63,14 @@ async fn forget(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode
 
 async fn seed(State(simulator): Shared, Path(dlq): Path<String>, body: Bytes) -> Result<Response, Refusal> {
     let seed: Seed = read(&body)?;
-    let dlq_ids = lock(&simulator.dlq(&dlq)).seed(seed, clock::now())?;
+    let dlq_ids = lock(&simulator.dlq(&dlq)).seed(seed, simulator.now())?;
     Ok(written(&json!({ "dlqIds": dlq_ids })))
 }
 
 async fn entries(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
     let dlq = simulator.dlq(&dlq);
     let mut dlq = lock(&dlq);
-    dlq.settle(clock::now());
+    dlq.settle(simulator.now());
     let entries: Vec<&Entry> = dlq.entries().collect();
     written(&Entries { entries })
 }
@@ -98,13 +98,18 @@ async fn delete_refail(State(simulator): Shared, Path(dlq): Path<String>) -> Sta
 async fn ledger(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
     let dlq = simulator.dlq(&dlq);
     let mut dlq = lock(&dlq);
-    dlq.settle(clock::now());
+    dlq.settle(simulator.now());
     written(&dlq.ledger)
 }
 
 async fn clear_calls(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
     lock(&simulator.dlq(&dlq)).ledger.calls.clear();
     StatusCode::NO_CONTENT
+}
+
+async fn set_clock(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {
+    simulator.set_clock(read(&body)?);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn replace_faults(State(simulator): Shared, body: Bytes) -> Result<StatusCode, Refusal> {

@@ -1,17 +1,21 @@
 //! The API port: one call from its request to its answer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::{
     answer::{Answer, Content},
-    clock::{self, Millis},
+    clock::Millis,
     cursor::{self, Position},
     delivery::{self, Dropped},
     dlq::{Acted, Dlq},
@@ -50,6 +54,7 @@ where
     } else {
         // A service goes on with what it has accepted, even when the caller hangs up: so this is a task of its own.
         let (answered, answer) = oneshot::channel();
+        let simulator = Arc::clone(&simulator);
         tokio::spawn(async move {
             tokio::time::sleep(trouble.latency).await;
             let caller_waits = !answered.is_closed();
@@ -58,7 +63,11 @@ where
         });
         answer.await.map_err(|_| Dropped)?
     };
-    delivery::send(answer, fault).await
+    let mut response = delivery::send(answer, fault, simulator.now()).await?;
+    if simulator.clock_offset() != 0 {
+        set_date(&mut response, simulator.now());
+    }
+    Ok(response)
 }
 
 /// A request, taken apart.
@@ -119,7 +128,7 @@ impl Incoming {
     fn take_place(&self, simulator: &Simulator, trouble: &Trouble, caller_waits: bool) -> Answer {
         let dlq = simulator.dlq(self.dlq_name());
         let mut dlq = lock(&dlq);
-        let now = clock::now();
+        let now = simulator.now();
         dlq.settle(now);
         match trouble.fault {
             Some(Fault::Expire { count }) => dlq.expire_oldest(count),
@@ -231,6 +240,14 @@ impl Incoming {
             delivered: true,
             fault: None,
         }
+    }
+}
+
+/// Dates a response by the service's clock; otherwise it bears the machine's time.
+fn set_date(response: &mut Response<Body>, now: Millis) {
+    let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(now).unwrap_or_default());
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(time)) {
+        response.headers_mut().insert(header::DATE, date);
     }
 }
 

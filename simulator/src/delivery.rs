@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{Answer, Content},
-    clock::{self, Millis},
+    clock::Millis,
     faults::{BodyFault, DropTime, Fault, Loss, RateLimit, RateLimitHeaders, StatusFault},
 };
 
@@ -31,7 +31,7 @@ const HUGE: u64 = 64 << 20;
 static PADDING: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 /// Sends an answer, with the fault that belongs to its call.
-pub async fn send(answer: Answer, fault: Option<Fault>) -> Result<Response<Body>, Dropped> {
+pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<Response<Body>, Dropped> {
     let body = answer.content.to_json();
     let status = answer.status;
     match fault {
@@ -40,7 +40,7 @@ pub async fn send(answer: Answer, fault: Option<Fault>) -> Result<Response<Body>
             Ok(response(status, JSON, body))
         }
         Some(Fault::Status(fault)) => Ok(status_instead(fault)),
-        Some(Fault::RateLimit(limit)) => Ok(rate_limited(limit, clock::now())),
+        Some(Fault::RateLimit(limit)) => Ok(rate_limited(limit, now)),
         Some(Fault::LostAnswer { how: Loss::Close } | Fault::Drop { when: DropTime::BeforeAction }) => {
             Err(Dropped)
         }

@@ -2,13 +2,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use serde::Deserialize;
 
 use crate::{
-    clock,
+    clock::{self, Millis},
     dlq::{Dlq, Refail},
     entry::Seed,
     faults::{FaultPlan, Faults},
@@ -34,6 +37,13 @@ pub struct NewToken {
     pub read_only: bool,
 }
 
+/// A clock as it is set: how far it is from the machine's.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewClock {
+    pub offset_ms: i32,
+}
+
 /// What a seed file holds.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -42,6 +52,7 @@ pub struct SeedFile {
     pub entries: BTreeMap<String, Seed>,
     pub refail: BTreeMap<String, Refail>,
     pub faults: FaultPlan,
+    pub clock: NewClock,
 }
 
 /// The state of a simulator.
@@ -51,6 +62,8 @@ pub struct Simulator {
     dlqs: RwLock<HashMap<String, Arc<Mutex<Dlq>>>>,
     faults: Mutex<Faults>,
     seeds: Mutex<Random>,
+    /// How far the service's clock is from ours, in milliseconds.
+    clock_offset: AtomicI64,
 }
 
 impl Default for Simulator {
@@ -59,6 +72,7 @@ impl Default for Simulator {
             tokens: RwLock::default(),
             dlqs: RwLock::default(),
             faults: Mutex::default(),
+            clock_offset: AtomicI64::new(0),
             seeds: Mutex::new(Random::seeded(random::hash(&clock::now().to_be_bytes()))),
         }
     }
@@ -93,6 +107,19 @@ impl Simulator {
         self.dlqs.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    /// What the service's clock says.
+    pub fn now(&self) -> Millis {
+        clock::now().saturating_add(self.clock_offset())
+    }
+
+    pub fn clock_offset(&self) -> Millis {
+        self.clock_offset.load(Ordering::Relaxed)
+    }
+
+    pub fn set_clock(&self, clock: NewClock) {
+        self.clock_offset.store(clock.offset_ms.into(), Ordering::Relaxed);
+    }
+
     pub fn faults(&self) -> MutexGuard<'_, Faults> {
         lock(&self.faults)
     }
@@ -100,6 +127,7 @@ impl Simulator {
     /// Takes over what a seed file holds.
     pub fn apply(&self, file: SeedFile) -> Result<(), Refusal> {
         file.faults.check()?;
+        self.set_clock(file.clock);
         for (name, token) in file.tokens {
             self.put_token(name, token);
         }
@@ -107,7 +135,7 @@ impl Simulator {
             lock(&self.dlq(&name)).set_refail(Some(refail));
         }
         for (name, seed) in file.entries {
-            lock(&self.dlq(&name)).seed(seed, clock::now())?;
+            lock(&self.dlq(&name)).seed(seed, self.now())?;
         }
         self.faults().append(file.faults);
         Ok(())

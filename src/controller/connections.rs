@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use tokio::time::{Instant, timeout};
@@ -46,6 +47,15 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(kube: kube::Client, transport: Transport, default: Option<(Url, Token)>) -> Self {
         Self { kube, transport, default, looks: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// What to add to our time to get that of a policy's account, as far as answers have told.
+    pub(crate) fn clock_offset(&self, connection: &ConnectionRef) -> SignedDuration {
+        match connection {
+            ConnectionRef::Default => self.default.as_ref().map(|(url, _)| url),
+            ConnectionRef::Secret { url, .. } => Some(url),
+        }
+        .map_or(SignedDuration::ZERO, |url| self.transport.clock_offset(url))
     }
 
     /// What was found within the last minute: how policies that wait share one look per Secret.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -30,6 +30,9 @@ const LONGEST_QUEUE: Duration = Duration::from_secs(600);
 /// How long a final write is tried before it is left to the next look.
 const FINAL_WRITE: Duration = Duration::from_secs(5);
 
+/// An offset between our clock and Upstash's that somebody should look into.
+const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(5);
+
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {
     run_id: String,
@@ -51,6 +54,10 @@ impl Look<'_> {
         let Planned { next, mut notes } = planned;
         drop(self.context.memory.take_session(self.reference));
         info!(policy = %self.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
+        if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
+            let offset_ms = self.policy.clock_offset.as_millis();
+            warn!(policy = %self.reference, offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
+        }
         let (next, more) = status::claimed(&self.policy, &next, run, missed, &self.context.holder, self.now);
         notes.extend(more);
         self.take(&next, notes).await

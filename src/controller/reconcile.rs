@@ -95,6 +95,9 @@ async fn decide(
     context: &Context,
     now: Timestamp,
 ) -> Result<Decision, Error> {
+    if let Ok(work) = &policy.work {
+        policy.clock_offset = context.connections.clock_offset(&work.connection);
+    }
     let first = plan(&policy, &observed.status, now);
     // A run under way has its token.
     let under_way = matches!(first, Plan::Continue { .. }) && context.memory.has_session(reference);

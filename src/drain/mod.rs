@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::crd::PolicyRun;
 use crate::policy::progress::Failure;
 use crate::policy::{Activity, Ending, Progress, Step};
-use crate::upstash::types::{Answer, Call};
+use crate::upstash::types::{Call, Page};
 use crate::upstash::{ApiError, Client};
 
 /// A wait longer than this is handed back, so that it holds no slot.
@@ -178,7 +178,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
         };
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answer {
-            Ok(Answer { page, .. }) => {
+            Ok(page) => {
                 progress.answered(call, &page, (self.now)());
                 let run = progress.run();
                 debug!(run_id = %run.id, action = %run.action, page = run.pages, processed = run.processed,
@@ -206,7 +206,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
     async fn send(
         &self,
         call: &Call,
-    ) -> Option<Result<Result<Answer, ApiError>, crate::upstash::request::RequestError>> {
+    ) -> Option<Result<Result<Page, ApiError>, crate::upstash::request::RequestError>> {
         let answer = self.client.send(call, (self.now)());
         tokio::pin!(answer);
         loop {

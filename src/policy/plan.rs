@@ -358,7 +358,11 @@ fn just_before(instant: Timestamp) -> Timestamp {
 fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {
     let window = match &work.selected {
         Selected::Ids(_) => None,
-        Selected::Matching { from, to, .. } => Some(window::freeze(*from, *to, now)),
+        Selected::Matching { from, to, .. } => {
+            // Entries fail by Upstash's clock.
+            let start = now.saturating_add(policy.clock_offset).unwrap_or(now);
+            Some(window::freeze(*from, *to, start))
+        }
     };
     PolicyRun {
         id,

@@ -66,6 +66,8 @@ pub struct Policy {
     pub history_limit: usize,
     /// What is known of the connection now.
     pub connectivity: Connectivity,
+    /// What to add to our time to get Upstash's.
+    pub clock_offset: jiff::SignedDuration,
 }
 
 /// What a run does, to which entries, as whom.
@@ -189,6 +191,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         pause_after_failures: None,
         history_limit: 10,
         connectivity: Connectivity::Unchecked,
+        clock_offset: jiff::SignedDuration::ZERO,
     };
     match source.spec {
         Err(problem) => Policy { work: Err(Invalid::spec("spec", problem)), ..policy },

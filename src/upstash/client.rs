@@ -1,17 +1,20 @@
 //! The one place that talks to Upstash.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use url::Url;
 
+use super::clock::ClockOffset;
 use super::error::ApiError;
 use super::request::{self, RequestError};
 use super::response;
 use super::token::Token;
-use super::types::{Answer, Call};
+use super::types::{Call, Page};
 
 /// The longest answer that is read, in bytes. A longer one is an error and is never held in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -28,7 +31,10 @@ pub struct ClientOptions {
 
 /// The connections of a process: shared by all accounts, so that there is one pool.
 #[derive(Clone, Debug)]
-pub struct Transport(reqwest::Client);
+pub struct Transport {
+    http: reqwest::Client,
+    clocks: Arc<Mutex<HashMap<url::Origin, ClockOffset>>>,
+}
 
 /// The HTTP library could not be set up.
 #[derive(Debug, Error)]
@@ -47,7 +53,17 @@ impl Transport {
             .timeout(options.request_timeout)
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self(client))
+        Ok(Self { http: client, clocks: Arc::default() })
+    }
+
+    /// What to add to our time to get that of the server at `base`, as far as its answers have told.
+    pub fn clock_offset(&self, base: &Url) -> SignedDuration {
+        self.clocks().get(&base.origin()).copied().unwrap_or_default().value()
+    }
+
+    fn clocks(&self) -> MutexGuard<'_, HashMap<url::Origin, ClockOffset>> {
+        // What it guards is whole at any time.
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,10 +85,10 @@ impl Client {
     ///
     /// # Errors
     /// A [`RequestError`] when the call cannot be sent at all; else what [`response::read`] and the connection say.
-    pub async fn send(&self, call: &Call, now: Timestamp) -> Result<Result<Answer, ApiError>, RequestError> {
+    pub async fn send(&self, call: &Call, now: Timestamp) -> Result<Result<Page, ApiError>, RequestError> {
         let request = request::build(call)?;
         let operation = call.operation();
-        let answer = self.exchange(request).await.and_then(|(status, headers, body)| {
+        let answer = self.exchange(request, now).await.and_then(|(status, headers, body)| {
             // What an answer says ends up in statuses and logs, and some servers echo what they refuse.
             response::read(operation, status, &headers, &body, now)
                 .or_else(|_| response::read(operation, status, &headers, &self.token.redact(&body), now))
@@ -85,19 +101,25 @@ impl Client {
     async fn exchange(
         &self,
         request: request::Request,
+        now: Timestamp,
     ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), ApiError> {
         let mut url = self.base.clone();
         url.set_path(&request.path);
         url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
         // A body of no bytes, said aloud: some proxies refuse a POST without a length.
-        let mut builder = self.transport.0.request(request.method, url).header(header::CONTENT_LENGTH, 0);
+        let mut builder = self.transport.http.request(request.method, url).header(header::CONTENT_LENGTH, 0);
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
         if let Some(authorization) = self.token.authorization() {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
+        let sent = Instant::now();
         let mut answer = builder.send().await.map_err(|error| transport_error(&error))?;
+        if let Some(date) = response::date(answer.headers()) {
+            let received = now.saturating_add(sent.elapsed()).unwrap_or(now);
+            self.transport.clocks().entry(self.base.origin()).or_default().observe(date, now, received);
+        }
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {

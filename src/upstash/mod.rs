@@ -4,6 +4,7 @@
 //! Upstash's REST reference on the DLQ (bulk resume, restart and delete, their single forms, list and get).
 
 pub mod client;
+pub mod clock;
 pub mod error;
 pub mod request;
 pub mod response;
@@ -13,4 +14,4 @@ pub mod types;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ErrorClass};
 pub use token::Token;
-pub use types::{Action, Answer, Call, Criteria, Cursor, DlqId, Operation, Overrides, Page, Selection};
+pub use types::{Action, Call, Criteria, Cursor, DlqId, Operation, Overrides, Page, Selection};

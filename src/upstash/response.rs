@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
-use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::{ApiError, ErrorClass, printable};
-use super::types::{Answer, Cursor, Operation, Page};
+use super::types::{Cursor, Operation, Page};
 
 /// The longest cursor that is taken, in bytes: it is kept in the policy's status.
 pub const MAX_CURSOR_BYTES: usize = 16 * 1024;
 
 /// The longest wait that an answer's headers may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// How far a `Date`, which has whole seconds, may be from our time when both clocks are the same.
+const SAME_TIME: SignedDuration = SignedDuration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,18 +74,22 @@ pub fn read(
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-) -> Result<Answer, ApiError> {
+) -> Result<Page, ApiError> {
     if !status.is_success() {
         return Err(refusal(operation, status, headers, body, now));
     }
-    let page = page(operation, body).map_err(|problem| ApiError {
+    page(operation, body).map_err(|problem| ApiError {
         class: ErrorClass::Unavailable,
         status: Some(status.as_u16()),
         message: printable(&problem),
         retry_after: None,
         may_have_acted: operation.acts(),
-    })?;
-    Ok(Answer { page, date: text(headers, header::DATE.as_str()).and_then(http_date) })
+    })
+}
+
+/// When the server wrote an answer, by its own clock.
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    text(headers, header::DATE.as_str()).and_then(http_date)
 }
 
 fn page(operation: Operation, body: &[u8]) -> Result<Page, String> {
@@ -157,8 +164,9 @@ fn refusal(
 }
 
 /// How long the headers ask to wait: the longest of `Retry-After` and the resets of the limits that are used up.
-/// Upstash sends `Burst-RateLimit-*` for short-term limits and `RateLimit-*` for daily ones.
+/// Upstash sends `Burst-RateLimit-*` for short-term limits and `RateLimit-*` for daily ones. Their times are the server's.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let now = date(headers).filter(|date| date.duration_since(now).abs() > SAME_TIME).unwrap_or(now);
     let reset_of = |family: &str| {
         let remaining =
             text(headers, &format!("{family}-remaining")).and_then(|text| text.parse::<i64>().ok());
@@ -208,6 +216,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
     use crate::upstash::error::MAX_MESSAGE_CHARS;
 
@@ -222,7 +232,7 @@ mod tests {
         status: u16,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<Page, ApiError> {
         let headers = headers
             .iter()
             .map(|(name, value)| {
@@ -233,7 +243,7 @@ mod tests {
     }
 
     fn page_of(operation: Operation, body: &str) -> Page {
-        answer(operation, 200, &[], body).unwrap().page
+        answer(operation, 200, &[], body).unwrap()
     }
 
     fn error(status: u16, headers: &[(&str, &str)], body: &str) -> ApiError {
@@ -360,13 +370,19 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_date_is_kept() {
-        let answer = answer(
-            Operation::BulkDelete,
-            200,
-            &[("Date", "Fri, 20 Nov 2026 12:00:01 GMT")],
-            r#"{"deleted":0}"#,
-        );
-        assert_eq!(answer.unwrap().date, Some("2026-11-20T12:00:01Z".parse().unwrap()));
+    fn resets_are_read_by_the_servers_clock() {
+        let server = now().as_second() - 3600;
+        let date =
+            rfc2822::to_string(&Timestamp::from_second(server).unwrap().to_zoned(TimeZone::UTC)).unwrap();
+        let reset = (server + 30).to_string();
+        for family in ["Burst-RateLimit-Reset", "RateLimit-Reset"] {
+            let error = error(429, &[("Date", &date), (family, &reset)], "");
+            assert_eq!(error.retry_after, Some(Duration::from_secs(30)), "{family}");
+        }
+        // Within the precision of a `Date` our own clock is the finer one.
+        let (date, reset) = ("Fri, 20 Nov 2026 12:00:01 GMT", (now().as_second() + 30).to_string());
+        assert_eq!(now().to_string(), "2026-11-20T12:00:00Z");
+        let error = error(429, &[("Date", date), ("RateLimit-Reset", &reset)], "");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(30)));
     }
 }

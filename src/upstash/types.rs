@@ -195,12 +195,3 @@ pub struct Page {
     /// Where the next page begins. `None`, and no empty text, when this was the last one.
     pub cursor: Option<Cursor>,
 }
-
-/// A page and what came with it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer {
-    /// What the answer says.
-    pub page: Page,
-    /// The answer's `Date`, which tells Upstash's clock.
-    pub date: Option<jiff::Timestamp>,
-}

@@ -185,3 +185,19 @@ async fn the_admin_port_explains_what_it_cannot_read() {
         simulator.client.get(format!("{}/healthz", simulator.admin)).send().await.expect("an answer");
     assert_eq!(health.text().await.ok().as_deref(), Some("ok"));
 }
+
+#[tokio::test]
+async fn the_services_clock_can_be_another_than_ours() {
+    let simulator = start().await;
+    simulator.admin(Method::PUT, "/clock", &json!({ "offsetMs": -3_600_000 })).await;
+    simulator.seed(1).await;
+    let an_hour_ago = dlq_simulator::clock::now() - 3_600_000;
+    let near = |time: i64| (an_hour_ago - 30_000..an_hour_ago + 2_000).contains(&time);
+    let response = simulator.call(Method::GET, "").send().await.expect("an answer");
+    let date = response.headers()["date"].to_str().expect("text");
+    let date = httpdate::parse_http_date(date).expect("a date").duration_since(std::time::UNIX_EPOCH);
+    assert!(near(date.expect("after 1970").as_millis().try_into().expect("in range")));
+    let (_, page) = answer(response).await;
+    assert!(near(page["messages"][0]["createdAt"].as_i64().expect("a time")), "{page}");
+    assert!(near(simulator.last_call().await["at"].as_i64().expect("a time")));
+}

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use testbed::{Entry, Fate};
 
 use super::{FAILED, Row, entry, millis, pairs, row, run};
 use crate::cases::{self, Case, Cases, Differences, Outcome};
-use crate::scene::Scene;
+use crate::scene::{DLQ, Scene};
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
@@ -245,4 +246,30 @@ async fn a_run_keeps_the_window_it_had_at_its_start_to_the_millisecond() {
         row.check(window, outcome, &mut differences);
     }
     differences.report();
+}
+
+/// A run's window is in Upstash's time, which entries fail by; the first answer tells how far that is from ours.
+#[tokio::test]
+async fn a_window_follows_upstashs_clock_once_an_answer_has_told_it() {
+    for (name, offset) in [("behind", -HOUR), ("ahead", HOUR)] {
+        let scene = Scene::start(name).await;
+        let clock = json!({ "offsetMs": offset });
+        scene.simulator.send(Method::PUT, "/clock", Some(&clock)).await.unwrap();
+        scene.apply("first", json!({ "action": "delete", "filters": { "all": true } })).await;
+        let window = |status: &Value| millis(&status["lastRun"]["window"]["toDate"]);
+        let start = |status: &Value| millis(&status["lastRun"]["startTime"]);
+        let first = scene.ran("first", 1).await;
+        assert_eq!(window(&first), start(&first));
+
+        // By Upstash's clock they failed a minute ago, and will fail in a minute.
+        let now = start(&first) + offset;
+        let entries = [at("past", now - MINUTE), at("future", now + MINUTE)];
+        scene.simulator.add(DLQ, &entries).await.unwrap();
+        scene.apply("second", json!({ "action": "delete", "filters": { "newerThan": "10m" } })).await;
+        let second = scene.ran("second", 1).await;
+        assert_eq!(second["lastRun"]["processed"], 1, "{name}: {second:#}");
+        let learnt = window(&second) - start(&second);
+        assert!((learnt - offset).abs() < SECOND, "{name}: {learnt}");
+        assert!(scene.operator.log().contains("Upstash's clock is not ours"));
+    }
 }

@@ -1,0 +1,119 @@
+//! How far Upstash's clock is from ours, learnt from the `Date` of its answers. Pure: both clocks' readings come in.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A `Date` names the second in which it was written.
+const PRECISION: SignedDuration = SignedDuration::from_secs(1);
+/// Servers write the `Date` from a clock that they read once in a while, and several servers stand behind one address:
+/// an offset that is this small may be none.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+/// A `Date` that is further away than this is some proxy's mistake: a window moved by it would select nothing.
+const FARTHEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the answers so far leave possible: Upstash's clock less ours lies between the two.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ClockOffset(Option<(SignedDuration, SignedDuration)>);
+
+impl ClockOffset {
+    /// Learns from an answer that was dated `date`, to a call that was sent and answered at these times of ours.
+    pub fn observe(&mut self, date: Timestamp, sent: Timestamp, received: Timestamp) {
+        let low = date.duration_since(received);
+        let high = date.duration_since(sent).saturating_add(PRECISION);
+        if low > high || low > FARTHEST || high < -FARTHEST {
+            return;
+        }
+        self.0 = Some(match self.0 {
+            Some((lower, upper)) if lower.max(low) <= upper.min(high) => (lower.max(low), upper.min(high)),
+            // One of the clocks was set since: the newest answer is right.
+            _ => (low, high),
+        });
+    }
+
+    /// What to add to our time to get Upstash's; zero as long as both clocks may be the same.
+    pub fn value(&self) -> SignedDuration {
+        match self.0 {
+            Some((low, high)) if low > TOLERANCE || high < -TOLERANCE => (low + high) / 2,
+            _ => SignedDuration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn start() -> Timestamp {
+        "2026-11-20T12:00:00Z".parse().unwrap()
+    }
+
+    fn millis(millis: i64) -> SignedDuration {
+        SignedDuration::from_millis(millis)
+    }
+
+    /// Learns from an answer of a server whose clock is ahead by `offset`, in milliseconds.
+    fn answer(clock: &mut ClockOffset, offset: i64, at: i64, round_trip: i64) {
+        let sent = start() + millis(at);
+        let written = sent + millis(round_trip / 2) + millis(offset);
+        let date = Timestamp::from_second(written.as_millisecond().div_euclid(1000)).unwrap();
+        clock.observe(date, sent, sent + millis(round_trip));
+    }
+
+    #[test]
+    fn clocks_that_agree_have_no_offset() {
+        let mut clock = ClockOffset::default();
+        assert_eq!(clock.value(), SignedDuration::ZERO);
+        for at in [0, 400, 999, 5_500] {
+            answer(&mut clock, 0, at, 30);
+            assert_eq!(clock.value(), SignedDuration::ZERO);
+        }
+    }
+
+    #[test]
+    fn an_offset_is_learnt_from_one_answer_and_narrowed_by_more() {
+        for offset in [-7_200_000, -90_000, -3_100, 3_100, 90_000, 7_200_000] {
+            let mut clock = ClockOffset::default();
+            answer(&mut clock, offset, 0, 40);
+            assert!((clock.value() - millis(offset)).abs() <= millis(560), "{offset}: {:?}", clock.value());
+            for at in 1..40 {
+                answer(&mut clock, offset, at * 137, 40);
+            }
+            assert!((clock.value() - millis(offset)).abs() <= millis(60), "{offset}: {:?}", clock.value());
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_followed() {
+        let mut clock = ClockOffset::default();
+        answer(&mut clock, 0, 0, 40);
+        answer(&mut clock, 60_000, 1_000, 40);
+        assert!((clock.value() - millis(60_000)).abs() <= millis(560));
+        answer(&mut clock, 0, 2_000, 40);
+        assert_eq!(clock.value(), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn a_date_of_another_age_teaches_nothing() {
+        let mut clock = ClockOffset::default();
+        clock.observe(Timestamp::UNIX_EPOCH, start(), start());
+        clock.observe(Timestamp::MAX, start(), start());
+        clock.observe(Timestamp::MIN, start(), start());
+        assert_eq!(clock, ClockOffset::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_true_offset_is_never_ruled_out(
+            offset in -80_000_000_i64..80_000_000,
+            answers in prop::collection::vec((0_i64..100_000, 0_i64..5_000), 1..30),
+        ) {
+            let mut clock = ClockOffset::default();
+            for (at, round_trip) in answers {
+                answer(&mut clock, offset, at, round_trip);
+                let (low, high) = clock.0.unwrap();
+                prop_assert!(low <= millis(offset) && millis(offset) <= high);
+            }
+        }
+    }
+}
