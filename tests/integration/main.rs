@@ -4,6 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
 
 mod cases;
+mod changes;
 mod cluster;
 mod conformance;
 mod crd_rules;
