@@ -12,6 +12,7 @@ mod documents;
 mod examples;
 mod filters;
 mod generated_files;
+mod ids;
 mod interruption;
 mod layers;
 mod main_job;
