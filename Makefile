@@ -1,8 +1,12 @@
 # `make` lists what there is. Everything here is plain cargo.
 
+SHELL := bash
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+
+# What CronJob's own library makes of a thousand schedules.
+CRONJOB_INSTANTS := set -o pipefail; go -C hack/cronjob-instants run .
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -15,19 +19,25 @@ demo: ## Run the operator against a real control plane and a simulated Upstash (
 	@$(CARGO_TARGET_DIR)/debug/testbed demo $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: test
-test: ## Run every test
-	$(CARGO) test --workspace --locked
+test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
+	$(CARGO) build --workspace --bins --locked
+	tests/sdk/run
+	tests/openapi/run
+	$(CARGO) test --workspace --locked -- \
+	  $$([ -d tests/sdk/node/node_modules ] && [ -d tests/openapi/node_modules ] && echo --include-ignored)
 
 .PHONY: check
-check: ## Run every check that runs nothing: format, lints, docs, dependencies (needs cargo-deny)
+check: ## Run every check that runs nothing: format, lints, docs, dependencies, tables (needs cargo-deny and Go)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
 	$(CARGO) deny --all-features check bans licenses sources
+	$(CRONJOB_INSTANTS) | diff -u tests/data/cronjob_instants.json -
 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration generated_files
+	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -37,7 +37,12 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
     match fault {
         None
         | Some(Fault::Latency { .. } | Fault::Cursor(_) | Fault::Expire { .. } | Fault::Arrive { .. }) => {
-            Ok(response(status, JSON, body))
+            let mut response = response(status, JSON, body);
+            if matches!(answer.content, Content::Nothing) {
+                // What has no body has no kind of body either: some clients parse what is announced.
+                response.headers_mut().remove(header::CONTENT_TYPE);
+            }
+            Ok(response)
         }
         Some(Fault::Status(fault)) => Ok(status_instead(fault)),
         Some(Fault::RateLimit(limit)) => Ok(rate_limited(limit, now)),

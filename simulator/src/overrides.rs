@@ -60,8 +60,13 @@ fn checked<T>(
     name: &str,
     read: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, Refusal> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let text = str::from_utf8(value.as_bytes()).ok().map(str::trim).filter(|text| !text.is_empty());
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::bad_request(format!("{name} can be given only once")));
+    }
+    // `to_str` takes visible ASCII and nothing else.
+    let text = value.to_str().ok().map(str::trim).filter(|text| !text.is_empty());
     match text.and_then(read) {
         Some(value) => Ok(Some(value)),
         None => Err(Refusal::bad_request(format!("invalid {name} header"))),

@@ -174,7 +174,7 @@ const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
 const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
 
 fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
-    if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.has(name)) {
+    if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.values(name).next().is_some()) {
         return Err(Refusal::bad_request(format!("{name} is no filter of a DLQ")));
     }
     let failure_function_states = pairs
@@ -206,7 +206,9 @@ fn filter_of_messages(pairs: &Pairs) -> Result<Filter, Refusal> {
     filter.workflow_urls.extend(pairs.many("url"));
     filter.response_statuses = pairs
         .many("responseStatus")
-        .map(|text| digits(&text).and_then(|text| text.parse().ok()))
+        .map(|text| {
+            digits(&text).and_then(|text| text.parse().ok()).filter(|code| (100..=599).contains(code))
+        })
         .collect::<Option<_>>()
         .ok_or_else(|| Refusal::bad_request("responseStatus must be an HTTP status"))?;
     filter.message_id = pairs.one("messageId")?.map(ToOwned::to_owned);

@@ -23,7 +23,7 @@ impl Prism {
         let root = workspace_root();
         let dir = ScratchDir::create("prism").unwrap();
         let description = root.join("simulator/openapi.yaml");
-        let args = ["proxy", "--errors", "--host", "127.0.0.1", "--port", "0"];
+        let args = ["proxy", "--errors", "--multiprocess=false", "--host", "127.0.0.1", "--port", "0"];
         let operands = [description.to_str().unwrap(), simulator.api_url()];
         let mut process = Process::start(Program {
             name: "prism",

@@ -12,9 +12,10 @@ use crate::generated_files::schema;
 pub(crate) fn pages() -> Vec<PathBuf> {
     let root = workspace_root();
     let mut pages = Vec::new();
-    for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        pages.push(root.join(name));
+    for folder in [".", "simulator", "tests/sdk", "tests/openapi"] {
+        pages.push(root.join(folder).join("README.md"));
     }
+    pages.extend(["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)));
     below(&root.join("docs"), "md", &mut pages);
     pages
 }

@@ -113,7 +113,12 @@ async fn what_is_too_long_for_http_is_refused_as_everything_else_is() {
 async fn headers_that_are_no_text_are_refused() {
     let simulator = start().await;
     simulator.seed(1).await;
-    for header in [b"upstash-label: \xff\xfe\r\n".as_slice(), b"upstash-flow-control-key: a\xc3\x28\r\n"] {
+    for header in [
+        b"upstash-label: \xff\xfe\r\n".as_slice(),
+        "upstash-label: größe\r\n".as_bytes(),
+        b"upstash-flow-control-key: a\xc3\x28\r\n",
+        b"upstash-retries: 1\r\nupstash-retries: 2\r\n",
+    ] {
         let (status, body) = raw(&simulator, &request(b"", header)).await;
         assert_eq!((status, body["error"].is_string()), (400, true), "{body}");
     }
