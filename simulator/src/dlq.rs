@@ -1,7 +1,7 @@
 //! One DLQ: its entries in order, what can be done to them, and what happened. Pure: the time is handed in.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use crate::{
     cursor::{self, Position},
     entry::{Entry, FailureFunctionState, NewEntry, Seed},
     filter::Filter,
-    ledger::{Fate, Ledger, Record, WorkflowRun},
+    ledger::{Fate, Ledger, WorkflowRun},
     operation::Action,
     overrides::Overrides,
     query::Selection,
@@ -52,13 +52,13 @@ pub struct NewRun {
 #[derive(Debug)]
 pub struct Dlq {
     name: String,
-    entries: BTreeMap<Position, Entry>,
-    /// The sequence of every entry there ever was, by DLQ ID.
-    sequences: HashMap<Arc<str>, u64>,
+    entries: BTreeMap<Position, Box<Entry>>,
+    /// The sequences of the entries whose DLQ ID was given. One that was made up ends in its entry's sequence.
+    given: HashMap<Arc<str>, u64>,
     expiries: BTreeSet<(Millis, Position)>,
     refail: Option<Refail>,
     /// Entries that will come back, by time and by the sequence of the entry they were.
-    comebacks: BTreeMap<(Millis, u64), Entry>,
+    comebacks: BTreeMap<(Millis, u64), Box<Entry>>,
     random: Random,
     pub ledger: Ledger,
 }
@@ -69,7 +69,7 @@ impl Dlq {
         Self {
             name: name.into(),
             entries: BTreeMap::new(),
-            sequences: HashMap::new(),
+            given: HashMap::new(),
             expiries: BTreeSet::new(),
             refail: None,
             comebacks: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl Dlq {
 
     /// What is in the DLQ now, oldest failure first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().map(AsRef::as_ref)
     }
 
     pub fn set_refail(&mut self, refail: Option<Refail>) {
@@ -94,21 +94,33 @@ impl Dlq {
     /// Adds entries; refused as a whole when a DLQ ID has been used before.
     pub fn seed(&mut self, seed: Seed, now: Millis) -> Result<Vec<Arc<str>>, Refusal> {
         let Seed { entries, generate } = seed;
-        let template =
-            generate.as_ref().filter(|generate| generate.count > 0).map(|generate| &generate.entry);
-        let mut given = HashSet::new();
-        for id in entries.iter().chain(template).filter_map(|entry| entry.dlq_id.as_ref()) {
-            if self.sequences.contains_key(id) || !given.insert(Arc::clone(id)) {
-                return Err(Refusal::conflict(format!("dlqId {id:?} has been used before")));
-            }
-        }
         let (count, template) = generate.map(|generate| (generate.count, generate.entry)).unwrap_or_default();
         if count > 1 && template.dlq_id.is_some() {
             return Err(Refusal::bad_request("one dlqId cannot serve for several entries"));
         }
-        let template = template.into_template();
-        let generated = (0..count).map(|_| template.clone());
-        Ok(entries.into_iter().chain(generated).map(|entry| self.arrive(entry, now)).collect())
+        let mut given = HashMap::new();
+        let only_one = (count == 1).then_some(&template);
+        for (sequence, entry) in (self.ledger.next_sequence()..).zip(entries.iter().chain(only_one)) {
+            let Some(id) = entry.dlq_id.as_ref().filter(|id| !id.is_empty()) else { continue };
+            if self.sequence(id).is_some() || given.insert(Arc::clone(id), sequence).is_some() {
+                return Err(Refusal::conflict(format!("dlqId {id:?} has been used before")));
+            }
+        }
+        // Before the entries arrive, so that none of them is given an ID that a later one brings along.
+        self.given.extend(given);
+        let mut dlq_ids: Vec<Arc<str>> = entries.into_iter().map(|entry| self.arrive(entry, now)).collect();
+        dlq_ids.extend(self.generate(count, template, now));
+        Ok(dlq_ids)
+    }
+
+    /// What entries made from one template can share, they share.
+    fn generate(&mut self, count: u64, template: NewEntry, now: Millis) -> impl Iterator<Item = Arc<str>> {
+        let run_id = template.workflow_run_id.clone();
+        let template = template.into_entry(now, Arc::default);
+        (0..count).map(move |_| {
+            let workflow_run_id = run_id.clone().unwrap_or_else(|| new_run_id(&mut self.random));
+            self.insert(Entry { workflow_run_id, ..template.clone() }.into(), now, None)
+        })
     }
 
     /// Lets happen what is due: workflow runs fail again, entries expire.
@@ -116,10 +128,7 @@ impl Dlq {
         while let Some(due) = self.comebacks.first_entry().filter(|due| due.key().0 <= now) {
             let (at, from) = *due.key();
             let entry = due.remove();
-            let dlq_id = self.insert(entry, at);
-            if let Some(record) = self.record(from) {
-                record.refailed_as = Some(dlq_id);
-            }
+            self.insert(entry, at, Some(from));
         }
         while let Some((_, position)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
             self.remove(position, Fate::Expired, None);
@@ -143,16 +152,15 @@ impl Dlq {
 
     /// The entries that a call selects, and the cursor of the next page. Unknown IDs are passed over.
     pub fn list(&self, selection: &Selection) -> (Vec<&Entry>, Option<String>) {
-        let (positions, cursor) = match selection {
-            Selection::Ids(ids) => (ids.iter().filter_map(|id| self.position(id)).collect(), None),
+        match selection {
+            Selection::Ids(ids) => (ids.iter().filter_map(|id| self.find(id)).collect(), None),
             Selection::Matching { filter, after, limit, .. } => self.page(filter, *after, *limit),
-        };
-        (positions.iter().filter_map(|position| self.entries.get(position)).collect(), cursor)
+        }
     }
 
     /// One entry.
     pub fn get(&self, dlq_id: &str) -> Result<&Entry, Refusal> {
-        self.position(dlq_id).and_then(|position| self.entries.get(&position)).ok_or_else(unknown_entry)
+        self.find(dlq_id).ok_or_else(unknown_entry)
     }
 
     /// Acts on the entries that a bulk call selects: on all of them or, when it is refused, on none.
@@ -164,17 +172,15 @@ impl Dlq {
         call_seq: u64,
         now: Millis,
     ) -> Result<Acted, Refusal> {
-        let (positions, cursor) = match selection {
-            Selection::Ids(ids) => {
-                let positions: Vec<Position> = ids.iter().filter_map(|id| self.position(id)).collect();
-                if positions.len() < ids.len() && action != Action::Delete {
-                    return Err(Refusal::not_found("some DLQ messages were not found"));
-                }
-                (positions, None)
-            }
-            Selection::Matching { filter, after, limit, .. } => self.page(filter, *after, *limit),
-        };
-        self.act_at(action, &positions, overrides, call_seq, now).map(|acted| Acted { cursor, ..acted })
+        let (entries, cursor) = self.list(selection);
+        if let Selection::Ids(ids) = selection
+            && entries.len() < ids.len()
+            && action != Action::Delete
+        {
+            return Err(Refusal::not_found("some DLQ messages were not found"));
+        }
+        let positions = acted_on(action, &entries)?;
+        Ok(Acted { cursor, ..self.act_at(action, &positions, overrides, call_seq, now) })
     }
 
     /// Acts on one entry.
@@ -186,8 +192,8 @@ impl Dlq {
         call_seq: u64,
         now: Millis,
     ) -> Result<Acted, Refusal> {
-        let position = self.position(dlq_id).ok_or_else(unknown_entry)?;
-        self.act_at(action, &[position], overrides, call_seq, now)
+        let positions = acted_on(action, &[self.get(dlq_id)?])?;
+        Ok(self.act_at(action, &positions, overrides, call_seq, now))
     }
 
     /// Runs a failed failure function again. The entry stays, with the failure function in progress.
@@ -201,19 +207,16 @@ impl Dlq {
         Ok(entry)
     }
 
-    fn page(&self, filter: &Filter, after: Position, limit: usize) -> (Vec<Position>, Option<String>) {
+    fn page(&self, filter: &Filter, after: Position, limit: usize) -> (Vec<&Entry>, Option<String>) {
         let Some(span) = filter.span(after) else { return (Vec::new(), None) };
-        let mut matching = self
-            .entries
-            .range(span)
-            .filter(|(_, entry)| filter.matches(entry))
-            .map(|(position, _)| *position);
-        let positions: Vec<Position> = matching.by_ref().take(limit).collect();
-        let cursor = match (positions.last(), matching.next()) {
-            (Some(last), Some(_)) => Some(cursor::encode(&self.name, *last, 0)),
+        let mut matching =
+            self.entries.range(span).map(|(_, entry)| entry.as_ref()).filter(|entry| filter.matches(entry));
+        let entries: Vec<&Entry> = matching.by_ref().take(limit).collect();
+        let cursor = match (entries.last(), matching.next()) {
+            (Some(last), Some(_)) => Some(cursor::encode(&self.name, last.position(), 0)),
             _ => None,
         };
-        (positions, cursor)
+        (entries, cursor)
     }
 
     fn act_at(
@@ -223,14 +226,11 @@ impl Dlq {
         overrides: &Overrides,
         call_seq: u64,
         now: Millis,
-    ) -> Result<Acted, Refusal> {
-        let stuck = |position| self.entries.get(position).is_some_and(|entry: &Entry| entry.unresumable);
-        if action == Action::Resume && positions.iter().any(stuck) {
-            return Err(Refusal::bad_request(
-                "a workflow run cannot be resumed: its code changed before the failed step",
-            ));
+    ) -> Acted {
+        let mut acted = Acted { dlq_ids: Vec::with_capacity(positions.len()), ..Acted::default() };
+        if action != Action::Delete {
+            acted.runs.reserve(positions.len());
         }
-        let mut acted = Acted::default();
         for position in positions {
             let Some(entry) = self.remove(*position, action.into(), Some(call_seq)) else { continue };
             acted.dlq_ids.push(Arc::clone(&entry.dlq_id));
@@ -238,66 +238,57 @@ impl Dlq {
                 acted.runs.push(self.start_run(action, entry, overrides, now));
             }
         }
-        Ok(acted)
+        acted
     }
 
     fn start_run(&mut self, action: Action, entry: Entry, overrides: &Overrides, now: Millis) -> NewRun {
         let workflow_run_id = new_run_id(&mut self.random);
         let settings = overrides.apply(&entry.settings);
-        if let Some(record) = self.record(entry.sequence) {
-            record.new_workflow_run_id = Some(Arc::clone(&workflow_run_id));
-        }
-        self.ledger.workflow_runs.push(WorkflowRun {
-            workflow_run_id: Arc::clone(&workflow_run_id),
-            from_dlq_id: Arc::clone(&entry.dlq_id),
-            action,
-            workflow_created_at: now,
-            workflow_url: Arc::clone(&entry.workflow_url),
-            label: settings.label(),
-            settings: settings.clone(),
-        });
         if let Some(refail) =
             self.refail.filter(|refail| refail.times.is_none_or(|times| entry.comebacks < times))
         {
             let failed_at = now.saturating_add(refail.delay_ms.into());
             let comeback = Entry {
-                dlq_id: "".into(),
+                dlq_id: Arc::default(),
                 workflow_run_id: Arc::clone(&workflow_run_id),
                 workflow_created_at: now,
                 failed_at,
-                settings,
+                settings: Arc::clone(&settings),
                 expires_at: None,
                 comebacks: entry.comebacks + 1,
-                ..entry
+                ..entry.clone()
             };
-            self.comebacks.insert((failed_at, entry.sequence), comeback);
+            self.comebacks.insert((failed_at, entry.sequence), Box::new(comeback));
         }
+        let run = WorkflowRun {
+            workflow_run_id: Arc::clone(&workflow_run_id),
+            from_dlq_id: entry.dlq_id,
+            action,
+            workflow_created_at: now,
+            workflow_url: entry.workflow_url,
+            settings,
+        };
+        self.ledger.start(run, entry.sequence);
         NewRun { workflow_run_id, workflow_created_at: now }
     }
 
     fn arrive(&mut self, new: NewEntry, now: Millis) -> Arc<str> {
         let random = &mut self.random;
         let entry = new.into_entry(now, || new_run_id(random));
-        self.insert(entry, now)
+        self.insert(Box::new(entry), now, None)
     }
 
     /// Puts an entry in its place. It gets a sequence and, where it has none, a DLQ ID.
-    fn insert(&mut self, mut entry: Entry, now: Millis) -> Arc<str> {
-        entry.sequence = self.ledger.entries.len() as u64;
+    fn insert(&mut self, mut entry: Box<Entry>, now: Millis, refailed_from: Option<u64>) -> Arc<str> {
+        entry.sequence = self.ledger.next_sequence();
         if entry.dlq_id.is_empty() {
             entry.dlq_id = self.unused_id(now, entry.sequence);
         }
         let dlq_id = Arc::clone(&entry.dlq_id);
-        self.ledger.entries.push(Record {
-            dlq_id: Arc::clone(&dlq_id),
-            arrived_at: now,
-            failed_at: entry.failed_at,
-            fate: Fate::InDlq,
-            call_seq: None,
-            new_workflow_run_id: None,
-            refailed_as: None,
-        });
-        self.sequences.insert(Arc::clone(&dlq_id), entry.sequence);
+        self.ledger.enter(&entry, now, refailed_from);
+        if self.sequence(&dlq_id).is_none() {
+            self.given.insert(Arc::clone(&dlq_id), entry.sequence);
+        }
         if let Some(expires_at) = entry.expires_at {
             self.expiries.insert((expires_at, entry.position()));
         }
@@ -308,7 +299,7 @@ impl Dlq {
     /// A DLQ ID in the form of the service's own. One that was seeded by hand can stand in the way.
     fn unused_id(&self, now: Millis, sequence: u64) -> Arc<str> {
         let mut dlq_id: Arc<str> = format!("{now}-{sequence}").into();
-        while self.sequences.contains_key(&dlq_id) {
+        while self.sequence(&dlq_id).is_some() {
             dlq_id = format!("{dlq_id}-0").into();
         }
         dlq_id
@@ -319,27 +310,48 @@ impl Dlq {
         if let Some(expires_at) = entry.expires_at {
             self.expiries.remove(&(expires_at, position));
         }
-        if let Some(record) = self.record(position.sequence) {
-            record.fate = fate;
-            record.call_seq = call_seq;
-        }
-        Some(entry)
+        self.ledger.leave(position.sequence, fate, call_seq);
+        Some(*entry)
+    }
+
+    fn find(&self, dlq_id: &str) -> Option<&Entry> {
+        self.entries.get(&self.position(dlq_id)?).map(AsRef::as_ref)
     }
 
     /// Where an entry stands, if it is in the DLQ.
     fn position(&self, dlq_id: &str) -> Option<Position> {
-        let sequence = *self.sequences.get(dlq_id)?;
-        let record = self.ledger.entries.get(usize::try_from(sequence).ok()?)?;
+        let sequence = self.sequence(dlq_id)?;
+        let record = self.ledger.record(sequence)?;
         (record.fate == Fate::InDlq).then_some(Position { failed_at: record.failed_at, sequence })
     }
 
-    fn record(&mut self, sequence: u64) -> Option<&mut Record> {
-        self.ledger.entries.get_mut(usize::try_from(sequence).ok()?)
+    /// The sequence of any entry there ever was. DLQ IDs that were made up end in it.
+    fn sequence(&self, dlq_id: &str) -> Option<u64> {
+        let made_up = dlq_id.rsplit_once('-').and_then(|(_, sequence)| sequence.parse().ok());
+        let is_this_one =
+            |sequence| self.ledger.record(sequence).is_some_and(|record| *record.dlq_id == *dlq_id);
+        made_up.filter(|sequence| is_this_one(*sequence)).or_else(|| self.given.get(dlq_id).copied())
     }
 }
 
+/// Where the entries are that an action is about, unless one of them stands in its way.
+fn acted_on(action: Action, entries: &[&Entry]) -> Result<Vec<Position>, Refusal> {
+    if action == Action::Resume && entries.iter().any(|entry| entry.unresumable) {
+        return Err(Refusal::bad_request(
+            "a workflow run cannot be resumed: its code changed before the failed step",
+        ));
+    }
+    Ok(entries.iter().map(|entry| entry.position()).collect())
+}
+
+/// `wfr_` and 32 hexadecimal digits, written by hand: the formatting machinery takes four times as long.
 fn new_run_id(random: &mut Random) -> Arc<str> {
-    format!("wfr_{:016x}{:016x}", random.number(), random.number()).into()
+    let mut text = *b"wfr_00000000000000000000000000000000";
+    let digits = [random.number(), random.number()].map(u64::to_be_bytes);
+    for (pair, byte) in text[4..].chunks_exact_mut(2).zip(digits.as_flattened()) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+    String::from_utf8_lossy(&text).into()
 }
 
 fn unknown_entry() -> Refusal {

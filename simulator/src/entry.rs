@@ -40,7 +40,7 @@ pub struct Entry {
     pub workflow_created_at: Millis,
     pub failed_at: Millis,
     #[serde(flatten)]
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub failure_function_state: Option<FailureFunctionState>,
     pub caller_ip: Arc<str>,
     /// What the workflow's last failed step answered.
@@ -131,15 +131,6 @@ const WORKFLOW_URL: &str = "https://app.example.com/api/workflow";
 const CALLER_IP: &str = "203.0.113.1";
 
 impl NewEntry {
-    /// The same with the made-up texts filled in that can be shared by everything made from it.
-    #[must_use]
-    pub fn into_template(mut self) -> Self {
-        self.workflow_url.get_or_insert_with(|| WORKFLOW_URL.into());
-        self.caller_ip.get_or_insert_with(|| CALLER_IP.into());
-        self.labels.get_or_insert_default();
-        self
-    }
-
     /// Fills the gaps, except for sequence and DLQ ID, which the DLQ gives. `run_id` makes an ID for the workflow run.
     pub fn into_entry(self, now: Millis, run_id: impl FnOnce() -> Arc<str>) -> Entry {
         let failed_at = self.failed_at.unwrap_or(now);
@@ -149,7 +140,7 @@ impl NewEntry {
             workflow_url: self.workflow_url.unwrap_or_else(|| WORKFLOW_URL.into()),
             workflow_created_at: self.workflow_created_at.unwrap_or_else(|| failed_at.saturating_sub(60_000)),
             failed_at,
-            settings: Settings {
+            settings: Arc::new(Settings {
                 retries: self.retries.unwrap_or(3),
                 delay: self.delay,
                 retry_delay: self.retry_delay,
@@ -157,7 +148,7 @@ impl NewEntry {
                 flow_control_value: self.flow_control_value,
                 labels: self.labels.unwrap_or_default(),
                 failure_callback: self.failure_callback,
-            },
+            }),
             failure_function_state: self.failure_function_state,
             caller_ip: self.caller_ip.unwrap_or_else(|| CALLER_IP.into()),
             response_status: self.response_status.unwrap_or(500),

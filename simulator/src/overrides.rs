@@ -39,8 +39,11 @@ impl Overrides {
     }
 
     /// The settings of a new workflow run, made from those of the one that failed.
-    pub fn apply(&self, original: &Settings) -> Settings {
-        Settings {
+    pub fn apply(&self, original: &Arc<Settings>) -> Arc<Settings> {
+        if *self == Self::default() {
+            return Arc::clone(original);
+        }
+        Arc::new(Settings {
             retries: self.retries.unwrap_or(original.retries),
             delay: self.delay.clone().or_else(|| original.delay.clone()),
             retry_delay: self.retry_delay.clone().or_else(|| original.retry_delay.clone()),
@@ -51,7 +54,7 @@ impl Overrides {
                 .or_else(|| original.flow_control_value.clone()),
             labels: self.labels.clone().unwrap_or_else(|| original.labels.clone()),
             failure_callback: self.failure_callback.clone().or_else(|| original.failure_callback.clone()),
-        }
+        })
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::*;
 use crate::{entry::Generate, operation::Endpoint, query::Pairs};
 
@@ -174,7 +176,7 @@ fn an_unknown_id_refuses_the_whole_resume() {
         assert_eq!(refusal.status, http::StatusCode::NOT_FOUND);
     }
     assert_eq!(dlq.entries().count(), 2);
-    assert!(dlq.ledger.workflow_runs.is_empty());
+    assert!(dlq.ledger.workflow_runs().is_empty());
 }
 
 #[test]
@@ -222,8 +224,8 @@ fn overrides_replace_only_what_they_name() {
     headers.insert("upstash-flow-control-value", http::HeaderValue::from_static("rate=2"));
     let overrides = Overrides::read(&headers).expect("plausible");
     dlq.act_on_one(Action::Restart, "e", &overrides, 1, NOW).expect("found");
-    let run = &dlq.ledger.workflow_runs[0];
-    assert_eq!((run.settings.retries, run.label.as_deref()), (7, Some("new,newer")));
+    let run = &dlq.ledger.workflow_runs()[0];
+    assert_eq!((run.settings.retries, run.settings.label().as_deref()), (7, Some("new,newer")));
     assert_eq!(run.settings.delay.as_deref(), Some("5s"));
     assert_eq!(run.settings.flow_control_key.as_deref(), Some("old"));
     assert_eq!(run.settings.flow_control_value.as_deref(), Some("rate=2"));
@@ -242,7 +244,7 @@ fn a_workflow_run_comes_back_as_a_new_entry_as_often_as_told() {
     assert_eq!((back.failed_at, &back.workflow_run_id), (NOW + 100, &run.workflow_run_id));
     assert_eq!(back.settings.label().as_deref(), Some("a"));
     assert_ne!(&*back.dlq_id, "e");
-    assert_eq!(dlq.ledger.entries[0].refailed_as.as_ref(), Some(&back.dlq_id));
+    assert_eq!(dlq.ledger.entries()[0].refailed_as.as_ref(), Some(&back.dlq_id));
 
     act(&mut dlq, Action::Resume, "").expect("well-formed");
     dlq.settle(NOW + 9000);
@@ -256,7 +258,7 @@ fn entries_expire_when_their_time_comes() {
     assert_eq!(dlq.entries().count(), 2);
     dlq.settle(NOW + 10);
     assert_eq!(matching(&dlq, ""), ["stays"]);
-    assert_eq!(dlq.ledger.entries[0].fate, Fate::Expired);
+    assert_eq!(dlq.ledger.entries()[0].fate, Fate::Expired);
 }
 
 #[test]
@@ -319,7 +321,7 @@ proptest::proptest! {
         }
         let present: HashSet<_> = dlq.entries().map(|entry| Arc::clone(&entry.dlq_id)).collect();
         proptest::prop_assert_eq!(present.len(), dlq.entries().count());
-        for record in &dlq.ledger.entries {
+        for record in dlq.ledger.entries() {
             let acted_on = matches!(record.fate, Fate::Resumed | Fate::Restarted | Fate::Deleted);
             proptest::prop_assert_eq!(present.contains(&record.dlq_id), record.fate == Fate::InDlq);
             proptest::prop_assert_eq!(acted_on, record.call_seq.is_some());
@@ -328,7 +330,7 @@ proptest::proptest! {
                 record.new_workflow_run_id.is_some()
             );
         }
-        let runs: HashSet<_> = dlq.ledger.workflow_runs.iter().map(|run| &run.workflow_run_id).collect();
-        proptest::prop_assert_eq!(runs.len(), dlq.ledger.workflow_runs.len());
+        let runs: HashSet<_> = dlq.ledger.workflow_runs().iter().map(|run| &run.workflow_run_id).collect();
+        proptest::prop_assert_eq!(runs.len(), dlq.ledger.workflow_runs().len());
     }
 }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod conservation;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod harness;
