@@ -1,4 +1,4 @@
-# `make` lists what there is. Everything here is plain cargo.
+# `make` lists what there is.
 
 SHELL := bash
 CARGO ?= cargo
@@ -23,8 +23,11 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	$(CARGO) build --workspace --bins --locked
 	tests/sdk/run
 	tests/openapi/run
-	$(CARGO) test --workspace --locked -- \
-	  $$([ -d tests/sdk/node/node_modules ] && [ -d tests/openapi/node_modules ] && echo --include-ignored)
+	$(CARGO) test --workspace --locked -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored)
+
+.PHONY: bench
+bench: ## Say how many calls a second the simulator takes, with a million entries
+	$(CARGO) bench --package dlq-simulator --bench throughput --locked
 
 .PHONY: check
 check: ## Run every check that runs nothing: format, lints, docs, dependencies, tables (needs cargo-deny and Go)
