@@ -1,5 +1,13 @@
 //! What is told to the world, as Kubernetes events.
 
+use jiff::Timestamp;
+
+use super::ending::Ending;
+use super::plan::schedule_since;
+use super::status::cut;
+use super::validate::Policy;
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason, RunResult};
+
 /// One event. Its text holds no counts: the publisher joins equal events into one series and keeps the first text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Note {
@@ -112,4 +120,46 @@ impl NoteReason {
             | Self::UncertainPage => true,
         }
     }
+}
+
+/// What is told when a run ends.
+pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if run.uncertain_pages > 0 {
+        notes.push(Note::new(
+            NoteReason::UncertainPage,
+            "the outcome of a call is unknown; the run's count is a lower bound",
+        ));
+    }
+    let reason = match (ending.result, ending.reason) {
+        // Most runs of a healthy queue: not worth an event.
+        (_, Reason::NothingMatched) => None,
+        (RunResult::Succeeded, _) if run.dry_run => Some(NoteReason::DryRunSucceeded),
+        (RunResult::Succeeded, _) => Some(NoteReason::RunSucceeded),
+        (RunResult::LimitReached, _) => Some(NoteReason::LimitReached),
+        (RunResult::Cancelled, _) => Some(NoteReason::RunCancelled),
+        (RunResult::Failed, Reason::Unauthorized) => Some(NoteReason::Unauthorized),
+        (RunResult::Failed | RunResult::DeadlineExceeded, _) => Some(NoteReason::RunFailed),
+    };
+    let text = match ending.result {
+        // Counts stay out of the text, see `Note`.
+        RunResult::Succeeded => format!("the {} run ended", run.action),
+        _ => cut(&ending.message),
+    };
+    notes.extend(reason.map(|reason| Note::new(reason, text)));
+    notes
+}
+
+/// What is told when instants passed while a run went on and nothing replaced it: once, at its end.
+pub(crate) fn of_passed_instants(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    run: &PolicyRun,
+    now: Timestamp,
+) -> Option<Note> {
+    let Ok(Some(schedule)) = &policy.schedule else { return None };
+    let since = schedule_since(schedule, status)?;
+    schedule.most_recent(run.start_time.timestamp(), now, since)?;
+    let text = "instants passed while a run went on; they are not caught up";
+    (policy.concurrency == ConcurrencyPolicy::Forbid).then(|| Note::new(NoteReason::RunAlreadyActive, text))
 }

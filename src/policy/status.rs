@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
-use super::note::{Note, NoteReason};
+use super::note::{self, Note, NoteReason};
 use super::plan::{Plan, is_circuit_open, is_circuit_reset, next_start, was_held};
 use super::readiness::{self, Readiness};
 use super::validate::{Policy, Request};
@@ -143,7 +143,8 @@ pub fn finished(
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
     status.current_run = None;
-    let mut notes = ending_notes(&run, ending);
+    let mut notes = note::of_ending(&run, ending);
+    notes.extend(note::of_passed_instants(policy, before, &run, now));
     status.last_run = Some(run);
 
     let is_open = is_circuit_open(policy, &status);
@@ -249,33 +250,6 @@ pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Ac
         .into_iter()
         .find(|activity| waits && running.is_some_and(|running| running.reason == activity.reason().as_str()))
         .unwrap_or(Activity::Working)
-}
-
-fn ending_notes(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
-    let mut notes = Vec::new();
-    if run.uncertain_pages > 0 {
-        notes.push(Note::new(
-            NoteReason::UncertainPage,
-            "the outcome of a call is unknown; the run's count is a lower bound",
-        ));
-    }
-    let reason = match (ending.result, ending.reason) {
-        // Most runs of a healthy queue: not worth an event.
-        (_, Reason::NothingMatched) => None,
-        (RunResult::Succeeded, _) if run.dry_run => Some(NoteReason::DryRunSucceeded),
-        (RunResult::Succeeded, _) => Some(NoteReason::RunSucceeded),
-        (RunResult::LimitReached, _) => Some(NoteReason::LimitReached),
-        (RunResult::Cancelled, _) => Some(NoteReason::RunCancelled),
-        (RunResult::Failed, Reason::Unauthorized) => Some(NoteReason::Unauthorized),
-        (RunResult::Failed | RunResult::DeadlineExceeded, _) => Some(NoteReason::RunFailed),
-    };
-    let text = match ending.result {
-        // Counts stay out of the text, see `Note`.
-        RunResult::Succeeded => format!("the {} run ended", run.action),
-        _ => cut(&ending.message),
-    };
-    notes.extend(reason.map(|reason| Note::new(reason, text)));
-    notes
 }
 
 /// Brings everything that follows from the rest into line: conditions, phase, message, times.
@@ -386,7 +360,7 @@ fn waits_for_secret(readiness: &Readiness) -> bool {
     matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
 }
 
-fn cut(message: &str) -> String {
+pub(crate) fn cut(message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 

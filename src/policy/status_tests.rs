@@ -324,3 +324,24 @@ fn an_overlong_message_is_cut() {
     assert_eq!(status.message.unwrap().chars().count(), 256);
     assert_eq!(status.last_run.unwrap().message.unwrap().chars().count(), 256);
 }
+
+#[test]
+fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_it() {
+    let ending = Ending::nothing_matched();
+    for (concurrency, ended, told) in [
+        ("Forbid", "12:29:00", true),
+        ("Forbid", "12:15:00", true),
+        ("Forbid", "12:14:59", false),
+        ("Replace", "12:29:00", false),
+    ] {
+        let fields = json!({"schedule": "*/15 * * * *", "concurrencyPolicy": concurrency});
+        let running = started(&policy(&fields), &seen(&policy(&fields), "11:59:00"), at("12:00:01"));
+        let notes = end(&policy(&fields), &running, &ending, at(ended)).1;
+        let reasons: Vec<_> = notes.iter().map(|note| note.reason).collect();
+        assert_eq!(
+            reasons.contains(&NoteReason::RunAlreadyActive),
+            told,
+            "{concurrency} {ended}: {reasons:?}"
+        );
+    }
+}

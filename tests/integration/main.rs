@@ -21,4 +21,5 @@ mod problems;
 mod reference;
 mod run_control;
 mod scene;
+mod scheduling;
 mod sdk_requests;
