@@ -1,6 +1,7 @@
 //! Finds the account of a policy: reads its Secret when a run needs the token, and remembers tokens that were refused.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -33,6 +34,13 @@ pub(crate) struct Connected {
     pub(crate) client: Client,
     /// Tells accounts apart, and tells nothing of the token.
     pub(crate) fingerprint: u64,
+}
+
+/// One token may stand for two accounts, at two URLs.
+fn fingerprint(url: &Url, token: &Token) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (url, token.fingerprint()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The accounts of all policies.
@@ -83,7 +91,7 @@ impl Connections {
             }
         };
         let found = found.map(|(url, token)| {
-            let fingerprint = token.fingerprint();
+            let fingerprint = fingerprint(&url, &token);
             Connected { client: Client::new(self.transport.clone(), url, token), fingerprint }
         });
         let outcome = found.as_ref().map(|connected| connected.fingerprint).map_err(Clone::clone);

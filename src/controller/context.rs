@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
@@ -14,6 +14,7 @@ use super::events::Events;
 use super::execute::Session;
 use super::head::PolicyHead;
 use super::persist::StatusWriter;
+pub(crate) use super::slots::Slots;
 use crate::policy::Permissions;
 
 /// Tells what time it is.
@@ -109,51 +110,5 @@ impl Memory {
         if let Some(work) = lock(&self.working).get(policy) {
             work.notify_one();
         }
-    }
-}
-
-/// How many runs may be at work, at all and with one connection. Held per slice, so that a run that waits holds none.
-pub(crate) struct Slots {
-    all: Arc<Semaphore>,
-    per_connection: usize,
-    connections: Mutex<HashMap<u64, Arc<Semaphore>>>,
-}
-
-/// A run's right to be at work.
-pub(crate) struct Slot {
-    _connection: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
-
-impl Slots {
-    pub(crate) fn new(all: u16, per_connection: u16) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(all.into())),
-            per_connection: per_connection.into(),
-            connections: Mutex::default(),
-        }
-    }
-
-    /// A slot, if one is free.
-    pub(crate) fn try_take(&self, connection: u64) -> Option<Slot> {
-        let connection = self.of_connection(connection).try_acquire_owned().ok()?;
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some(Slot { _connection: connection, _all: all })
-    }
-
-    /// A slot, in the order of asking. `None` never happens: the semaphores are never closed.
-    pub(crate) async fn take(&self, connection: u64) -> Option<Slot> {
-        let connection = self.of_connection(connection).acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Slot { _connection: connection, _all: all })
-    }
-
-    fn of_connection(&self, connection: u64) -> Arc<Semaphore> {
-        let mut connections = lock(&self.connections);
-        // A token that nobody holds or waits for any more is forgotten.
-        connections.retain(|_, slots| Arc::strong_count(slots) > 1);
-        Arc::clone(
-            connections.entry(connection).or_insert_with(|| Arc::new(Semaphore::new(self.per_connection))),
-        )
     }
 }

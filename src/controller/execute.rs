@@ -9,12 +9,13 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::connections::Connected;
-use super::context::{Context, PolicyRef, Slot};
+use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
 use super::persist::PersistError;
 use super::reconcile::wait;
+use super::slots::{Asked, Slot};
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
 use crate::drain::{Checkpoint, CheckpointError, Halt, Slice, SliceEnd};
 use crate::policy::{Activity, CancelCause, Ending, Note, Progress, status};
@@ -25,8 +26,6 @@ const SLICE: Duration = Duration::from_secs(10);
 const NEXT_SLICE: Duration = Duration::from_millis(1);
 /// How soon to look again after the run was found to be another process'.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
-/// How long a run waits for a slot before the object is read afresh.
-const LONGEST_QUEUE: Duration = Duration::from_secs(600);
 /// How long a final write is tried before it is left to the next look.
 const FINAL_WRITE: Duration = Duration::from_secs(5);
 
@@ -268,28 +267,40 @@ impl Look<'_> {
 
     /// A slot, or what ended the wait for it.
     async fn slot(&mut self, session: &Session, halt: &RunHalt<'_>) -> Result<Slot, SliceEnd> {
-        let slots = &self.context.slots;
-        let connection = session.connected.fingerprint;
-        if let Some(slot) = slots.try_take(connection) {
-            return Ok(slot);
-        }
-        let (run, now) = (session.progress.run(), (self.context.clock)());
-        let queued = status::running(&self.policy, &self.observed.status, run, Activity::Queued, now);
-        self.save(&queued).await.map_err(|error| match error {
-            CheckpointError::Lost => SliceEnd::Lost,
-            CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
-        })?;
-        let taken = slots.take(connection);
-        let longest = sleep(self.until(self.replaced_at()).min(LONGEST_QUEUE));
-        tokio::pin!(taken, longest);
+        let place = match self.context.slots.ask(self.object().0, session.connected.fingerprint) {
+            Asked::Granted(slot) => return Ok(slot),
+            Asked::Queued(place) => place,
+        };
+        let replaced_at = self.replaced_at();
+        self.tell(session, Activity::Queued).await?;
+        let granted = place.granted();
+        tokio::pin!(granted);
         while !halt.is_set() {
+            // No longer than that: who leaves the line comes back behind everybody else.
+            if replaced_at.is_some_and(|at| at <= (self.context.clock)()) {
+                return Err(SliceEnd::Yielded);
+            }
             tokio::select! {
-                slot = &mut taken => return slot.ok_or(SliceEnd::Yielded),
-                () = &mut longest => return Err(SliceEnd::Yielded),
+                slot = &mut granted => {
+                    // Who held the run when the wait began may not hold it any more.
+                    self.tell(session, session.progress.activity()).await?;
+                    return Ok(slot);
+                }
+                () = sleep(self.until(replaced_at)) => {}
                 () = halt.raised() => {}
             }
         }
         Err(SliceEnd::Halted)
+    }
+
+    /// Writes what the run does.
+    async fn tell(&mut self, session: &Session, activity: Activity) -> Result<(), SliceEnd> {
+        let (run, now) = (session.progress.run(), (self.context.clock)());
+        let next = status::running(&self.policy, &self.observed.status, run, activity, now);
+        self.save(&next).await.map_err(|error| match error {
+            CheckpointError::Lost => SliceEnd::Lost,
+            CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
+        })
     }
 
     /// Writes the end of a run: run, conditions, history and totals at once.

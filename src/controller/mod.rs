@@ -16,6 +16,7 @@ mod look;
 mod observe;
 mod persist;
 mod reconcile;
+mod slots;
 mod watch;
 
 pub use context::Clock;

@@ -10,6 +10,7 @@ mod conformance;
 mod crd_rules;
 mod documents;
 mod examples;
+mod fairness;
 mod filters;
 mod generated_files;
 mod ids;
