@@ -21,9 +21,12 @@ demo: ## Run the operator against a real control plane and a simulated Upstash (
 .PHONY: test
 test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	$(CARGO) build --workspace --bins --locked
-	tests/sdk/run
-	tests/openapi/run
-	$(CARGO) test --workspace --locked -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored)
+	@status=0; \
+	  tests/sdk/run || status=1; \
+	  tests/openapi/run || status=1; \
+	  $(CARGO) test --workspace --locked -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
+	    || status=1; \
+	  exit $$status
 
 .PHONY: bench
 bench: ## Say how many calls a second the simulator takes, with a million entries

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
-use http::{StatusCode, header};
+use http::{StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -22,6 +22,22 @@ use crate::{
 };
 
 type Shared = State<Arc<Simulator>>;
+
+/// The name of a token or a DLQ, from the path.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = name.map_err(|error| Refusal::bad_request(error.body_text()))?;
+        if name.is_empty() {
+            return Err(Refusal::bad_request("a name cannot be empty"));
+        }
+        Ok(Self(name))
+    }
+}
 
 /// The routes of the admin port.
 pub fn routes(simulator: Arc<Simulator>) -> Router {
@@ -41,33 +57,29 @@ pub fn routes(simulator: Arc<Simulator>) -> Router {
         .with_state(simulator)
 }
 
-async fn put_token(
-    State(simulator): Shared,
-    Path(token): Path<String>,
-    body: Bytes,
-) -> Result<StatusCode, Refusal> {
+async fn put_token(State(simulator): Shared, Name(token): Name, body: Bytes) -> Result<StatusCode, Refusal> {
     let new: NewToken = if body.is_empty() { NewToken::default() } else { read(&body)? };
     simulator.put_token(token, new);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn delete_token(State(simulator): Shared, Path(token): Path<String>) -> StatusCode {
+async fn delete_token(State(simulator): Shared, Name(token): Name) -> StatusCode {
     simulator.delete_token(&token);
     StatusCode::NO_CONTENT
 }
 
-async fn forget(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+async fn forget(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
     simulator.forget(&dlq);
     StatusCode::NO_CONTENT
 }
 
-async fn seed(State(simulator): Shared, Path(dlq): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+async fn seed(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> Result<Response, Refusal> {
     let seed: Seed = read(&body)?;
     let dlq_ids = lock(&simulator.dlq(&dlq)).seed(seed, simulator.now())?;
     Ok(written(&json!({ "dlqIds": dlq_ids })))
 }
 
-async fn entries(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
+async fn entries(State(simulator): Shared, Name(dlq): Name) -> Response {
     let dlq = simulator.dlq(&dlq);
     let mut dlq = lock(&dlq);
     dlq.settle(simulator.now());
@@ -80,29 +92,25 @@ struct Entries<'a> {
     entries: Vec<&'a Entry>,
 }
 
-async fn put_refail(
-    State(simulator): Shared,
-    Path(dlq): Path<String>,
-    body: Bytes,
-) -> Result<StatusCode, Refusal> {
+async fn put_refail(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> Result<StatusCode, Refusal> {
     let refail: Refail = read(&body)?;
     lock(&simulator.dlq(&dlq)).set_refail(Some(refail));
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn delete_refail(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+async fn delete_refail(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
     lock(&simulator.dlq(&dlq)).set_refail(None);
     StatusCode::NO_CONTENT
 }
 
-async fn ledger(State(simulator): Shared, Path(dlq): Path<String>) -> Response {
+async fn ledger(State(simulator): Shared, Name(dlq): Name) -> Response {
     let dlq = simulator.dlq(&dlq);
     let mut dlq = lock(&dlq);
     dlq.settle(simulator.now());
     written(&dlq.ledger)
 }
 
-async fn clear_calls(State(simulator): Shared, Path(dlq): Path<String>) -> StatusCode {
+async fn clear_calls(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
     lock(&simulator.dlq(&dlq)).ledger.calls.clear();
     StatusCode::NO_CONTENT
 }

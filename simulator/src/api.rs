@@ -23,7 +23,7 @@ use crate::{
     ledger::Call,
     operation::{Action, Endpoint, Operation, Route},
     overrides::Overrides,
-    query::{Pairs, Selection},
+    query::{self, Pairs, Selection},
     refusal::Refusal,
     simulator::{Simulator, Token, UNAUTHORIZED, lock},
 };
@@ -85,7 +85,7 @@ impl Incoming {
     fn read(head: &request::Parts, simulator: &Simulator) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let pairs = Pairs::parse(query);
-        let token_name = token_name(&head.headers, pairs.as_ref().ok());
+        let token_name = token_name(&head.headers, query);
         Self {
             method: head.method.clone(),
             path: head.uri.path().to_owned(),
@@ -105,12 +105,14 @@ impl Incoming {
 
     async fn read_body(&mut self, body: Body) {
         const LARGEST: usize = 1 << 20;
-        let read = axum::body::to_bytes(body, LARGEST).await;
-        if read.as_ref().is_ok_and(Bytes::is_empty) {
+        const LONGEST: Duration = Duration::from_secs(10);
+        let read = tokio::time::timeout(LONGEST, axum::body::to_bytes(body, LARGEST)).await;
+        let read = read.ok().and_then(Result::ok);
+        if read.as_ref().is_some_and(Bytes::is_empty) {
             return;
         }
         self.pairs = self.pairs.clone().and_then(|pairs| {
-            let ids: Option<Ids> = read.ok().and_then(|body| serde_json::from_slice(&body).ok());
+            let ids: Option<Ids> = read.and_then(|body| serde_json::from_slice(&body).ok());
             let refusal = || Refusal::bad_request("the body must be JSON such as {\"dlqIds\": [\"1\"]}");
             pairs.with_ids(ids.ok_or_else(refusal)?.dlq_ids)
         });
@@ -171,11 +173,18 @@ impl Incoming {
         let pairs = self.pairs.clone()?;
         let selection = match route.operation {
             Operation::List => Selection::of_list_call(&pairs, route.endpoint, dlq.name())?,
-            _ => Selection::of_bulk_call(&pairs, route.endpoint, dlq.name())?,
+            operation if operation.answers_in_pages() => {
+                Selection::of_bulk_call(&pairs, route.endpoint, dlq.name())?
+            }
+            // The path says which entry.
+            _ => Selection::Ids(Vec::new()),
         };
         // A call by IDs has no cursor that could go wrong.
         let cursor_fault = cursor_fault.filter(|_| !matches!(selection, Selection::Ids(_)));
         if cursor_fault == Some(CursorFault::EmptyPage) {
+            if matches!(route.operation, Operation::Resume | Operation::Restart) {
+                Overrides::read(&self.headers)?;
+            }
             let cursor = cursor::encode(dlq.name(), selection.start(), seq);
             return Ok(empty_page(route.operation).with_cursor(cursor));
         }
@@ -234,7 +243,7 @@ impl Incoming {
             query: self.query.clone(),
             headers: headers_for_the_ledger(&self.headers),
             authorization: self.headers.contains_key(header::AUTHORIZATION),
-            token_in_query: self.pairs.as_ref().is_ok_and(|pairs| pairs.has("qstash_token")),
+            token_in_query: self.query.split('&').any(|part| part.split('=').next() == Some("qstash_token")),
             status,
             dlq_ids: answer.dlq_ids.clone(),
             delivered: true,
@@ -252,13 +261,13 @@ fn set_date(response: &mut Response<Body>, now: Millis) {
 }
 
 /// The token of a call. The header counts when there is one, and the query otherwise.
-fn token_name(headers: &HeaderMap, pairs: Option<&Pairs>) -> Option<String> {
+fn token_name(headers: &HeaderMap, query: &str) -> Option<String> {
     match headers.get(header::AUTHORIZATION) {
         Some(value) => {
             let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
         }
-        None => pairs?.one("qstash_token").ok()?.map(ToOwned::to_owned),
+        None => query::token(query),
     }
 }
 

@@ -36,11 +36,20 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
     let status = answer.status;
     match fault {
         None
-        | Some(Fault::Latency { .. } | Fault::Cursor(_) | Fault::Expire { .. } | Fault::Arrive { .. }) => {
+        | Some(
+            Fault::Latency { .. }
+            | Fault::Cursor(_)
+            | Fault::Expire { .. }
+            | Fault::Arrive { .. }
+            | Fault::Drop { when: DropTime::AfterBody },
+        ) => {
             let mut response = response(status, JSON, body);
             if matches!(answer.content, Content::Nothing) {
                 // What has no body has no kind of body either: some clients parse what is announced.
                 response.headers_mut().remove(header::CONTENT_TYPE);
+            }
+            if fault.is_some_and(|fault| matches!(fault, Fault::Drop { .. })) {
+                response.extensions_mut().insert(LastOfItsConnection);
             }
             Ok(response)
         }
@@ -59,11 +68,6 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
             Ok(broken_off(status, &body, half))
         }
         Some(Fault::Drop { when: DropTime::AfterHeaders }) => Ok(broken_off(status, &body, 0)),
-        Some(Fault::Drop { when: DropTime::AfterBody }) => {
-            let mut response = response(status, JSON, body);
-            response.extensions_mut().insert(LastOfItsConnection);
-            Ok(response)
-        }
         Some(Fault::Body { kind, bytes }) => Ok(mangled(status, body, kind, bytes)),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Millis,
     cursor::{self, Position},
-    entry::{Entry, FailureFunctionState, NewEntry, Seed},
+    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed},
     filter::Filter,
     ledger::{Fate, Ledger, WorkflowRun},
     operation::Action,
@@ -95,6 +95,9 @@ impl Dlq {
     pub fn seed(&mut self, seed: Seed, now: Millis) -> Result<Vec<Arc<str>>, Refusal> {
         let Seed { entries, generate } = seed;
         let (count, template) = generate.map(|generate| (generate.count, generate.entry)).unwrap_or_default();
+        if usize::try_from(count).is_ok_and(|count| count > MOST_ENTRIES) {
+            return Err(Refusal::bad_request(format!("at most {MOST_ENTRIES} entries at once")));
+        }
         if count > 1 && template.dlq_id.is_some() {
             return Err(Refusal::bad_request("one dlqId cannot serve for several entries"));
         }

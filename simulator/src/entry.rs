@@ -110,6 +110,9 @@ pub struct NewEntry {
     pub expires_at: Option<Millis>,
 }
 
+/// How many entries can come at once.
+pub const MOST_ENTRIES: usize = 10_000_000;
+
 /// What to seed: entries one by one, and any number made from one template.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::{operation::Operation, random::Random, refusal::Refusal};
+use crate::{entry::MOST_ENTRIES, operation::Operation, random::Random, refusal::Refusal};
+
+/// An hour, in milliseconds.
+const LONGEST_LATENCY: u64 = 3_600_000;
 
 /// What goes wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -208,7 +211,21 @@ impl Rule {
         if self.nth == Some(0) || self.from == Some(0) {
             return Some("nth and from count from 1".into());
         }
-        let Fault::Status(fault) = &self.fault else { return None };
+        if self.times == Some(0)
+            || matches!(&self.operation, Some(Operations::Several(none)) if none.is_empty())
+        {
+            return Some("it applies to no call".into());
+        }
+        let fault = match &self.fault {
+            Fault::Latency { ms, jitter_ms } if ms.saturating_add(*jitter_ms) > LONGEST_LATENCY => {
+                return Some(format!("a latency is at most {LONGEST_LATENCY} ms"));
+            }
+            Fault::Expire { count } | Fault::Arrive { count } if *count > MOST_ENTRIES => {
+                return Some(format!("at most {MOST_ENTRIES} entries at once"));
+            }
+            Fault::Status(fault) => fault,
+            _ => return None,
+        };
         // A service can send no 1xx as an answer.
         if !(200..=599).contains(&fault.code) {
             return Some(format!("{} is no status of an answer", fault.code));
@@ -218,9 +235,15 @@ impl Rule {
         headers
             .chain(content_type)
             .find(|(name, value)| {
-                HeaderName::try_from(*name).is_err() || HeaderValue::try_from(value.as_str()).is_err()
+                let frames =
+                    ["content-length", "transfer-encoding"].map(|frame| name.eq_ignore_ascii_case(frame));
+                HeaderName::try_from(*name).is_err()
+                    || HeaderValue::try_from(value.as_str()).is_err()
+                    || frames.contains(&true)
             })
-            .map(|(name, _)| format!("{name:?} is no header, or has no value that one can have"))
+            .map(|(name, _)| {
+                format!("{name:?} is no header that a rule can set, or has a value that none can have")
+            })
     }
 
     fn is_about(&self, dlq: &str, token: Option<&str>, operation: Operation) -> bool {

@@ -31,8 +31,12 @@ pub struct Wire {
     ended: bool,
     /// What takes the place of hyper's own refusal, as far as it has not been sent.
     refusal: Bytes,
-    refused: bool,
+    /// How many bytes may still come after the end, to be thrown away.
+    rest: usize,
 }
+
+/// Bodies are not read when they are not asked for. What is larger than this resets the connection.
+const LARGEST_REST: usize = 128 << 20;
 
 /// Tells a connection that the answer under way is its last.
 #[derive(Debug, Clone, Default)]
@@ -46,13 +50,13 @@ impl Ending {
 
 impl Wire {
     pub fn new(stream: TcpStream, ending: Ending) -> Self {
-        Self { stream, ending, ended: false, refusal: Bytes::new(), refused: false }
+        Self { stream, ending, ended: false, refusal: Bytes::new(), rest: LARGEST_REST }
     }
 
     /// Whether hyper is about to refuse by itself. Every answer of the service has a content type; hyper's have none.
     fn is_refusal_of_hyper(head: &[u8]) -> bool {
         const NAME: &[u8] = b"content-type:";
-        head.starts_with(b"HTTP/1.1 4")
+        (head.starts_with(b"HTTP/1.1 4") || head.starts_with(b"HTTP/1.0 4"))
             && !head.windows(NAME.len()).any(|window| window.eq_ignore_ascii_case(NAME))
     }
 
@@ -94,7 +98,6 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if Self::is_refusal_of_hyper(buf) {
             self.refusal = refusal();
-            self.refused = true;
             return Poll::Ready(Ok(buf.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -129,13 +132,14 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send_refusal(cx))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        // The rest of what was refused may still be coming. To close before it is read would reset the connection,
-        // and the caller might never see why.
-        while self.refused {
-            let mut rest = [0; 4096];
+        // The rest of the request may still be coming. To close before it is read would reset the connection, and the
+        // caller might never see the answer.
+        while self.rest > 0 {
+            let mut rest = [0; 16 << 10];
             let mut rest = ReadBuf::new(&mut rest);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest))?;
-            self.refused = !rest.filled().is_empty();
+            let read = rest.filled().len();
+            self.rest = if read == 0 { 0 } else { self.rest.saturating_sub(read) };
         }
         Poll::Ready(Ok(()))
     }

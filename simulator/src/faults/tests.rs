@@ -68,6 +68,11 @@ fn rules_that_could_never_work_are_refused() {
         (r#""fault":{"status":{"code":600}}"#, "no status"),
         (r#""fault":{"status":{"code":429,"headers":{"a b":"1"}}}"#, "a b"),
         (r#""fault":{"status":{"code":429,"contentType":"a\nb"}}"#, "content-type"),
+        (r#""fault":{"status":{"code":429,"headers":{"Content-Length":"5"}}}"#, "Content-Length"),
+        (r#""times":0,"fault":{"status":{"code":500}}"#, "no call"),
+        (r#""operation":[],"fault":{"status":{"code":500}}"#, "no call"),
+        (r#""fault":{"latency":{"ms":1,"jitterMs":18446744073709551615}}"#, "latency"),
+        (r#""fault":{"arrive":{"count":99999999999}}"#, "at most"),
     ] {
         let plan: FaultPlan =
             serde_json::from_str(&format!(r#"{{"rules":[{{{rule}}}]}}"#)).expect("a plan in its form");

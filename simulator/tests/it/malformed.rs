@@ -125,3 +125,62 @@ async fn headers_that_are_no_text_are_refused() {
     let (status, _) = raw(&simulator, &request(b"", b"upstash-label: plain\r\n")).await;
     assert_eq!(status, 200);
 }
+
+#[tokio::test]
+async fn a_hundred_thousand_ids_are_refused_at_once() {
+    let simulator = start().await;
+    simulator.seed(1).await;
+    let ids: Vec<String> = (0..100_000).map(|n| format!("{n:x}")).collect();
+    let body = serde_json::json!({ "dlqIds": ids }).to_string();
+    let call = simulator.client.delete(format!("{}/v2/dlq", simulator.api)).bearer_auth("t").body(body);
+    let answered = timeout(Duration::from_secs(3), call.send()).await.expect("no hang");
+    assert_eq!(answer(answered.expect("an answer")).await.0, 400);
+    let query = format!("?dlqIds={}", ids[..10_000].join(","));
+    let answered = timeout(Duration::from_secs(3), simulator.call(Method::GET, &query).send()).await;
+    assert_eq!(answer(answered.expect("no hang").expect("an answer")).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_asked_for_loses_no_answer() {
+    let simulator = start().await;
+    simulator.seed(3).await;
+    for (method, path) in [(Method::POST, "/resume?count=1"), (Method::DELETE, "?count=1"), (Method::GET, "")]
+    {
+        let call = simulator.call(method.clone(), path).body(vec![b'x'; 20 << 20]);
+        assert_eq!(call.send().await.expect("an answer").status(), 200, "{method}");
+    }
+    assert_eq!(simulator.in_dlq().await, 1);
+}
+
+#[tokio::test]
+async fn calls_of_one_entry_ignore_what_only_pages_have() {
+    let simulator = start().await;
+    simulator.seed(1).await;
+    let (status, _) =
+        answer(simulator.call(Method::GET, "/gone?count=0&cursor=q").send().await.expect("an answer")).await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn a_token_in_a_query_counts_also_when_the_rest_is_malformed() {
+    let simulator = start().await;
+    let url = format!("{}/v2/workflows/dlq?label=%ff&qstash_token=t", simulator.api);
+    assert_eq!(answer(simulator.client.get(url).send().await.expect("an answer")).await.0, 400);
+    assert_eq!(simulator.last_call().await["tokenInQuery"], true);
+}
+
+#[tokio::test]
+async fn the_admin_port_refuses_what_nobody_can_mean_and_goes_on() {
+    let simulator = start().await;
+    for (method, path, body) in [
+        (Method::POST, "/dlqs/a/entries", r#"{"generate":{"count":18446744073709551615}}"#),
+        (Method::POST, "/dlqs//entries", "{}"),
+        (Method::PUT, "/tokens/%ff", "{}"),
+        (Method::GET, "/dlqs/%ff/ledger", ""),
+    ] {
+        let call = simulator.client.request(method, format!("{}{path}", simulator.admin)).body(body);
+        let (status, body) = answer(call.send().await.expect("an answer")).await;
+        assert_eq!((status, body["error"].is_string()), (400, true), "{path}: {body}");
+    }
+    assert_eq!(simulator.in_dlq().await, 0);
+}
