@@ -194,13 +194,11 @@ impl Turns {
         while self.held < self.all {
             let candidate = *self.candidates.first()?;
             let (turn, _) = candidate;
-            match self.connection_with_slot(turn) {
-                Some(connection) => return self.grant_to(turn, connection),
-                None => {
-                    self.candidates.remove(&candidate);
-                    self.block(turn);
-                }
+            if let Some(connection) = self.connection_with_slot(turn) {
+                return self.grant_to(turn, connection);
             }
+            self.candidates.remove(&candidate);
+            self.block(turn);
         }
         None
     }

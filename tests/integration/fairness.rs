@@ -1,12 +1,12 @@
 //! Whose turn it is when there are more runs than slots.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::{Entry, Namespace, Operator, OperatorOptions, ScratchDir, Simulator, eventually};
 
 use crate::cluster::control_plane;
-use crate::scene::{DLQ, PATIENCE, Scene, TOKEN};
+use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
 
 /// How many policies are due at once in the crowded namespace.
 const CROWD: usize = 500;
@@ -76,82 +76,53 @@ async fn statuses(scene: &Scene, namespace: &Namespace) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn measure() {
-    let t0 = Instant::now();
-    let max = std::env::var("MAX").unwrap_or("4".into());
-    let (scene, other) = two_namespaces("crowd", &[&format!("--max-concurrent-runs={max}")]).await;
-    scene
-        .simulator
-        .generate(DLQ, 10_000, &Entry { labels: vec!["crowd".to_owned()], ..Entry::default() })
-        .await
-        .unwrap();
+async fn a_crowded_namespace_does_not_starve_another() {
+    let (scene, other) = two_namespaces("crowd", &["--max-concurrent-runs=4"]).await;
+    scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
     scene.simulator.allow("lone-token", "lone").await.unwrap();
-    for dlq in ["lone", DLQ] {
-        scene
-            .simulator
-            .generate(dlq, 5, &Entry { labels: vec!["lone".to_owned()], ..Entry::default() })
-            .await
-            .unwrap();
-    }
-    let latency = json!({ "latency": { "ms": CALL.as_millis() } });
-    scene.simulator.set_faults(&json!([{ "fault": latency }])).await.unwrap();
-    println!("{:?} set up", t0.elapsed());
-    let mode = std::env::var("MODE").unwrap_or("late".into());
-    let mut crowd = drains(&scene, &scene.namespace, TOKEN, (0..CROWD).map(|i| format!("crowd-{i:03}")));
-    let same = std::env::var("SAME").is_ok();
-    let mut lone =
-        drains(&scene, &other, if same { TOKEN } else { "lone-token" }, ["lone".to_owned()].into_iter());
-    if mode == "minute" {
-        for p in crowd.iter_mut().chain(lone.iter_mut()).filter(|p| p["kind"] == "DlqPolicy") {
-            p["spec"]["schedule"] = json!("* * * * *");
-        }
-    }
-    for p in crowd.iter_mut().filter(|p| p["kind"] == "DlqPolicy") {
-        p["spec"]["filters"] = json!({"labels": ["crowd"]});
-    }
-    for p in lone.iter_mut().filter(|p| p["kind"] == "DlqPolicy") {
-        p["spec"]["filters"] = json!({"labels": ["lone"]});
-    }
-    apply(&scene, crowd).await;
-    println!("{:?} applied", t0.elapsed());
-    if mode == "late" {
-        eventually(PATIENCE, "all are in line", async || {
-            let n = statuses(&scene, &scene.namespace)
-                .await
-                .iter()
-                .filter(|s| s["currentRun"].is_object())
-                .count();
-            println!("{:?} {n}", t0.elapsed());
-            if n == CROWD { Ok(()) } else { Err(n.to_string()) }
-        })
-        .await
-        .unwrap();
-    }
-    let at = Instant::now();
+    scene.simulator.generate("lone", 5, &Entry::default()).await.unwrap();
+    let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
+    scene.simulator.set_faults(&latency).await.unwrap();
+    let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
+    apply(&scene, drains(&scene, &scene.namespace, TOKEN, crowd)).await;
+    eventually(PATIENCE, "all of the crowd are in line", async || {
+        let statuses = statuses(&scene, &scene.namespace).await;
+        let in_line = statuses.iter().filter(|status| status["currentRun"].is_object()).count();
+        if in_line == CROWD { Ok(()) } else { Err(in_line) }
+    })
+    .await
+    .unwrap();
+
+    let lone = drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter());
     apply(&scene, lone).await;
-    println!("lone applied in {:?}", at.elapsed());
-    let patience = Duration::from_secs(std::env::var("PATIENCE").map_or(60, |p| p.parse().unwrap()));
-    let first = eventually(patience, "a page of the lone one", async || {
-        let ledger = scene.simulator.ledger(if same { DLQ } else { "lone" }).await.unwrap();
-        ledger
-            .calls
-            .iter()
-            .find(|call| call.query.contains("lone"))
-            .map(|call| call.at)
-            .ok_or_else(|| "none".to_owned())
+    let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
+    // One slice of another's at most, and its own five pages.
+    eventually(PATIENCE / 2, "the lone one has ended", ended).await.unwrap();
+    let crowd = statuses(&scene, &scene.namespace).await;
+    let going_on = crowd.iter().filter(|status| status["currentRun"].is_object()).count();
+    assert_eq!(going_on, CROWD, "the crowd has its work still before it");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_full_holds_up_no_other() {
+    let (scene, other) = two_namespaces("connections", &["--max-runs-per-connection=1"]).await;
+    scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
+    scene.simulator.allow("lone-token", "lone").await.unwrap();
+    scene.simulator.generate("lone", 5, &Entry::default()).await.unwrap();
+    let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
+    scene.simulator.set_faults(&latency).await.unwrap();
+    let pair = ["first", "second"].map(ToOwned::to_owned).into_iter();
+    apply(&scene, drains(&scene, &scene.namespace, TOKEN, pair)).await;
+    eventually(PATIENCE, "one of the two waits for the other", async || {
+        let statuses = statuses(&scene, &scene.namespace).await;
+        let mut reasons: Vec<_> =
+            statuses.iter().map(|status| condition(status, "Running")["reason"].take()).collect();
+        reasons.sort_by_key(ToString::to_string);
+        if reasons == ["Queued", "RunInProgress"] { Ok(()) } else { Err(format!("{reasons:?}")) }
     })
     .await
     .unwrap();
-    println!("first page seen {:?} after apply; ledger ms in minute {}", at.elapsed(), first % 60_000);
-    eventually(patience, "the lone one ended", async || {
-        statuses(&scene, &other).await[0]["totals"]["runs"] == 1
-    })
-    .await
-    .unwrap();
-    println!("ended {:?} after apply", at.elapsed());
-    std::fs::write("/tmp/fairness-work/operator.log", scene.operator.log()).unwrap();
-    let lone = statuses(&scene, &other).await;
-    println!("{}", lone[0]["lastRun"]["startTime"]);
-    let crowd = scene.simulator.ledger(DLQ).await.unwrap();
-    println!("crowd's calls {} first {}", crowd.calls.len(), crowd.calls[0].at % 60_000);
+    apply(&scene, drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter())).await;
+    let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
+    eventually(PATIENCE / 2, "the other connection's run has ended", ended).await.unwrap();
 }
