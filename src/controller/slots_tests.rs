@@ -123,7 +123,7 @@ fn a_grant_is_cheap_with_ten_thousand_waiters_whatever_they_wait_for() {
         }
         assert_eq!(count, 10_000, "{shape}");
         // Far above what it takes, and far below what it takes to look at all who wait for each grant.
-        assert!(began.elapsed() < Duration::from_secs(5), "{shape}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{shape}: {:?}", began.elapsed());
         assert_nothing_is_kept(&turns);
     }
 }
