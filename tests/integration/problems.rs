@@ -58,7 +58,7 @@ async fn what_no_rule_of_the_api_server_catches_is_stalled_with_the_way_out() {
     let token = json!({ "name": "upstash", "key": "token" });
     let table = [
         ("cron", json!({ "schedule": "61 * * * *" }), "InvalidSchedule", "spec.schedule"),
-        ("never", json!({ "schedule": "0 0 31 2 *" }), "InvalidSchedule", "four years"),
+        ("never", json!({ "schedule": "0 0 31 2 *" }), "InvalidSchedule", "no such day"),
         (
             "zone",
             json!({ "schedule": "@hourly", "timeZone": "Mars/Olympus" }),
