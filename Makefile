@@ -28,6 +28,11 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	    || status=1; \
 	  exit $$status
 
+.PHONY: soak
+soak: ## Kill the leader 200 times, and let 2,000 policies run for ten minutes (about half an hour)
+	SOAK_KILLS=200 SOAK_POLICIES=2000 SOAK_SECONDS=600 $(CARGO) test --locked --test integration -- \
+	  --nocapture --test-threads=1 kills:: soak::
+
 .PHONY: bench
 bench: ## Say how many calls a second the simulator takes, with a million entries
 	$(CARGO) bench --package dlq-simulator --bench throughput --locked

@@ -1,14 +1,19 @@
 //! The command line, and the one place where the parts are put together.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, Environment, Flags};
-use crate::controller;
+use crate::config::{Config, ConfigError, Environment, Flags, LeaseConfig};
+use crate::controller::{self, Process};
 use crate::crd::DlqPolicy;
+use crate::runtime::clock::SystemClock;
+use crate::runtime::leadership::Leadership;
+use crate::runtime::lease::{Elector, LeaseOptions};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, log_filter};
 use crate::runtime::{admin, clock, shutdown};
@@ -52,6 +57,8 @@ enum Error {
     Client(#[source] Box<kube::Error>),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error("the leader election broke down")]
+    Election(#[from] tokio::task::JoinError),
 }
 
 /// The definition of the resource, as `crds/dlqpolicies.yaml` has it.
@@ -113,10 +120,36 @@ async fn run(flags: Flags) -> Result<(), Error> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let client = kube_client().await?;
+    let holder = format!("{}/{:04x}", config.pod_name, fastrand::u16(..));
+    let elector = config.lease.clone().map(|lease| {
+        let LeaseConfig { namespace, name, duration } = lease;
+        let options = LeaseOptions { namespace, name, identity: holder.clone(), duration };
+        Elector::new(client.clone(), options, Arc::new(SystemClock::start()))
+    });
+    let process = Process {
+        client,
+        transport: Transport::new(ClientOptions { request_timeout: config.request_timeout })?,
+        clock: clock::now,
+        leadership: elector.as_ref().map_or_else(Leadership::always, Elector::leadership),
+        holder,
+    };
+    // The lease is held until the work under it has ended.
+    let stop_leading = CancellationToken::new();
+    let election = elector.map(|elector| {
+        // Who cannot be elected any more is of no use.
+        let (ended, stop_leading) = (stop.clone().drop_guard(), stop_leading.clone());
+        tokio::spawn(async move {
+            elector.run(stop_leading).await;
+            drop(ended);
+        })
+    });
     let on_filled = move || readiness.open(CACHE_GATE);
-    let transport = Transport::new(ClientOptions { request_timeout: config.request_timeout })?;
-    controller::run(client, transport, config, clock::now, on_filled, stop.clone()).await;
+    controller::run(process, config, on_filled, stop.clone()).await;
     stop.cancel();
+    stop_leading.cancel();
+    if let Some(election) = election {
+        election.await?;
+    }
     // The admin server has nothing to lose.
     admin.abort();
     tracing::info!("stopped");
@@ -128,6 +161,6 @@ async fn kube_client() -> Result<kube::Client, Error> {
     // Repeating is the controller's decision: a repeated patch could write an old state over a newer one.
     config.default_retry = false;
     // Without it a request that hangs would hang for ever. Watches are renewed within it.
-    config.read_timeout = Some(std::time::Duration::from_secs(295));
+    config.read_timeout = Some(std::time::Duration::from_secs(75));
     kube::Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
 }

@@ -1,5 +1,7 @@
 //! Flags and environment, parsed and checked once.
 
+mod leader_election;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::Url;
 
+use self::leader_election::LeaseFlags;
+pub use self::leader_election::{LeaseConfig, LeaseError};
 use crate::crd::Action;
 use crate::policy::Permissions;
 use crate::policy::permissions::{UrlError, UrlPattern, base_url};
@@ -93,6 +97,9 @@ pub struct Flags {
     #[arg(long, env = "DLQ_OPERATOR_FORCE_DRY_RUN", value_parser = BoolishValueParser::new(), action = ArgAction::Set,
         num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     force_dry_run: bool,
+
+    #[command(flatten)]
+    lease: LeaseFlags,
 
     /// Where `/livez` and `/readyz` are served
     #[arg(long, env = "DLQ_OPERATOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
@@ -200,6 +207,8 @@ pub struct Config {
     pub retry_limit: u32,
     /// Whether pages are logged for audit.
     pub audit: bool,
+    /// The lease of the leader; none: nobody is elected, and this process always acts.
+    pub lease: Option<LeaseConfig>,
     /// Address of the admin server.
     pub admin_address: SocketAddr,
     /// Log format.
@@ -222,6 +231,9 @@ pub enum ConfigError {
     /// `--log-level`.
     #[error("--log-level {1:?} cannot be used")]
     LogLevel(#[source] tracing_subscriber::filter::ParseError, String),
+    /// A flag of the leader election.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
 }
 
 impl Config {
@@ -245,6 +257,7 @@ impl Config {
             retry_limit,
             pause_all,
             force_dry_run,
+            lease,
             admin_address,
             log_format,
             log_level,
@@ -256,6 +269,9 @@ impl Config {
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;
         urls.push(default_url.clone().into());
+        let namespaces = names(&namespaces);
+        let selector = selector.filter(|selector| !selector.is_empty());
+        let lease = lease.config(&namespaces, selector.as_deref(), pod_namespace.as_deref())?;
         let mut own_namespaces = names(&default_connection_namespaces);
         if own_namespaces.is_empty() {
             own_namespaces.extend(pod_namespace);
@@ -266,8 +282,8 @@ impl Config {
             own_namespaces.clear();
         }
         Ok(Self {
-            namespaces: names(&namespaces),
-            selector: selector.filter(|selector| !selector.is_empty()),
+            namespaces,
+            selector,
             permissions: Permissions {
                 urls,
                 actions: allowed_actions
@@ -291,6 +307,7 @@ impl Config {
             request_timeout,
             retry_limit,
             audit: audit_log == Switch::On,
+            lease,
             admin_address,
             log_format,
             log_level,
@@ -353,6 +370,15 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sets_is_as_documented() {
+        let config = config(&[]);
+        assert_eq!((config.max_concurrent_runs, config.max_runs_per_connection), (64, 16));
+        assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
+        assert_eq!((config.request_timeout, config.retry_limit), (Duration::from_secs(10), 10));
+        assert!(config.audit && config.lease.is_none() && !config.permissions.pause_all);
+    }
+
+    #[test]
     fn the_default_connection_is_for_the_operators_own_namespace() {
         let namespaces = |arguments: &[&str], token| {
             let config = Config::new(flags(arguments), operator(token)).unwrap();
@@ -404,6 +430,21 @@ mod tests {
         assert!(refuses(&["--allowed-url", "https://a.example/path"]));
         assert!(refuses(&["--allowed-actions", "purge"]));
         assert!(refuses(&["--max-concurrent-runs", "0"]));
+    }
+
+    #[test]
+    fn the_lease_is_named_after_the_work_that_is_shared() {
+        let lease = |arguments: &[&str]| {
+            let flags = flags(&[&["--leader-elect"], arguments].concat());
+            Config::new(flags, operator(None)).unwrap().lease.unwrap()
+        };
+        assert_eq!(lease(&[]).namespace, "ops");
+        assert_eq!(lease(&["--namespaces=", "--selector="]).name, "dlq-operator");
+        let shared = lease(&["--namespaces=b,a"]).name;
+        assert_eq!(lease(&["--namespaces=a, b,a"]).name, shared);
+        assert_ne!(lease(&["--namespaces=b,a", "--selector=x"]).name, shared);
+        let error = Config::new(flags(&["--lease-name=No"]), operator(None)).unwrap_err();
+        assert!(error.to_string().contains("--lease-name"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Finds the account of a policy: reads its Secret when a run needs the token, and remembers tokens that were refused.
+//! Finds the account of a policy: reads its Secret when a run needs the token.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,8 +25,8 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// A Secret's key in a namespace, or the operator's own connection.
 type Key = (String, ConnectionRef);
 
-/// When somebody looked, and what was found: a token's fingerprint or what is missing. Never the token.
-type Look = (Instant, Result<u64, Invalid>);
+/// When somebody looked, and what was found: a Secret's version or what is missing. Never the token.
+type Look = (Instant, Result<String, Invalid>);
 
 /// An account with its token.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(crate) struct Connected {
     pub(crate) client: Client,
     /// Tells accounts apart, and tells nothing of the token.
     pub(crate) fingerprint: u64,
+    /// Which Secret it is, in which version. The operator's own token changes with the process alone.
+    pub(crate) secret: String,
 }
 
 /// One token may stand for two accounts, at two URLs.
@@ -48,13 +50,19 @@ pub(crate) struct Connections {
     kube: kube::Client,
     transport: Transport,
     default: Option<(Url, Token)>,
+    process: String,
     looks: Mutex<HashMap<Key, Look>>,
-    refused: Mutex<HashMap<Key, u64>>,
 }
 
 impl Connections {
-    pub(crate) fn new(kube: kube::Client, transport: Transport, default: Option<(Url, Token)>) -> Self {
-        Self { kube, transport, default, looks: Mutex::default(), refused: Mutex::default() }
+    /// `process`: this one's name, which no other has.
+    pub(crate) fn new(
+        kube: kube::Client,
+        transport: Transport,
+        default: Option<(Url, Token)>,
+        process: &str,
+    ) -> Self {
+        Self { kube, transport, default, process: process.to_owned(), looks: Mutex::default() }
     }
 
     /// What to add to our time to get that of a policy's account, as far as answers have told.
@@ -67,7 +75,11 @@ impl Connections {
     }
 
     /// What was found within the last minute: how policies that wait share one look per Secret.
-    pub(crate) fn recent(&self, namespace: &str, connection: &ConnectionRef) -> Option<Result<u64, Invalid>> {
+    pub(crate) fn recent(
+        &self,
+        namespace: &str,
+        connection: &ConnectionRef,
+    ) -> Option<Result<String, Invalid>> {
         let mut looks = lock(&self.looks);
         looks.retain(|_, (at, _)| at.elapsed() < LOOK_AGAIN);
         looks.get(&(namespace.to_owned(), connection.clone())).map(|(_, found)| found.clone())
@@ -80,21 +92,23 @@ impl Connections {
         connection: &ConnectionRef,
     ) -> Result<Result<Connected, Invalid>, Error> {
         let found = match connection {
-            ConnectionRef::Default => self.default.clone().ok_or_else(|| {
-                Invalid::new(
-                    Reason::NoConnection,
-                    "the operator has no connection of its own: QSTASH_TOKEN is not set",
-                )
-            }),
+            ConnectionRef::Default => {
+                self.default.clone().map(|(url, token)| (url, token, self.process.clone())).ok_or_else(|| {
+                    Invalid::new(
+                        Reason::NoConnection,
+                        "the operator has no connection of its own: QSTASH_TOKEN is not set",
+                    )
+                })
+            }
             ConnectionRef::Secret { url, secret } => {
-                self.token(namespace, secret).await?.map(|token| (url.clone(), token))
+                self.token(namespace, secret).await?.map(|(token, secret)| (url.clone(), token, secret))
             }
         };
-        let found = found.map(|(url, token)| {
+        let found = found.map(|(url, token, secret)| {
             let fingerprint = fingerprint(&url, &token);
-            Connected { client: Client::new(self.transport.clone(), url, token), fingerprint }
+            Connected { client: Client::new(self.transport.clone(), url, token), fingerprint, secret }
         });
-        let outcome = found.as_ref().map(|connected| connected.fingerprint).map_err(Clone::clone);
+        let outcome = found.as_ref().map(|connected| connected.secret.clone()).map_err(Clone::clone);
         lock(&self.looks).insert((namespace.to_owned(), connection.clone()), (Instant::now(), outcome));
         Ok(found)
     }
@@ -103,7 +117,7 @@ impl Connections {
         &self,
         namespace: &str,
         reference: &SecretKeyRef,
-    ) -> Result<Result<Token, Invalid>, Error> {
+    ) -> Result<Result<(Token, String), Invalid>, Error> {
         let (name, key) = (reference.name.as_str(), reference.key.as_str());
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let read = timeout(API_TIMEOUT, api.get_opt(name))
@@ -131,28 +145,30 @@ impl Connections {
         };
         let token = std::str::from_utf8(&value.0).map_err(|_| "the token is not text".to_owned());
         let token = token.and_then(|text| Token::parse(text).map_err(|error| error.to_string()));
-        Ok(token.map_err(|problem| {
+        let metadata = &secret.metadata;
+        let version =
+            [&metadata.uid, &metadata.resource_version].map(|part| part.as_deref().unwrap_or_default());
+        Ok(token.map(|token| (token, version.join("/"))).map_err(|problem| {
             let message = format!("key {key} of Secret {name}: {problem}; put an Upstash token there");
             Invalid::new(Reason::SecretInvalid, &message)
         }))
     }
+}
 
-    /// Remembers that Upstash refused a token.
-    pub(crate) fn refuse(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) {
-        lock(&self.refused).insert((namespace.to_owned(), connection.clone()), fingerprint);
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstash::ClientOptions;
 
-    /// Whether Upstash refused this token the last time it was used.
-    pub(crate) fn was_refused(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) -> bool {
-        lock(&self.refused).get(&(namespace.to_owned(), connection.clone())) == Some(&fingerprint)
-    }
-
-    /// Forgets a refusal of this token: it works.
-    pub(crate) fn accept(&self, namespace: &str, connection: &ConnectionRef, fingerprint: u64) {
-        let key = (namespace.to_owned(), connection.clone());
-        let mut refused = lock(&self.refused);
-        if refused.get(&key) == Some(&fingerprint) {
-            refused.remove(&key);
-        }
+    #[test]
+    fn a_connected_account_prints_no_token() {
+        let transport = Transport::new(ClientOptions { request_timeout: Duration::from_secs(1) }).unwrap();
+        let url = Url::parse("https://qstash.upstash.io").unwrap();
+        let token = Token::parse("a-token-of-its-own").unwrap();
+        let fingerprint = fingerprint(&url, &token);
+        let connected =
+            Connected { client: Client::new(transport, url, token), fingerprint, secret: String::new() };
+        let shown = format!("{connected:?} {connected:#?}");
+        assert!(shown.contains("fingerprint") && !shown.contains("a-token-of-its-own"), "{shown}");
     }
 }

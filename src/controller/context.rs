@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Connections;
 use super::events::Events;
-use super::execute::Session;
 use super::head::PolicyHead;
 use super::persist::StatusWriter;
-pub(crate) use super::slots::Slots;
+use super::session::Session;
+use super::slots::{Slot, Slots};
 use crate::policy::Permissions;
+use crate::runtime::leadership::Leadership;
 
 /// Tells what time it is.
 pub type Clock = fn() -> Timestamp;
@@ -30,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) connections: Connections,
     pub(crate) permissions: Permissions,
     pub(crate) clock: Clock,
+    pub(crate) leadership: Leadership,
     /// This process, as the holder of its runs.
     pub(crate) holder: String,
     pub(crate) retry_limit: u32,
@@ -37,8 +40,8 @@ pub(crate) struct Context {
     pub(crate) audit: bool,
     pub(crate) stop: CancellationToken,
     pub(crate) slots: Slots,
-    /// Policies read at once.
-    pub(crate) reads: Semaphore,
+    /// Policies looked at at once, from the read to the first write.
+    pub(crate) looks: Slots,
     pub(crate) memory: Memory,
 }
 
@@ -46,6 +49,7 @@ pub(crate) struct Context {
 #[derive(Default)]
 pub(crate) struct Memory {
     sessions: Mutex<HashMap<PolicyRef, Session>>,
+    places: Mutex<HashMap<PolicyRef, (u64, BoxFuture<'static, Slot>)>>,
     errors: Mutex<HashMap<PolicyRef, u32>>,
     working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
 }
@@ -66,9 +70,36 @@ impl Memory {
         lock(&self.sessions).insert(policy, session);
     }
 
+    /// Takes a policy's place in line for a slot of this connection.
+    pub(crate) fn take_place(&self, policy: &PolicyRef, connection: u64) -> Option<BoxFuture<'static, Slot>> {
+        let (of, place) = lock(&self.places).remove(policy)?;
+        (of == connection).then_some(place)
+    }
+
+    /// Keeps a policy's place in line: neither an edit that changes nothing of its run nor a run that takes the run's
+    /// place costs it.
+    pub(crate) fn keep_place(&self, policy: PolicyRef, connection: u64, place: BoxFuture<'static, Slot>) {
+        lock(&self.places).insert(policy, (connection, place));
+    }
+
+    /// Leaves the line.
+    pub(crate) fn leave_line(&self, policy: &PolicyRef) {
+        // Dropped after the lock: it may wake others.
+        let place = lock(&self.places).remove(policy);
+        drop(place);
+    }
+
     /// Whether this process was working on a run of the policy.
     pub(crate) fn has_session(&self, policy: &PolicyRef) -> bool {
         lock(&self.sessions).contains_key(policy)
+    }
+
+    /// The policies of which anything is kept between two looks.
+    pub(crate) fn remembered(&self) -> Vec<PolicyRef> {
+        let mut policies: Vec<_> = lock(&self.sessions).keys().cloned().collect();
+        policies.extend(lock(&self.errors).keys().cloned());
+        policies.extend(lock(&self.places).keys().cloned());
+        policies
     }
 
     /// Takes all runs.
@@ -78,12 +109,14 @@ impl Memory {
 
     /// Forgets a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyRef) {
-        lock(&self.sessions).remove(policy);
-        lock(&self.errors).remove(policy);
+        drop(self.take_session(policy));
+        self.leave_line(policy);
+        self.recovered(policy);
     }
 
-    /// Counts an error; how many there were in a row.
+    /// Counts an error; how many there were in a row. A slot is not for who waits for something else.
     pub(crate) fn failed(&self, policy: PolicyRef) -> u32 {
+        self.leave_line(&policy);
         let mut errors = lock(&self.errors);
         let count = errors.entry(policy).or_default();
         *count = count.saturating_add(1);

@@ -2,45 +2,37 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::connections::Connected;
-use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
-use super::persist::PersistError;
 use super::reconcile::wait;
+use super::session::{Session, release};
 use super::slots::{Asked, Slot};
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
-use crate::drain::{Checkpoint, CheckpointError, Halt, Slice, SliceEnd};
-use crate::policy::{Activity, CancelCause, Ending, Note, Progress, status};
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
+use crate::drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
+use crate::policy::{Activity, CancelCause, Ending, Note, Progress, Step, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
 /// How soon the next slice begins.
 const NEXT_SLICE: Duration = Duration::from_millis(1);
+/// How soon a status that names an instant which has passed is written anew: schedules may have one every second.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(5);
 /// How soon to look again after the run was found to be another process'.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// How long a final write is tried before it is left to the next look.
 const FINAL_WRITE: Duration = Duration::from_secs(5);
+/// How long to wait between two tries of it.
+const FINAL_WRITE_RETRY: Duration = Duration::from_millis(250);
 
 /// An offset between our clock and Upstash's that somebody should look into.
 const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(5);
-
-/// A run that this process works on, between two slices.
-pub(crate) struct Session {
-    run_id: String,
-    uid: String,
-    progress: Progress,
-    connected: Connected,
-    /// The Secret was read again after a refusal.
-    looked_again: bool,
-}
 
 impl Look<'_> {
     /// Claims a new run and works on it.
@@ -92,11 +84,13 @@ impl Look<'_> {
         let Planned { next, mut notes } = planned;
         let (context, reference) = (self.context, self.reference);
         let session = self.session(run);
-        let run = session.as_ref().map_or_else(
-            || status::taken_over(run, &context.holder),
-            |session| session.progress.run().clone(),
-        );
-        let ending = Ending::cancelled(why.message());
+        let run = session
+            .as_ref()
+            .map_or_else(|| status::taken_over(run, &context.holder), |session| session.progress.ended_run());
+        let ending = why.ending(&run);
+        if *why != CancelCause::Replaced {
+            context.memory.leave_line(reference);
+        }
         let (next, more) = status::finished(&self.policy, &next, &run, &ending, self.now);
         notes.extend(more);
         match self.write_unchanged(&next, notes).await {
@@ -123,6 +117,9 @@ impl Look<'_> {
     /// Makes the run in `next` this process', and works on it. The account is looked up first: a run that is claimed
     /// can begin.
     async fn take(mut self, next: &DlqPolicyStatus, notes: Vec<Note>) -> Result<Action, Error> {
+        if self.term.is_over() {
+            return Ok(Action::await_change());
+        }
         let again = Ok(Action::requeue(AFTER_CONFLICT));
         let (Some(run), Ok(work)) = (next.current_run.clone(), self.policy.work.clone()) else {
             return again;
@@ -141,7 +138,7 @@ impl Look<'_> {
             uid: self.observed.uid().to_owned(),
             progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
-            looked_again: false,
+            looked_again_at: None,
         };
         match self.write_unchanged(next, notes).await {
             Ok(true) => Box::pin(self.work(session)).await,
@@ -157,26 +154,23 @@ impl Look<'_> {
     /// Works on the current run for a slice.
     async fn work(mut self, mut session: Session) -> Result<Action, Error> {
         let context = self.context;
-        let halt = RunHalt::new(
-            &context.memory,
-            context.stop.clone(),
-            self.heads.clone(),
-            self.reference.clone(),
-            self.observed.key(),
-        );
         // Once for the slice: a checkpoint after the instant names the next one.
         let replaced_at = self.replaced_at();
-        let slot = match self.slot(&session, &halt).await {
+        let (heads, policy, term) = (self.heads.clone(), self.reference.clone(), self.term.clone());
+        let known = self.watched.iter().cloned().chain([self.observed.key()]).collect();
+        let halt = RunHalt::new(context, heads, policy, known, term, replaced_at);
+        let slot = match self.slot(&mut session, &halt).await {
             Ok(slot) => slot,
             Err(end) => return Box::pin(self.conclude(end, session, replaced_at)).await,
         };
+        drop(self.turn.take());
         let client = session.connected.client.clone();
         let slice = Slice {
             client: &client,
             now: &context.clock,
             halt: &halt,
             checkpoint_interval: context.checkpoint_interval,
-            length: self.until(replaced_at).min(SLICE),
+            length: SLICE,
             audit: context.audit,
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
@@ -194,26 +188,23 @@ impl Look<'_> {
         let (context, reference) = (self.context, self.reference);
         let connection = session.progress.connection().clone();
         let keep = |session| context.memory.keep_session(reference.clone(), session);
+        let is_gone = self.heads.get(reference).is_none() && !context.stop.is_cancelled();
         match end {
             SliceEnd::Finished(ending) => {
-                let namespace = self.object().0;
-                if matches!(ending.reason, Reason::Unauthorized | Reason::Forbidden) {
-                    context.connections.refuse(namespace, &connection, session.connected.fingerprint);
-                } else if session.progress.run().pages > 0 && !session.progress.run().dry_run {
-                    // A dry run tells nothing of what the token may do.
-                    context.connections.accept(namespace, &connection, session.connected.fingerprint);
-                }
-                self.finish(session, &ending).await
+                let refused_secret = ending.is_refusal().then(|| session.connected.secret.clone());
+                self.finish(session, &Ending { refused_secret, ..ending }).await
+            }
+            SliceEnd::Waiting(_) | SliceEnd::Yielded | SliceEnd::Halted if is_gone => {
+                // Or no longer among the policies that this process looks after.
+                context.memory.leave_line(reference);
+                release(context, reference, session).await;
+                Ok(Action::await_change())
             }
             SliceEnd::Waiting(until) => {
                 let left = wait(until, (context.clock)());
                 keep(session);
-                Ok(Action::requeue(self.until(replaced_at).min(left)))
-            }
-            SliceEnd::Halted if self.heads.get(reference).is_none() && !context.stop.is_cancelled() => {
-                // Gone, or no longer among the policies that this process looks after.
-                release(context, reference, session).await;
-                Ok(Action::await_change())
+                let instant = replaced_at.map_or_else(|| self.until_refresh(), |at| self.until(Some(at)));
+                Ok(Action::requeue(instant.min(left)))
             }
             SliceEnd::Yielded | SliceEnd::Halted => {
                 keep(session);
@@ -222,8 +213,9 @@ impl Look<'_> {
             SliceEnd::TokenRefused(error) => {
                 let namespace = self.object().0.to_owned();
                 let refused = session.connected.fingerprint;
-                if !session.looked_again {
-                    session.looked_again = true;
+                let pages = session.progress.run().pages;
+                if session.looked_again_at != Some(pages) {
+                    session.looked_again_at = Some(pages);
                     let look = context.connections.look(&namespace, &connection).await;
                     let newer = look.map(|found| found.ok().filter(|newer| newer.fingerprint != refused));
                     match newer {
@@ -235,14 +227,15 @@ impl Look<'_> {
                             return Ok(Action::requeue(NEXT_SLICE));
                         }
                         Err(error) => {
-                            session.looked_again = false;
+                            session.looked_again_at = None;
                             keep(session);
                             return Err(error);
                         }
                     }
                 }
-                context.connections.refuse(&namespace, &connection, refused);
-                self.finish(session, &Ending::unauthorized(&error.to_string())).await
+                let refused_secret = Some(session.connected.secret.clone());
+                let ending = Ending { refused_secret, ..Ending::unauthorized(&error.to_string()) };
+                self.finish(session, &ending).await
             }
             SliceEnd::Lost => {
                 warn!(policy = %reference, run_id = session.run_id, "the run is no longer this process'");
@@ -257,45 +250,71 @@ impl Look<'_> {
 
     /// When the next instant ends the run, where it does.
     fn replaced_at(&self) -> Option<Timestamp> {
-        let replaces = self.policy.concurrency == ConcurrencyPolicy::Replace;
-        self.observed.status.next_schedule_time.as_ref().filter(|_| replaces).map(|next| next.0)
+        self.next_instant().filter(|_| self.policy.concurrency == ConcurrencyPolicy::Replace)
+    }
+
+    /// When the next instant comes, which may end the run, and makes the status name another.
+    fn next_instant(&self) -> Option<Timestamp> {
+        self.observed.status.next_schedule_time.as_ref().map(|next| next.0)
+    }
+
+    /// How long the status of a run that waits names a time to come.
+    fn until_refresh(&self) -> Duration {
+        self.until(self.next_instant()).max(SHORTEST_REFRESH)
     }
 
     fn until(&self, time: Option<Timestamp>) -> Duration {
         time.map_or(Duration::MAX, |time| wait(time, (self.context.clock)()))
     }
 
-    /// A slot, or what ended the wait for it.
-    async fn slot(&mut self, session: &Session, halt: &RunHalt<'_>) -> Result<Slot, SliceEnd> {
-        let place = match self.context.slots.ask(self.object().0, session.connected.fingerprint) {
-            Asked::Granted(slot) => return Ok(slot),
-            Asked::Queued(place) => place,
-        };
-        let replaced_at = self.replaced_at();
-        self.tell(session, Activity::Queued).await?;
-        let granted = place.granted();
-        tokio::pin!(granted);
-        while !halt.is_set() {
-            // No longer than that: who leaves the line comes back behind everybody else.
-            if replaced_at.is_some_and(|at| at <= (self.context.clock)()) {
-                return Err(SliceEnd::Yielded);
+    /// A slot, or what makes the run need none.
+    async fn slot(&mut self, session: &mut Session, halt: &RunHalt<'_>) -> Result<Slot, SliceEnd> {
+        let mut is_queued = false;
+        loop {
+            let now = (self.context.clock)();
+            if halt.is_set() {
+                return Err(SliceEnd::Halted);
             }
+            let needs_none = match session.progress.next(now) {
+                Step::End(ending) => Some(SliceEnd::Finished(ending)),
+                Step::Wait(until) if wait(until, now) > LONGEST_OWN_WAIT => Some(SliceEnd::Waiting(until)),
+                Step::Wait(_) | Step::Call(_) => None,
+            };
+            if let Some(end) = needs_none {
+                self.context.memory.leave_line(self.reference);
+                return Err(end);
+            }
+            let connection = session.connected.fingerprint;
+            let mut place = match self.context.memory.take_place(self.reference, connection) {
+                Some(place) => place,
+                None => match self.context.slots.ask(self.object().0, connection) {
+                    Asked::Granted(slot) => return Ok(slot),
+                    Asked::Queued(place) => place.granted().boxed(),
+                },
+            };
+            // Each time: the status names the next instant, and that passes.
+            if !is_queued || self.next_instant().is_some_and(|next| next <= now) {
+                self.tell(&session.progress, Activity::Queued).await?;
+                is_queued = true;
+            }
+            drop(self.turn.take());
+            let look_again = self.until_refresh().min(self.until(session.progress.deadline()));
             tokio::select! {
-                slot = &mut granted => {
+                slot = &mut place => {
                     // Who held the run when the wait began may not hold it any more.
-                    self.tell(session, session.progress.activity()).await?;
+                    self.tell(&session.progress, session.progress.activity()).await?;
                     return Ok(slot);
                 }
-                () = sleep(self.until(replaced_at)) => {}
+                () = sleep(look_again) => {}
                 () = halt.raised() => {}
             }
+            self.context.memory.keep_place(self.reference.clone(), connection, place);
         }
-        Err(SliceEnd::Halted)
     }
 
     /// Writes what the run does.
-    async fn tell(&mut self, session: &Session, activity: Activity) -> Result<(), SliceEnd> {
-        let (run, now) = (session.progress.run(), (self.context.clock)());
+    async fn tell(&mut self, progress: &Progress, activity: Activity) -> Result<(), SliceEnd> {
+        let (run, now) = (progress.run(), (self.context.clock)());
         let next = status::running(&self.policy, &self.observed.status, run, activity, now);
         self.save(&next).await.map_err(|error| match error {
             CheckpointError::Lost => SliceEnd::Lost,
@@ -306,8 +325,8 @@ impl Look<'_> {
     /// Writes the end of a run: run, conditions, history and totals at once.
     async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
-        let run = session.progress.run();
-        let (next, notes) = status::finished(&self.policy, &self.observed.status, run, ending, now);
+        let run = session.progress.ended_run();
+        let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
         let duration_ms = now.duration_since(run.start_time.timestamp()).as_millis();
         let since = Instant::now();
         loop {
@@ -323,7 +342,7 @@ impl Look<'_> {
                 }
                 Err(CheckpointError::Failed(problem)) => {
                     warn!(policy = %self.reference, problem, "cannot write the end of the run yet");
-                    sleep(AFTER_CONFLICT).await;
+                    sleep(FINAL_WRITE_RETRY).await;
                 }
             }
         }
@@ -331,28 +350,6 @@ impl Look<'_> {
             reason = %ending.reason, pages = run.pages, processed = run.processed, duration_ms, "{}", ending.message);
         context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
-    }
-}
-
-/// Gives back all runs that wait for their next slice. For a clean stop, when nothing is worked on any more.
-pub(crate) async fn release_all(context: &Context) {
-    let sessions = context.memory.drain_sessions();
-    join_all(
-        sessions.into_iter().map(|(policy, session)| async move { release(context, &policy, session).await }),
-    )
-    .await;
-}
-
-/// Gives a run back, so that whoever takes it over knows that its counts are whole.
-pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Session) {
-    let mut run = session.progress.run().clone();
-    run.holder = Some(String::new());
-    let object =
-        (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
-    match context.status.release(object, &run, &context.holder).await {
-        // A conflict: there is nothing left to give back.
-        Ok(()) | Err(PersistError::Conflict) => {}
-        Err(problem) => warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back"),
     }
 }
 

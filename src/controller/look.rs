@@ -9,12 +9,14 @@ use serde_json::Value;
 use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::error::Error;
-use super::head::PolicyHead;
+use super::head::{HeadKey, PolicyHead};
 use super::observe::{Observed, decode};
 use super::persist::{PersistError, Precondition};
+use super::slots::Slot;
 use crate::crd::DlqPolicyStatus;
 use crate::drain::CheckpointError;
 use crate::policy::{Note, Policy};
+use crate::runtime::leadership::Term;
 
 /// How soon to look again after somebody else was faster.
 pub(crate) const AFTER_CONFLICT: Duration = Duration::from_millis(100);
@@ -37,7 +39,13 @@ pub(crate) struct Look<'a> {
     /// The account, if somebody looked for it already.
     pub(crate) connected: Option<Connected>,
     pub(crate) heads: Store<PolicyHead>,
+    /// What the watch knew before the policy was read.
+    pub(crate) watched: Option<HeadKey>,
     pub(crate) now: Timestamp,
+    /// The time in which this process leads.
+    pub(crate) term: Term,
+    /// Held until the run's work begins or waits, else to the end.
+    pub(crate) turn: Option<Slot>,
 }
 
 impl Look<'_> {
@@ -54,7 +62,7 @@ impl Look<'_> {
         notes: Vec<Note>,
     ) -> Result<bool, Error> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
-        let unchanged = Precondition::Unchanged { resource_version };
+        let unchanged = Precondition::Unchanged { status: &self.observed.raw_status, resource_version };
         let status = &self.context.status;
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
         match status.write(self.object(), &self.observed.raw_status, wanted, unchanged).await {

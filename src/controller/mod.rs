@@ -16,8 +16,9 @@ mod look;
 mod observe;
 mod persist;
 mod reconcile;
+mod session;
 mod slots;
 mod watch;
 
 pub use context::Clock;
-pub use watch::run;
+pub use watch::{Process, run};

@@ -13,9 +13,12 @@ const FIELD_MANAGER: &str = "dlq-operator";
 /// What must hold for a write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Precondition<'a> {
-    /// Nobody wrote to the object since this version was read. For decisions.
+    /// Nobody wrote to the status since it was read. For decisions. What others write to labels, annotations or the spec
+    /// in between is as if it had come a moment later: the watch tells of it.
     Unchanged {
-        /// `metadata.resourceVersion`
+        /// The status as it was read; nothing when there was none.
+        status: &'a Value,
+        /// `metadata.resourceVersion`, for a status that cannot be compared.
         resource_version: &'a str,
     },
     /// The run is this process'. For checkpoints: edits of labels or spec by others do not hold them up.
@@ -98,20 +101,37 @@ impl StatusWriter {
         match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
             Err(_) => Err(PersistError::Timeout),
             Ok(Ok(object)) => Ok(object),
-            Ok(Err(error)) if is_conflict(&error) => Err(PersistError::Conflict),
+            Ok(Err(error)) if is_conflict(&error, precondition) => Err(PersistError::Conflict),
             Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
         }
     }
 }
 
 fn conditions(precondition: Precondition<'_>) -> Vec<Value> {
-    let test = |path: &str, value: &str| json!({ "op": "test", "path": path, "value": value });
+    let test = |path: &str, value: &Value| json!({ "op": "test", "path": path, "value": value });
     match precondition {
-        Precondition::Unchanged { resource_version } => {
-            vec![test("/metadata/resourceVersion", resource_version)]
+        Precondition::Unchanged { status, .. } if is_comparable(status) => vec![test("/status", status)],
+        Precondition::Unchanged { resource_version, .. } => {
+            vec![test("/metadata/resourceVersion", &resource_version.into())]
         }
         Precondition::OurRun { id, holder } => {
-            vec![test("/status/currentRun/id", id), test("/status/currentRun/holder", holder)]
+            vec![test("/status/currentRun/id", &id.into()), test("/status/currentRun/holder", &holder.into())]
+        }
+    }
+}
+
+/// Whether the API server finds a status equal to itself. It compares texts as they are written in JSON, and writes these
+/// characters in another way than is written here. And no test can tell that there is no status.
+fn is_comparable(status: &Value) -> bool {
+    let is_plain =
+        |text: &str| !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}', '\u{8}', '\u{c}', '\u{7f}']);
+    match status {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => is_plain(text),
+        Value::Array(values) => values.iter().all(|value| value.is_null() || is_comparable(value)),
+        Value::Object(fields) => {
+            fields.iter().all(|(key, value)| is_plain(key) && (value.is_null() || is_comparable(value)))
         }
     }
 }
@@ -140,12 +160,18 @@ fn changes(before: &Value, next: Value) -> Vec<Value> {
 }
 
 /// A test that failed, a newer version, or no such policy. The API server answers 422 to a failed test and to a status
-/// that breaks the schema; only the latter names causes.
-fn is_conflict(error: &kube::Error) -> bool {
+/// that breaks the schema; only the latter names causes. To a patch that meets other writes too often it answers 409, which
+/// says nothing of whose the run is.
+fn is_conflict(error: &kube::Error, precondition: Precondition<'_>) -> bool {
     match error {
         kube::Error::Api(status) => {
             let names_causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
-            status.code == 404 || status.code == 409 || (status.code == 422 && !names_causes)
+            match status.code {
+                404 => true,
+                409 => matches!(precondition, Precondition::Unchanged { .. }),
+                422 => !names_causes,
+                _ => false,
+            }
         }
         _ => false,
     }

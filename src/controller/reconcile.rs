@@ -17,8 +17,10 @@ use super::error::Error;
 use super::head::PolicyHead;
 use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
+use super::slots::Asked;
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
+use crate::policy::progress::deadline;
 use crate::policy::{Connectivity, Plan, Policy, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
@@ -46,13 +48,19 @@ async fn look_at(
     context: &Context,
     heads: Store<PolicyHead>,
 ) -> Result<Action, Error> {
-    if context.stop.is_cancelled() {
+    // A standby looks at nothing; when it leads it looks at all.
+    let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    // Namespaces take turns; the connection is not known yet.
+    let turn = match context.looks.ask(namespace, 0) {
+        Asked::Granted(turn) => turn,
+        Asked::Queued(place) => place.granted().await,
+    };
+    if context.stop.is_cancelled() || term.is_over() {
         return Ok(Action::await_change());
     }
-    let namespace = reference.namespace.as_deref().unwrap_or_default();
-    let reading = context.reads.acquire().await;
+    let watched = heads.get(reference).map(|head| head.key());
     let observed = observe(&context.client, namespace, &reference.name).await?;
-    drop(reading);
     let Some(observed) = observed else {
         context.memory.forget(reference);
         return Ok(Action::await_change());
@@ -64,7 +72,8 @@ async fn look_at(
 
     let (next, notes) = status::observed(&policy, &observed.status, &plan, now);
     let planned = Planned { next, notes };
-    let look = Look { context, reference, policy, observed, connected, heads, now };
+    let look =
+        Look { context, reference, policy, observed, connected, heads, watched, now, term, turn: Some(turn) };
     // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
         Plan::Start { run, missed } => Box::pin(look.start(planned, run, missed)).await,
@@ -116,14 +125,14 @@ async fn decide(
     let found = match recent {
         Some(found) => found,
         None => connections.look(namespace, &connection).await?.map(|account| {
-            let fingerprint = account.fingerprint;
+            let secret = account.secret.clone();
             connected = Some(account);
-            fingerprint
+            secret
         }),
     };
     policy.connectivity = match found {
         Err(missing) => Connectivity::Missing(missing),
-        Ok(token) if connections.was_refused(namespace, &connection, token) => Connectivity::Refused,
+        Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
         Ok(_) => Connectivity::Usable,
     };
     let plan = plan(&policy, &observed.status, now);
@@ -136,6 +145,7 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
     if look.observed.is_status_readable {
         // No run goes on: one that is remembered ended with a write that was never answered.
         drop(look.context.memory.take_session(look.reference));
+        look.context.memory.leave_line(look.reference);
     }
     if look.write_unchanged(&next, notes).await? {
         if !look.observed.is_status_readable {
@@ -150,7 +160,12 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
 
 fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {
     match plan {
-        Plan::Waiting { on } if on.reason != Reason::NoConnection => Action::requeue(LOOK_AGAIN),
+        Plan::Waiting { on } => {
+            let deadline = status.current_run.as_ref().and_then(deadline).map(|deadline| wait(deadline, now));
+            // Only an edit or another process brings a connection.
+            let secret = (on.reason != Reason::NoConnection).then_some(LOOK_AGAIN);
+            deadline.into_iter().chain(secret).min().map_or_else(Action::await_change, Action::requeue)
+        }
         Plan::Idle { next: Some(next) } | Plan::Missed { next: Some(next), .. } => {
             Action::requeue(wait(*next, now))
         }

@@ -4,75 +4,97 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, ready};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, stream};
 use kube::Api;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::connections::Connections;
-use super::context::{Clock, Context, Memory, Slots};
+use super::context::{Clock, Context, Memory, PolicyRef};
 use super::error::{Error, error_policy};
 use super::events::Events;
-use super::execute::{release, release_all};
 use super::head::PolicyHead;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
+use super::session::{release, release_all};
+use super::slots::Slots;
 use crate::config::Config;
+use crate::runtime::leadership::Leadership;
 use crate::upstash::client::Transport;
 
-/// How many policies are read at once.
-const READS: usize = 32;
+/// How many policies are looked at at once: when thousands are due, the API server is not asked for all of them together.
+const LOOKS: u16 = 32;
+/// How long a watch goes on before it is renewed, in seconds: one that hangs is noticed soon after.
+const WATCH_TIMEOUT: u32 = 60;
 /// How long running looks may take to end once the process is to stop: a call's grace and the writes after it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the process is made of, for the controller.
+pub struct Process {
+    /// The cluster.
+    pub client: kube::Client,
+    /// How calls of the API are sent.
+    pub transport: Transport,
+    /// The clock.
+    pub clock: Clock,
+    /// Whether it may act.
+    pub leadership: Leadership,
+    /// Its name, as the holder of runs: no other process has it, nor the one that ran in this pod before.
+    pub holder: String,
+}
+
 /// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
 pub async fn run(
-    client: kube::Client,
-    transport: Transport,
+    process: Process,
     config: Config,
-    clock: Clock,
     on_filled: impl FnOnce() + Send + 'static,
     stop: CancellationToken,
 ) {
-    let holder = format!("{}/{:04x}", config.pod_name, fastrand::u16(..));
+    let Process { client, transport, clock, leadership, holder } = process;
     info!(holder, namespaces = ?config.namespaces, selector = config.selector, "looking after policies");
-    let apis: Vec<Api<PolicyHead>> = if config.namespaces.is_empty() {
-        vec![Api::all(client.clone())]
+    let scopes: Vec<Option<String>> = if config.namespaces.is_empty() {
+        vec![None]
     } else {
-        config.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+        config.namespaces.into_iter().map(Some).collect()
     };
-    let watcher_config = watcher::Config { label_selector: config.selector, ..watcher::Config::default() };
+    let watcher_config = watcher::Config {
+        label_selector: config.selector,
+        timeout: Some(WATCH_TIMEOUT),
+        ..watcher::Config::default()
+    };
     let context = Arc::new(Context {
         status: StatusWriter::new(client.clone()),
         events: Events::new(client.clone(), &config.pod_name),
-        connections: Connections::new(client.clone(), transport, config.default_connection),
+        connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
         client,
         permissions: config.permissions,
         clock,
+        leadership,
         holder,
         retry_limit: config.retry_limit,
         checkpoint_interval: config.checkpoint_interval,
         audit: config.audit,
         stop: stop.clone(),
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
-        reads: Semaphore::new(READS),
+        looks: Slots::new(LOOKS, LOOKS),
         memory: Memory::default(),
     });
     let (filled, mut cache) = watch::channel(0_usize);
-    let namespaces = apis.len();
+    let watches = scopes.len();
     tokio::spawn(async move {
-        if cache.wait_for(|filled| *filled >= namespaces).await.is_ok() {
+        if cache.wait_for(|filled| *filled >= watches).await.is_ok() {
             on_filled();
         }
     });
     let controllers = join_all(
-        apis.into_iter()
-            .map(|api| control(api, watcher_config.clone(), Arc::clone(&context), filled.clone())),
+        scopes
+            .into_iter()
+            .map(|scope| control(scope, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
     tokio::select! {
         _ = controllers => {}
@@ -85,16 +107,25 @@ pub async fn run(
 
 /// Watches and looks after the policies of one namespace, or of all.
 async fn control(
-    api: Api<PolicyHead>,
+    scope: Option<String>,
     config: watcher::Config,
     context: Arc<Context>,
     filled: watch::Sender<usize>,
 ) {
+    let client = context.client.clone();
+    let api = scope
+        .as_deref()
+        .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
     let (heads, writer) = reflector::store::<PolicyHead>();
-    let (known, looking) = (heads.clone(), heads.clone());
+    let (known, all, looking) = (heads.clone(), heads.clone(), heads.clone());
     let stop = context.stop.clone();
     let waking = Arc::clone(&context);
     let mut is_filled = false;
+    let (relisted, relists) = watch::channel(());
+    let relists = stream::unfold(relists, async |mut relists| {
+        relists.changed().await.ok()?;
+        Some(((), relists))
+    });
     let triggers = watcher(api, config)
         .default_backoff()
         .modify(move |head| {
@@ -109,24 +140,34 @@ async fn control(
             Ok(Event::Delete(head)) => {
                 let policy = ObjectRef::from_obj(head);
                 waking.memory.wake(&policy);
-                // Nobody looks at it again, here at least: its labels may have changed.
-                if let Some(session) = waking.memory.take_session(&policy) {
-                    let context = Arc::clone(&waking);
-                    tokio::spawn(async move { release(&context, &policy, session).await });
-                }
+                let_go(&waking, policy);
             }
             // The store's own signal reaches only one of several who wait for it.
-            Ok(Event::InitDone) if !is_filled => {
-                is_filled = true;
-                filled.send_modify(|count| *count += 1);
+            Ok(Event::InitDone) => {
+                // A watch that began anew tells of no deletion that came in between.
+                let ours = |policy: &PolicyRef| scope.is_none() || policy.namespace == scope;
+                for policy in waking.memory.remembered().into_iter().filter(ours) {
+                    if all.get(&policy).is_none() {
+                        let_go(&waking, policy);
+                    }
+                }
+                if is_filled {
+                    // What it told of on its first pages was not in the store yet, and may have been passed over.
+                    relisted.send_replace(());
+                } else {
+                    is_filled = true;
+                    filled.send_modify(|count| *count += 1);
+                }
             }
-            Ok(Event::Init | Event::InitDone) => {}
+            Ok(Event::Init) => {}
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),
         })
         .applied_objects()
-        .try_filter(|head| ready(head.is_news()));
+        // Errors end here: the controller would hold back all else for a while, a new term among it.
+        .filter_map(|head| ready(head.ok().filter(PolicyHead::is_news).map(Ok)));
     Controller::for_stream(triggers, heads)
         .with_config(ControllerConfig::default())
+        .reconcile_all_on(stream::select(context.leadership.gained(), relists))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(move |head, context| reconcile(head, context, looking.clone()), error_policy, context)
         .for_each(async |outcome: Outcome| {
@@ -136,6 +177,16 @@ async fn control(
             }
         })
         .await;
+}
+
+/// Forgets a policy that nobody looks at again, here at least: its labels may have changed. Its run is given back.
+fn let_go(context: &Arc<Context>, policy: PolicyRef) {
+    context.memory.recovered(&policy);
+    context.memory.leave_line(&policy);
+    if let Some(session) = context.memory.take_session(&policy) {
+        let context = Arc::clone(context);
+        tokio::spawn(async move { release(&context, &policy, session).await });
+    }
 }
 
 type Outcome = Result<(ObjectRef<PolicyHead>, Action), controller::Error<Error, watcher::Error>>;

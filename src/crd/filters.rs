@@ -11,7 +11,8 @@ use super::text::{
 /// Which entries of the dead letter queue to act on: `all`, `dlqIds`, or at least one criterion.
 ///
 /// Criteria combine with AND; the values of one list combine with OR. More than one value in a list needs the newer
-/// Upstash API, but for `labels` with `delete`.
+/// Upstash API, but for `labels` with `delete`. All criteria together may take 7,900 bytes in a URL, where a character
+/// other than letters, digits, `-`, `_` and `.` takes three or more: a policy with longer ones is `InvalidSpec`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -44,7 +45,7 @@ pub struct Filters {
     pub all: Option<bool>,
 
     /// Exact DLQ IDs, at most 1,000, and no other filter: the API ignores every other filter beside them. They are
-    /// sent in chunks of 50, or of what the limits allow; IDs that are no longer in the DLQ are counted in the run's `notFound`.
+    /// sent in chunks of 50, or of what the limits and a URL's length allow; IDs that are no longer in the DLQ are counted in the run's `notFound`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -9,6 +9,8 @@ pub mod annotations;
 mod conditions;
 mod filters;
 mod overrides;
+#[cfg(test)]
+mod round_trips;
 mod run;
 mod spec;
 mod status;

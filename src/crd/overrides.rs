@@ -34,7 +34,8 @@ pub struct Overrides {
     pub flow_control: Option<FlowControl>,
 
     /// Labels of the new workflow runs, without commas. Sent as `Upstash-Label`, separated by commas; more than one
-    /// needs the newer Upstash API.
+    /// needs the newer Upstash API. Together they may be 8,000 characters long: a policy with longer ones is
+    /// `InvalidSpec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -227,7 +227,8 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 100))]
     pub page_size: i32,
 
-    /// The most entries that a run asks for, counting those acknowledged: a lost answer may hide a page more.
+    /// The most entries that a run acts on. What a call whose answer was lost asked for counts, as it may have been
+    /// acted on. After an unclean stop of the operator it may be exceeded by what was done since the last checkpoint.
     /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]

@@ -78,6 +78,11 @@ pub struct DlqPolicyStatus {
     #[schemars(length(max = 256))]
     pub last_handled_reset_at: Option<String>,
 
+    /// Which Secret, in which version, held the token that Upstash refused last. It is not tried again without a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub refused_secret: Option<String>,
+
     /// The latest instant of the schedule that was missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_time: Option<Time>,

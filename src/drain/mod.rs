@@ -15,7 +15,7 @@ use crate::upstash::types::{Call, Page};
 use crate::upstash::{ApiError, Client};
 
 /// A wait longer than this is handed back, so that it holds no slot.
-const LONGEST_OWN_WAIT: Duration = Duration::from_secs(1);
+pub const LONGEST_OWN_WAIT: Duration = Duration::from_secs(1);
 /// No call is made once a due checkpoint has been failing for this long.
 const LONGEST_WITHOUT_CHECKPOINT: Duration = Duration::from_secs(5);
 /// How long to wait before a checkpoint that failed is tried again.
@@ -48,8 +48,13 @@ pub trait Halt {
     fn is_set(&self) -> bool;
     /// Waits until there may be a reason to stop; [`Halt::is_set`] tells.
     fn raised(&self) -> impl Future<Output = ()> + Send;
-    /// How long a call under way may still take.
-    fn grace(&self) -> Duration;
+    /// How long a call under way may still take, once [`Halt::is_set`]. `None`: to its end, as nothing that has come
+    /// speaks against it.
+    fn grace(&self) -> impl Future<Output = Option<Duration>> + Send;
+    /// How long a call that is made now may take at most.
+    fn longest_call(&self) -> Duration;
+    /// Whether another process may act by now, so that no answer is relied upon and nothing is written.
+    fn is_lost(&self) -> bool;
 }
 
 /// How a slice of a run's work ended.
@@ -91,7 +96,7 @@ pub struct Slice<'a, H, C> {
 
 impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
     /// Works on a run until it ends, must wait, is stopped, or the slice's time is up. But for [`SliceEnd::Finished`],
-    /// [`SliceEnd::Lost`] and [`SliceEnd::Stuck`] the state is written when this returns.
+    /// [`SliceEnd::Lost`] and [`SliceEnd::Stuck`] the state is written when this returns, unless another process may act.
     pub async fn work(mut self, progress: &mut Progress) -> SliceEnd {
         let until = Instant::now() + self.length;
         let mut due = CheckpointDue::new(self.checkpoint_interval);
@@ -123,6 +128,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                     Err(CheckpointError::Lost) => return SliceEnd::Lost,
                     Err(CheckpointError::Failed(problem)) => {
                         warn!(%problem, "checkpoint failed");
+                        due.failed();
                         if due.failed_for() >= LONGEST_WITHOUT_CHECKPOINT {
                             return SliceEnd::Stuck(problem);
                         }
@@ -137,6 +143,9 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
     async fn settle(&mut self, progress: &Progress, end: SliceEnd) -> SliceEnd {
         let since = Instant::now();
         loop {
+            if self.halt.is_lost() {
+                return SliceEnd::Halted;
+            }
             match self.checkpoint.save(progress.run(), progress.activity()).await {
                 Ok(()) => return end,
                 Err(CheckpointError::Lost) => return SliceEnd::Lost,
@@ -172,7 +181,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
             }
             None => {
                 info!(operation = %call.operation(), "call abandoned");
-                progress.abandoned(call);
+                progress.abandoned(call, (self.now)());
                 return Some(SliceEnd::Halted);
             }
         };
@@ -201,24 +210,30 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
         }
     }
 
-    /// The answer, or `None` when the call was given up on: after something stopped the slice it may take its grace
-    /// time and no longer.
+    /// The answer, or `None` when the call was given up on: after something ended the run it may take its grace time and
+    /// no longer. One that comes when another process may act is as good as none.
     async fn send(
         &self,
         call: &Call,
     ) -> Option<Result<Result<Page, ApiError>, crate::upstash::request::RequestError>> {
-        let answer = self.client.send(call, (self.now)());
+        let answer = timeout(self.halt.longest_call(), self.client.send(call, (self.now)()));
         tokio::pin!(answer);
-        loop {
+        let answer = loop {
             tokio::select! {
-                answer = &mut answer => return Some(answer),
-                () = self.halt.raised() => {
-                    if self.halt.is_set() {
-                        return timeout(self.halt.grace(), answer).await.ok();
-                    }
+                answer = &mut answer => break answer.ok(),
+                () = self.halt.raised() => {}
+            }
+            if self.halt.is_set() {
+                let grace = tokio::select! {
+                    answer = &mut answer => break answer.ok(),
+                    grace = self.halt.grace() => grace,
+                };
+                if let Some(grace) = grace {
+                    break timeout(grace, answer).await.ok().and_then(Result::ok);
                 }
             }
-        }
+        };
+        answer.filter(|_| !self.halt.is_lost())
     }
 }
 
@@ -228,19 +243,23 @@ struct CheckpointDue {
     saved: Instant,
     unsaved: bool,
     failing_since: Option<Instant>,
+    tried: Option<Instant>,
 }
 
 impl CheckpointDue {
     fn new(interval: Duration) -> Self {
-        Self { interval, saved: Instant::now(), unsaved: false, failing_since: None }
+        Self { interval, saved: Instant::now(), unsaved: false, failing_since: None, tried: None }
     }
 
     fn landed(&mut self) {
         self.unsaved = true;
     }
 
+    /// After a failure not for every page: a server in trouble must not be asked as often as Upstash answers.
     fn is_due(&self) -> bool {
-        self.unsaved && self.saved.elapsed() >= self.interval
+        let is_soon = self.tried.is_some_and(|tried| tried.elapsed() < CHECKPOINT_RETRY)
+            && self.failed_for() < LONGEST_WITHOUT_CHECKPOINT;
+        self.unsaved && self.saved.elapsed() >= self.interval && !is_soon
     }
 
     fn saved(&mut self) {
@@ -249,6 +268,10 @@ impl CheckpointDue {
 
     fn trying(&mut self) {
         self.failing_since.get_or_insert_with(Instant::now);
+    }
+
+    fn failed(&mut self) {
+        self.tried = Some(Instant::now());
     }
 
     fn failed_for(&self) -> Duration {

@@ -24,6 +24,8 @@ pub(crate) fn parse(text: &str) -> Option<SignedDuration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -48,6 +50,26 @@ mod tests {
             ["", "7", "d", "1m1h", "1h1h", "-1s", "1.5h", "1h ", "1w", "99999999999999999999d", "1s1ms1"]
         {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_span_that_is_not_negative_or_is_refused(text in "([0-9]{0,21}(d|h|m|s|ms|w|é|-)?){0,7}|\\PC{0,40}") {
+            prop_assert!(parse(&text).is_none_or(|span| !span.is_negative()));
+        }
+
+        #[test]
+        fn what_the_schema_admits_is_read_as_the_sum_of_its_parts(
+            days in prop::option::of(0_i64..=9999),
+            parts in prop::array::uniform4(prop::option::of(0_i64..=999_999)),
+        ) {
+            let units = [("d", days, 86_400_000), ("h", parts[0], 3_600_000), ("m", parts[1], 60_000), ("s", parts[2], 1000), ("ms", parts[3], 1)];
+            let text: String =
+                units.iter().filter_map(|(unit, number, _)| number.map(|number| format!("{number}{unit}"))).collect();
+            let millis: i64 = units.iter().map(|(_, number, millis)| number.unwrap_or(0) * millis).sum();
+            let expected = (!text.is_empty()).then(|| SignedDuration::from_millis(millis));
+            prop_assert_eq!(parse(&text), expected);
         }
     }
 }

@@ -14,11 +14,13 @@ pub struct Ending {
     pub message: String,
     /// What `Ready` says from now on, when the policy cannot run as it stands.
     pub not_ready: Option<Reason>,
+    /// The Secret, in its version, whose token was refused.
+    pub refused_secret: Option<String>,
 }
 
 impl Ending {
     pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
-        Self { result, reason, message: message.into(), not_ready: None }
+        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None }
     }
 
     /// The run could not go on.
@@ -37,6 +39,11 @@ impl Ending {
         Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
     }
 
+    /// Whether the token was refused, for the action at least.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.reason, Reason::Unauthorized | Reason::Forbidden)
+    }
+
     /// The token may list, but not act.
     pub(crate) fn read_only(message: &str) -> Self {
         let message = format!("{message}; the token can list but not act, use one that is not read-only");
@@ -49,6 +56,13 @@ impl Ending {
         Self::failed(Reason::BadRequest, message)
     }
 
+    /// The API refused all entries that were named. What it said of them another process heard.
+    pub(crate) fn ids_refused() -> Self {
+        let message =
+            "the API refused every entry of spec.filters.dlqIds that it found; check spec.overrides";
+        Self::failed(Reason::BadRequest, message)
+    }
+
     /// The run has acted on as many entries as it may.
     pub(crate) fn limit_reached(most: i64) -> Self {
         let message = format!(
@@ -58,7 +72,9 @@ impl Ending {
     }
 
     /// The run has taken as long as it may.
-    pub(crate) fn deadline_exceeded(seconds: i64) -> Self {
+    pub(crate) fn deadline_exceeded(run: &PolicyRun) -> Self {
+        let seconds =
+            run.limits.as_ref().and_then(|limits| limits.active_deadline_seconds).unwrap_or_default();
         let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
         Self::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message)
     }
@@ -68,14 +84,14 @@ impl Ending {
         Self::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
     }
 
-    /// The run has done what there was to do.
-    pub(crate) fn succeeded(run: &PolicyRun) -> Self {
+    /// The run has done what there was to do. `refusal`: what the API said of the last entry that it refused.
+    pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&ApiError>) -> Self {
         let unknown = run.uncertain_pages > 0 || run.interruptions > 0;
         if run.dry_run {
             let message = format!("dry run: {} match, nothing was done", entries(run.processed));
             return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
         }
-        if run.processed == 0 && !unknown {
+        if run.processed == 0 && run.rejected == 0 && !unknown {
             return Self::nothing_matched();
         }
         let done = match run.action {
@@ -84,7 +100,13 @@ impl Ending {
             Action::Delete => "deleted",
         };
         let lower_bound = if unknown { "at least " } else { "" };
-        let message = format!("{done} {lower_bound}{}", entries(run.processed));
+        let mut message = format!("{done} {lower_bound}{}", entries(run.processed));
+        if run.rejected > 0 {
+            message = format!("{message}; the API refused {}", entries(run.rejected));
+        }
+        if let Some(refusal) = refusal.filter(|_| run.rejected > 0) {
+            message = format!("{message}, the last: {refusal}");
+        }
         Self::new(RunResult::Succeeded, Reason::RunSucceeded, message)
     }
 }

@@ -10,12 +10,16 @@
 
 mod activity;
 pub(crate) mod backoff;
+mod cancel;
 mod chunks;
 mod conditions;
+mod cursors;
 mod duration;
 mod ending;
 mod hash;
+mod instants;
 pub mod note;
+mod pace;
 pub mod permissions;
 pub mod plan;
 pub mod progress;
@@ -26,15 +30,20 @@ mod readiness;
 mod sample;
 pub mod schedule;
 mod selection;
+mod sifting;
+#[cfg(test)]
+mod simulation_tests;
+mod size;
 pub mod status;
 pub mod validate;
 mod window;
 
 pub use activity::Activity;
+pub use cancel::CancelCause;
 pub use ending::Ending;
 pub use note::{Note, NoteReason};
 pub use permissions::Permissions;
-pub use plan::{CancelCause, Plan, plan};
+pub use plan::{Plan, plan};
 pub use progress::{Progress, Step};
 pub use schedule::Schedule;
 pub use selection::Selected;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::plan::schedule_since;
+use super::instants::{due, schedule_since};
 use super::status::cut;
 use super::validate::Policy;
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason, RunResult};
@@ -158,8 +158,10 @@ pub(crate) fn of_passed_instants(
     now: Timestamp,
 ) -> Option<Note> {
     let Ok(Some(schedule)) = &policy.schedule else { return None };
-    let since = schedule_since(schedule, status)?;
-    schedule.most_recent(run.start_time.timestamp(), now, since)?;
+    let since = schedule_since(schedule, status, now)?;
+    let latest = due(schedule, since, since, now)?;
+    let passed = schedule.jittered(latest, since) > run.start_time.timestamp();
     let text = "instants passed while a run went on; they are not caught up";
-    (policy.concurrency == ConcurrencyPolicy::Forbid).then(|| Note::new(NoteReason::RunAlreadyActive, text))
+    (passed && policy.concurrency == ConcurrencyPolicy::Forbid)
+        .then(|| Note::new(NoteReason::RunAlreadyActive, text))
 }

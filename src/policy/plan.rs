@@ -2,7 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::cancel::CancelCause;
 use super::hash::text_hash;
+use super::instants::{
+    Due, due, handled_until, is_too_late, left_to_do, next_start, over_until, schedule_since,
+};
+use super::progress;
 use super::schedule::Schedule;
 use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
@@ -61,44 +66,6 @@ pub enum Plan {
         /// The latest instant before the run's own that was missed, and how many were.
         missed: Option<(Timestamp, i64)>,
     },
-}
-
-/// Why a run must end.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum CancelCause {
-    /// The annotation `cancelAt`.
-    Requested,
-    /// `spec.suspend`.
-    Suspended,
-    /// The annotation `paused` or `--pause-all`.
-    Paused,
-    /// Action, filters, overrides, connection or dryRun were edited.
-    SpecChanged,
-    /// The spec cannot be run any more.
-    Invalid(Invalid),
-    /// `--force-dry-run`.
-    ForceDryRun,
-    /// The next instant is due, and `concurrencyPolicy` is `Replace`.
-    Replaced,
-}
-
-impl CancelCause {
-    /// The run's message.
-    pub fn message(&self) -> String {
-        match self {
-            Self::Requested => "cancelled by the annotation dlq-operator.dev/cancelAt".to_owned(),
-            Self::Suspended => "cancelled because spec.suspend is true".to_owned(),
-            Self::Paused => "cancelled because the policy is paused".to_owned(),
-            Self::SpecChanged => {
-                "cancelled because action, filters, overrides, connection or dryRun changed".to_owned()
-            }
-            Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),
-            Self::ForceDryRun => "cancelled because the operator runs with --force-dry-run".to_owned(),
-            Self::Replaced => {
-                "cancelled because the next instant is due and concurrencyPolicy is Replace".to_owned()
-            }
-        }
-    }
 }
 
 /// Decides. Total: every policy and every status has exactly one plan at any time.
@@ -229,7 +196,7 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     }
     if policy.concurrency == ConcurrencyPolicy::Replace
         && let Ok(Some(schedule)) = &policy.schedule
-        && let Some(since) = schedule_since(schedule, status)
+        && let Some(since) = schedule_since(schedule, status, now)
         && due(schedule, since, handled_until(status, since), now).is_some_and(|at| {
             let start = schedule.jittered(at, since);
             start > run.start_time.timestamp() && !is_too_late(policy, start, now)
@@ -238,7 +205,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
         return cancel(CancelCause::Replaced);
     }
     if let Connectivity::Missing(on) = &policy.connectivity {
-        // After a restart: the run waits for its token.
+        // After a restart: the run waits for its token, though not for ever.
+        if progress::deadline(run).is_some_and(|deadline| now >= deadline) {
+            return cancel(CancelCause::DeadlineExceeded);
+        }
         return Plan::Waiting { on: on.clone() };
     }
     Plan::Continue { run: run.clone() }
@@ -268,7 +238,7 @@ fn scheduled(
     status: &DlqPolicyStatus,
     now: Timestamp,
 ) -> Plan {
-    let Some(since) = schedule_since(schedule, status) else {
+    let Some(since) = schedule_since(schedule, status, now) else {
         // First seen now: no instant up to now is due.
         return Plan::Idle { next: next_start(schedule, now, now, now) };
     };
@@ -276,83 +246,20 @@ fn scheduled(
         // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
         return Plan::Idle { next: next_start(schedule, since, now, now) };
     }
-    let handled = handled_until(status, since);
-    let floor = match (&status.last_run, policy.concurrency) {
-        // Instants that passed while the last run went on are over. With Replace they ended it.
-        (Some(run), ConcurrencyPolicy::Forbid) => run
-            .completion_time
-            .and_then(|end| due(schedule, since, handled, end.timestamp()))
-            .map_or(handled, |over| over.max(handled)),
-        _ => handled,
-    };
+    let floor = over_until(policy, schedule, status, since, now);
     let next = next_start(schedule, since, floor, now);
-    let Some(at) = due(schedule, since, floor, now) else {
+    let Some(Due { at, skipped }) = left_to_do(policy, schedule, status, since, now) else {
         return Plan::Idle { next };
     };
-    let skipped = schedule.count_between(floor, at, since);
     if is_too_late(policy, schedule.jittered(at, since), now) {
-        return Plan::Missed { at, count: skipped + 1, next };
+        let count = 1 + skipped.map_or(0, |(_, skipped)| skipped);
+        return Plan::Missed { at, count, next };
     }
     let run = PolicyRun {
         scheduled_time: Some(at.into()),
         ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
     };
-    let missed = (skipped > 0)
-        .then(|| schedule.most_recent(floor, just_before(at), since))
-        .flatten()
-        .map(|latest| (latest, skipped));
-    Plan::Start { run, missed }
-}
-
-/// Whether a run for an instant whose jittered start is `start` may not start any more.
-fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> bool {
-    policy.starting_deadline.is_some_and(|deadline| now.duration_since(start) > deadline)
-}
-
-/// Since when this schedule counts, when it is the one that the status speaks of.
-pub(crate) fn schedule_since(schedule: &Schedule, status: &DlqPolicyStatus) -> Option<Timestamp> {
-    let same = status.observed_schedule.as_deref() == Some(schedule.text());
-    status.schedule_since.as_ref().filter(|_| same).map(|time| time.0)
-}
-
-/// The latest instant that is dealt with.
-fn handled_until(status: &DlqPolicyStatus, since: Timestamp) -> Timestamp {
-    [status.last_schedule_time.as_ref(), status.last_missed_time.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|time| time.0)
-        .fold(since, Timestamp::max)
-}
-
-/// The latest instant after `floor` whose jittered start has come.
-fn due(schedule: &Schedule, since: Timestamp, floor: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let latest = schedule.most_recent(floor, now, since)?;
-    if schedule.jittered(latest, since) <= now {
-        Some(latest)
-    } else {
-        schedule.most_recent(floor, just_before(latest), since)
-    }
-}
-
-/// The first jittered start after `now`.
-pub(crate) fn next_start(
-    schedule: &Schedule,
-    since: Timestamp,
-    floor: Timestamp,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    // Jitter never reaches the next instant, so only the latest one can still be to come.
-    let pending = schedule
-        .most_recent(floor, now, since)
-        .map(|instant| schedule.jittered(instant, since))
-        .filter(|start| *start > now);
-    let following =
-        || schedule.next_after(now.max(floor), since).map(|instant| schedule.jittered(instant, since));
-    pending.or_else(following)
-}
-
-fn just_before(instant: Timestamp) -> Timestamp {
-    instant.saturating_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(instant)
+    Plan::Start { run, missed: skipped }
 }
 
 fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::note::NoteReason;
 
 #[test]
 fn instants_that_pass_while_a_run_goes_on_are_over() {
@@ -89,4 +90,87 @@ fn a_late_start_is_not_replaced_by_an_instant_before_it() {
     assert_eq!(status.current_run.as_ref().unwrap().trigger, Trigger::Manual);
     assert!(decided(&policy, &status, "12:21:00").starts_with("continue"));
     assert!(decided(&policy, &status, "12:30:00").starts_with("cancel"));
+}
+
+#[test]
+fn a_run_by_hand_leaves_what_passed_before_it_to_be_caught_up() {
+    for concurrency in ["Forbid", "Replace"] {
+        let fields = json!({ "concurrencyPolicy": concurrency });
+        let (policy, asked) = (quarterly(&fields, &[]), quarterly(&fields, &[("requestedAt", "1")]));
+        let status = running(&asked, &seen(&policy, at("12:00:01")), at("12:50:00"));
+        assert_eq!(status.current_run.as_ref().unwrap().trigger, Trigger::Manual);
+        let status = ended(&asked, &status, at("12:50:05"), &well());
+        assert_eq!(decided(&asked, &status, "12:50:06"), "start 12:45:00, missed 2 up to 12:30:00");
+        // Once.
+        let status = ran(&asked, &status, at("12:50:06"), at("12:50:07"), &well());
+        assert_eq!(decided(&asked, &status, "12:50:08"), "idle until 13:00:00");
+        assert_eq!(status.missed_schedules, 2);
+    }
+}
+
+#[test]
+fn an_instant_that_comes_with_a_request_is_run_after_it() {
+    let asked = quarterly(&json!({}), &[("requestedAt", "1")]);
+    let status = seen(&quarterly(&json!({}), &[]), at("12:00:01"));
+    let status = ran(&asked, &status, at("12:15:00"), at("12:15:05"), &well());
+    assert_eq!(decided(&asked, &status, "12:15:05"), "start 12:15:00");
+}
+
+#[test]
+fn instants_that_pass_during_a_run_by_hand_are_over_though_earlier_ones_are_due() {
+    let asked = quarterly(&json!({}), &[("requestedAt", "1")]);
+    let status = running(&asked, &seen(&quarterly(&json!({}), &[]), at("12:00:01")), at("12:20:00"));
+    let status = ended(&asked, &status, at("12:50:00"), &well());
+    assert_eq!(decided(&asked, &status, "12:50:00"), "start 12:15:00");
+    assert_eq!(decided(&asked, &status, "13:20:00"), "start 13:15:00, missed 2 up to 13:00:00");
+    let status = ran(&asked, &status, at("12:50:00"), at("12:51:00"), &well());
+    assert_eq!(decided(&asked, &status, "12:52:00"), "idle until 13:00:00");
+    assert_eq!(status.missed_schedules, 0);
+}
+
+#[test]
+fn what_a_run_by_hand_made_too_late_is_counted_as_missed() {
+    let asked = quarterly(&json!({"startingDeadlineSeconds": 600}), &[("requestedAt", "1")]);
+    let status = running(&asked, &seen(&quarterly(&json!({}), &[]), at("12:00:01")), at("12:20:00"));
+    let status = ended(&asked, &status, at("12:50:00"), &well());
+    assert_eq!(decided(&asked, &status, "12:50:00"), "missed 1 up to 12:15:00");
+    let status = look(&asked, &status, at("12:50:00"));
+    assert_eq!(decided(&asked, &status, "12:50:01"), "idle until 13:00:00");
+}
+
+#[test]
+fn an_instant_whose_start_is_to_come_has_not_passed() {
+    let policy = quarterly(&json!({"jitter": "10m"}), &[]);
+    let Ok(Some(schedule)) = &policy.schedule else { panic!("no schedule") };
+    let since = at("12:00:01");
+    let next = schedule.jittered(at("12:30:00"), since);
+    let status = running(&policy, &seen(&policy, since), schedule.jittered(at("12:15:00"), since));
+    let run = status.current_run.clone().unwrap();
+    let just_before = next - jiff::SignedDuration::from_millis(1);
+    for (end, told) in [(just_before, false), (next, true)] {
+        let (_, notes) = status::finished(&policy, &status, &run, &well(), end);
+        assert_eq!(notes.iter().any(|note| note.reason == NoteReason::RunAlreadyActive), told, "{end}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_silences_no_policy() {
+    let policy = quarterly(&json!({}), &[]);
+    let ahead = [
+        seen(&policy, time("2027-11-20T12:00:01Z")),
+        ran(
+            &policy,
+            &seen(&policy, at("11:00:01")),
+            time("2027-11-20T12:15:00Z"),
+            time("2027-11-20T12:16:00Z"),
+            &well(),
+        ),
+    ];
+    for status in ahead {
+        assert_eq!(decided(&policy, &status, "12:01:00"), "idle until 12:15:00", "nothing is caught up");
+        let status = look(&policy, &status, at("12:01:00"));
+        assert_eq!(decided(&policy, &status, "12:15:00"), "start 12:15:00");
+        let status = ran(&policy, &status, at("12:15:00"), at("12:15:05"), &well());
+        assert_eq!(decided(&policy, &status, "12:15:06"), "idle until 12:30:00");
+    }
 }

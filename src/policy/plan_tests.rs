@@ -84,7 +84,9 @@ fn badly() -> Ending {
 fn word(plan: &Plan) -> String {
     match plan {
         Plan::Continue { run } => format!("continue {}", run.id),
-        Plan::Cancel { why, .. } => format!("cancel: {}", why.message().trim_start_matches("cancelled ")),
+        Plan::Cancel { run, why } => {
+            format!("cancel: {}", why.ending(run).message.trim_start_matches("cancelled "))
+        }
         Plan::Invalid(invalid) => format!("invalid: {}", invalid.reason),
         Plan::Suspended => "suspended".to_owned(),
         Plan::Paused => "paused".to_owned(),
@@ -161,6 +163,18 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
         panic!("an action that is no longer allowed goes on");
     };
     assert_eq!(invalid.reason, Reason::NoConnection);
+}
+
+#[test]
+fn a_run_that_waits_for_its_secret_waits_no_longer_than_it_may_take() {
+    let limited = || read(&json!({"limits": {"activeDeadlineSeconds": 60}}), &[], &permissions());
+    let status = running(&limited(), &DlqPolicyStatus::default(), at("12:00:00"));
+    let waits = with(limited(), missing());
+    assert_eq!(decided(&waits, &status, "12:00:59"), "waiting: SecretNotFound");
+    let Plan::Cancel { run, why } = plan(&waits, &status, at("12:01:00")) else {
+        panic!("it waits for ever");
+    };
+    assert_eq!(why.ending(&run).result, RunResult::DeadlineExceeded);
 }
 
 #[test]

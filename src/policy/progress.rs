@@ -1,24 +1,22 @@
 //! How a run goes on: which call comes next, what an answer changes, when it ends.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::activity::Activity;
-use super::chunks::{Chunks, Doubt};
+use super::chunks::{Chunks, Doubt, MAX_CHUNK, fitting};
+use super::cursors::{Cursors, Turned};
 use super::ending::Ending;
+use super::pace::Pace;
 use super::selection::Selected;
+use super::sifting::{NOBODYS, Sifting};
 use super::validate::{ConnectionRef, Work};
 use super::window;
 use crate::crd::{Limits, MilliTime, PolicyRun, Reason};
-use crate::upstash::error::{ApiError, ErrorClass};
+use crate::upstash::error::ApiError;
 use crate::upstash::types::{Action, Call, Criteria, Cursor, DlqId, Page, Selection};
 
-/// So many pages without an entry in a row are taken for a circle.
-const MAX_EMPTY_PAGES: u32 = 100;
 const MAX_SAMPLES: usize = 10;
 
 /// What a run does next.
@@ -42,6 +40,15 @@ pub enum Failure {
     TokenRefused,
 }
 
+/// A question beside the run's work.
+#[derive(Debug)]
+enum Probe {
+    /// The action was refused with 403: does listing work, so that the token is a read-only one?
+    Token(String),
+    /// An entry was refused, and none was acted on so far: is the request refused whatever the entry?
+    Request(ApiError),
+}
+
 /// A run and what this process knows of it beyond its status.
 #[derive(Debug)]
 pub struct Progress {
@@ -51,30 +58,34 @@ pub struct Progress {
     run: PolicyRun,
     activity: Activity,
     ending: Option<Ending>,
-    /// Where the next page begins.
-    cursor: Option<Cursor>,
+    cursors: Cursors,
     /// Consecutive failed calls.
     failures: u32,
-    /// Hashes of the cursors seen since the last progress.
-    seen: HashSet<u64>,
-    hasher: RandomState,
-    empty_pages: u32,
-    /// The pass without cursor at the end of a run that does not know all it did.
-    is_last_pass: bool,
-    /// A cursor was refused, and the run began again without it.
-    restarted: bool,
-    /// The action was refused: list, to tell a read-only token from one that may do nothing.
-    probing: Option<String>,
+    probe: Option<Probe>,
+    /// The request is known to be fine: entries are refused for themselves.
+    is_request_fine: bool,
+    /// The page that was refused.
+    sifting: Option<Sifting>,
+    /// Of the last page: there is no cursor behind it.
+    rejected_since_cursor: i64,
+    /// What the API said of the last entry that it refused.
+    refusal: Option<ApiError>,
     chunks: Chunks,
-    /// Not before this, to hold `entriesPerSecond`.
-    paced_until: Option<Timestamp>,
+    /// How many entries calls of unknown outcome may have acted on.
+    doubted: i64,
+    pace: Pace,
+    /// The longest that `waitingUntil` may be away.
+    longest_wait: SignedDuration,
 }
+
+/// The longest wait that an answer may ask for.
+const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 
 impl Progress {
     /// Takes up a run as its status tells it.
     pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
         let limits = run.limits.clone().unwrap_or_default();
-        let cursor = run.cursor.clone().map(Cursor);
+        let cursors = Cursors::at(run.cursor.clone().map(Cursor));
         // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
         // checkpoint, a lost answer those of one chunk.
         let doubt = match (run.dry_run, run.interruptions, run.uncertain_pages) {
@@ -83,22 +94,28 @@ impl Progress {
             _ => Doubt::All,
         };
         let chunks = Chunks::new(doubt);
+        let at_once = match &work.selected {
+            Selected::Matching { .. } => i64::MAX,
+            Selected::Ids(ids) => i64::try_from(ids.len().min(MAX_CHUNK)).unwrap_or(i64::MAX),
+        };
+        let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
         Self {
             work: Arc::new(work),
+            pace: Pace::new(limits.entries_per_second),
             limits,
             retry_limit,
             activity: Activity::Working,
             ending: None,
-            cursor,
+            cursors,
             failures: 0,
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
-            empty_pages: 0,
-            is_last_pass: false,
-            restarted: false,
-            probing: None,
+            probe: None,
+            is_request_fine: run.processed > 0 || run.rejected > 0,
+            sifting: None,
+            rejected_since_cursor: 0,
+            refusal: None,
             chunks,
-            paced_until: None,
+            doubted,
+            longest_wait: LONGEST_ASKED,
             run,
         }
     }
@@ -109,14 +126,26 @@ impl Progress {
         Self { activity, ..self }
     }
 
-    /// The run as it stands now.
+    /// The run as another process could take it up: what was refused since the cursor comes by again there.
     pub fn run(&self) -> &PolicyRun {
         &self.run
+    }
+
+    /// The run as it is if it ends here.
+    pub fn ended_run(&self) -> PolicyRun {
+        let of_page = self.sifting.as_ref().map_or(0, Sifting::rejected);
+        let rejected = self.run.rejected + self.rejected_since_cursor + of_page;
+        PolicyRun { rejected, ..self.run.clone() }
     }
 
     /// As whom the run acts.
     pub fn connection(&self) -> &ConnectionRef {
         &self.work.connection
+    }
+
+    /// The run for whoever takes it up.
+    pub fn handed_back(&self) -> PolicyRun {
+        PolicyRun { holder: Some(String::new()), ..self.run.clone() }
     }
 
     /// What the run does.
@@ -131,11 +160,13 @@ impl Progress {
         }
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now >= deadline) {
-            let seconds = self.limits.active_deadline_seconds.unwrap_or_default();
-            return self.end(Ending::deadline_exceeded(seconds));
+            return self.end(Ending::deadline_exceeded(&self.run));
         }
-        let waiting = self.run.waiting_until.map(MilliTime::timestamp);
-        if let Some(until) = waiting.max(self.paced_until).filter(|until| *until > now) {
+        // A clock that is set back makes no wait longer.
+        let latest = now.saturating_add(self.longest_wait).unwrap_or(now);
+        let waiting = self.run.waiting_until.map(|until| until.timestamp().min(latest));
+        self.run.waiting_until = waiting.map(Into::into);
+        if let Some(until) = waiting.max(self.pace.until(now)).filter(|until| *until > now) {
             // A wait that Upstash asked for may be longer than the run may take.
             return Step::Wait(deadline.map_or(until, |deadline| until.min(deadline)));
         }
@@ -147,9 +178,9 @@ impl Progress {
         }
     }
 
-    fn deadline(&self) -> Option<Timestamp> {
-        let seconds = self.limits.active_deadline_seconds?;
-        self.run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
+    /// When the run must be over.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        deadline(&self.run)
     }
 
     fn next_page(&mut self, criteria: &Criteria) -> Step {
@@ -165,76 +196,89 @@ impl Progress {
             to_date: Some(frozen.to_date.as_millisecond()),
             ..criteria.clone()
         };
-        if self.probing.is_some() {
-            return Step::Call(Call::List { criteria, cursor: None, count: 1 });
+        if let Some(probe) = &self.probe {
+            return Step::Call(self.probe_call(probe, criteria));
         }
-        let Some(count) = self.count(self.limits.page_size) else { return self.end_at_limit() };
-        let cursor = self.cursor.clone();
-        Step::Call(if self.run.dry_run {
-            Call::List { criteria, cursor, count }
-        } else {
-            Call::Bulk {
-                action: self.work.api_action(),
-                selection: Selection::Matching { criteria, cursor, count },
-                overrides: self.work.overrides.clone(),
+        let Some(count) = self.count() else { return self.end_at_limit() };
+        let cursor = self.cursors.next().cloned();
+        let list = self.run.dry_run;
+        Step::Call(match &mut self.sifting {
+            Some(sifting) if !sifting.is_unlisted() => {
+                let ids = sifting.chunk(usize::try_from(count).unwrap_or(1));
+                self.bulk(Selection::Ids(ids))
             }
+            sifting if list || sifting.is_some() => Call::List { criteria, cursor, count },
+            _ => self.bulk(Selection::Matching { criteria, cursor, count }),
         })
+    }
+
+    fn bulk(&self, selection: Selection) -> Call {
+        Call::Bulk { action: self.work.api_action(), selection, overrides: self.work.overrides.clone() }
+    }
+
+    fn probe_call(&self, probe: &Probe, criteria: Criteria) -> Call {
+        match probe {
+            Probe::Token(_) => Call::List { criteria, cursor: None, count: 1 },
+            Probe::Request(_) => self.bulk(Selection::Ids(vec![DlqId(NOBODYS.to_owned())])),
+        }
     }
 
     fn next_ids(&mut self, ids: &[DlqId]) -> Step {
         let position = usize::try_from(self.run.position).unwrap_or(usize::MAX);
         let Some(rest) = ids.get(position..).filter(|rest| !rest.is_empty()) else { return self.succeed() };
-        if self.probing.is_some() {
+        if let Some(probe) = &self.probe {
             // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.
-            return Step::Call(Call::List { criteria: Criteria::default(), cursor: None, count: 1 });
+            return Step::Call(self.probe_call(probe, Criteria::default()));
         }
-        let Some(count) = self.count(self.limits.page_size) else { return self.end_at_limit() };
+        let Some(count) = self.count() else { return self.end_at_limit() };
         if self.run.dry_run {
             return Step::Call(Call::Get { id: rest[0].clone() });
         }
-        let (action, overrides) = (self.work.api_action(), self.work.overrides.clone());
+        let action = self.work.api_action();
         if ids.len() == 1 && action == Action::Resume {
+            let overrides = self.work.overrides.clone();
             return Step::Call(Call::Single { action, id: ids[0].clone(), overrides });
         }
-        let chunk = self.chunks.next(rest.len(), usize::try_from(count).unwrap_or(1));
-        let selection = Selection::Ids(rest[..chunk].to_vec());
-        Step::Call(Call::Bulk { action, selection, overrides })
+        let most = usize::try_from(count).unwrap_or(1).min(fitting(rest));
+        let chunk = self.chunks.next(rest.len(), most);
+        Step::Call(self.bulk(Selection::Ids(rest[..chunk].to_vec())))
     }
 
-    /// How many entries the next call may ask for: a page, what is left of the run's limit, a second's worth.
+    /// How many entries the next call may ask for: no more than one call may, nor than is left of the run's limit.
     /// `None` when nothing is left.
-    fn count(&self, page_size: i32) -> Option<u32> {
-        let left =
-            self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(self.run.processed));
-        let second = self.limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
-        u32::try_from(left.min(second).min(i64::from(page_size.clamp(1, 100))))
-            .ok()
-            .filter(|count| *count > 0)
+    fn count(&self) -> Option<u32> {
+        let spent = self.run.processed.saturating_add(self.doubted);
+        let left = self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(spent));
+        u32::try_from(left.min(most_of_one_call(&self.limits))).ok().filter(|count| *count > 0)
     }
 
     /// Folds an answer in.
     pub fn answered(&mut self, call: &Call, page: &Page, now: Timestamp) {
-        if let Some(message) = self.probing.take() {
-            self.ending = Some(Ending::read_only(&message));
-            return;
-        }
         self.failures = 0;
         self.run.waiting_until = None;
+        match self.probe.take() {
+            Some(Probe::Token(message)) => return self.ending = Some(Ending::read_only(&message)),
+            Some(Probe::Request(_)) => return self.request_is_fine(),
+            None => {}
+        }
+        if let (Some(sifting), Call::List { .. }) = (&mut self.sifting, call) {
+            sifting.list(page);
+            return self.sifted();
+        }
         self.run.pages += 1;
         let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
         self.run.processed = self.run.processed.saturating_add(entries);
         let room = MAX_SAMPLES - self.run.sample_workflow_run_ids.len().min(MAX_SAMPLES);
         let samples = page.workflow_run_ids.iter().filter(|id| id.len() <= 256).take(room).cloned();
         self.run.sample_workflow_run_ids.extend(samples);
-        if let Some(rate) = self.limits.entries_per_second {
-            let millis = entries.saturating_mul(1000) / i64::from(rate.max(1));
-            let from =
-                self.paced_until.filter(|until| *until > now - SignedDuration::from_secs(1)).unwrap_or(now);
-            self.paced_until = from.checked_add(SignedDuration::from_millis(millis)).ok();
-        }
+        self.pace.spend(entries, now);
+        self.is_request_fine |= entries > 0;
         match call {
-            Call::Bulk { selection: Selection::Matching { cursor, .. }, .. } | Call::List { cursor, .. } => {
-                self.turn_page(cursor.as_ref(), page);
+            Call::Bulk { selection: Selection::Matching { .. }, .. } | Call::List { .. } => {
+                self.turn_page(entries > 0, entries > 0 && !self.run.dry_run, page.cursor.as_ref());
+            }
+            Call::Bulk { selection: Selection::Ids(ids), .. } if self.sifting.is_some() => {
+                self.sift(|sifting| sifting.acted(ids.len(), page.entries));
             }
             Call::Bulk { selection: Selection::Ids(ids), .. } => {
                 let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
@@ -242,135 +286,68 @@ impl Progress {
                     self.run.not_found += (sent - entries).max(0);
                 }
                 self.run.position += sent;
-                self.chunks.done();
+                self.chunks.done(entries == sent);
             }
             Call::Single { .. } | Call::Get { .. } => {
                 self.run.position += 1;
-                self.chunks.done();
+                self.chunks.done(true);
             }
         }
     }
 
-    fn turn_page(&mut self, sent: Option<&Cursor>, page: &Page) {
-        let acting = !self.run.dry_run;
-        if page.entries > 0 {
-            self.empty_pages = 0;
-            if acting {
-                self.seen.clear();
-            }
-        } else {
-            self.empty_pages += 1;
-        }
-        if let Some(sent) = sent {
-            self.seen.insert(self.hasher.hash_one(sent));
-        }
-        let Some(next) = &page.cursor else {
-            if acting && !self.is_last_pass && (self.run.uncertain_pages > 0 || self.run.interruptions > 0) {
-                // What a lost answer or a lost process left behind is before the cursor.
-                self.is_last_pass = true;
-                self.cursor = None;
-                self.seen.clear();
-                self.empty_pages = 0;
+    fn turn_page(&mut self, shown: bool, progressed: bool, next: Option<&Cursor>) {
+        let Some(next) = next else {
+            let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
+            // What a lost answer or a lost process left behind is before the cursor.
+            if !self.run.dry_run && is_unsure && self.cursors.last_pass() {
+                self.begin_again();
             } else {
                 self.succeed();
             }
             return;
         };
         self.run.cursor = Some(next.0.clone());
-        let repeated = !self.seen.insert(self.hasher.hash_one(next));
-        if repeated && (page.entries == 0 || !acting) {
-            let message = "the API gave a cursor that it had given before, without progress";
-            self.ending = Some(Ending::failed(Reason::CursorLoop, message));
-        } else if self.empty_pages >= MAX_EMPTY_PAGES {
-            let message = format!("the API gave {MAX_EMPTY_PAGES} pages without an entry in a row");
+        self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
+        if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
             self.ending = Some(Ending::failed(Reason::CursorLoop, message));
         }
-        self.cursor = Some(next.clone());
     }
 
-    /// Folds a failure in. `jitter` is a random number from 0 to 1.
-    pub fn failed(&mut self, call: &Call, error: &ApiError, now: Timestamp, jitter: f64) -> Failure {
-        if error.may_have_acted {
-            self.run.uncertain_pages += 1;
-            self.chunks.doubt();
-        }
-        let repeatable = matches!(error.class, ErrorClass::RateLimited | ErrorClass::Unavailable);
-        if error.class != ErrorClass::Unauthorized
-            && !repeatable
-            && let Some(message) = self.probing.take()
-        {
-            // Listing does not work either: the refusal of the action is what counts.
-            self.ending = Some(Ending::failed(Reason::Forbidden, message));
-            return Failure::GoOn;
-        }
-        match error.class {
-            ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
-            ErrorClass::Unauthorized => return Failure::TokenRefused,
-            ErrorClass::Forbidden if call.operation().acts() => self.probing = Some(error.to_string()),
-            ErrorClass::Forbidden => {
-                self.ending = Some(Ending::failed(Reason::Forbidden, error.to_string()));
-            }
-            ErrorClass::NotFound => self.not_found(call, error),
-            ErrorClass::Refused if self.cursor.is_some() && !self.restarted => {
-                // Cursors go stale; what was acted on is gone from the DLQ, so beginning again repeats nothing.
-                self.restarted = true;
-                self.run.retries += 1;
-                self.cursor = None;
-                self.seen.clear();
-                if self.run.dry_run {
-                    // A list shows the same entries again.
-                    self.run.processed = 0;
-                }
-            }
-            ErrorClass::Refused | ErrorClass::Unexpected => {
-                self.ending = Some(Ending::bad_request(error));
-            }
-        }
-        Failure::GoOn
-    }
-
-    /// The call was given up on: nobody knows whether it acted.
-    pub fn abandoned(&mut self, call: &Call) {
-        if call.operation().acts() {
-            self.run.uncertain_pages += 1;
-            self.chunks.doubt();
+    /// What the API refuses, and what a dry run lists, comes by again in a new pass.
+    fn begin_again(&mut self) {
+        self.run.rejected = 0;
+        self.rejected_since_cursor = 0;
+        if self.run.dry_run {
+            self.run.processed = 0;
         }
     }
 
-    fn retry(&mut self, error: &ApiError, now: Timestamp, jitter: f64) {
-        self.failures += 1;
-        let limited = error.class == ErrorClass::RateLimited;
-        if self.failures >= self.retry_limit {
-            let reason = if limited { Reason::RateLimited } else { Reason::UpstreamUnavailable };
-            let message = format!("gave up after {} calls in a row failed; the last: {error}", self.failures);
-            self.ending = Some(Ending::failed(reason, message));
+    fn sift(&mut self, change: impl FnOnce(&mut Sifting)) {
+        if let Some(sifting) = &mut self.sifting {
+            change(sifting);
+        }
+        self.sifted();
+    }
+
+    /// Goes on to the next page once the refused one is done.
+    fn sifted(&mut self) {
+        let Some(sifting) = &self.sifting else { return };
+        let Some(page) = sifting.outcome() else { return };
+        if !page.shown && page.next.is_none() && !self.is_request_fine {
+            // The entry that was meant has left the DLQ since, or there never was one.
+            self.probe = Some(Probe::Request(sifting.refusal.clone()));
             return;
         }
-        self.run.retries += 1;
-        let backoff = super::backoff::delay(self.failures, jitter);
-        let wait = error.retry_after.unwrap_or(Duration::ZERO).max(backoff);
-        self.activity = if limited { Activity::Throttled } else { Activity::Retrying };
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
-        self.run.waiting_until = now.checked_add(wait).ok().map(Into::into);
+        self.rejected_since_cursor += sifting.rejected();
+        self.sifting = None;
+        self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
     }
 
-    fn not_found(&mut self, call: &Call, error: &ApiError) {
-        match call {
-            Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => {
-                self.failures = 0;
-                self.chunks.halve(ids.len());
-            }
-            Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
-                self.failures = 0;
-                self.run.pages += 1;
-                if !self.chunks.is_uncertain() {
-                    self.run.not_found += 1;
-                }
-                self.run.position += 1;
-                self.chunks.done();
-            }
-            Call::Bulk { .. } | Call::List { .. } => self.ending = Some(Ending::bad_request(error)),
-        }
+    /// The answer to [`Probe::Request`].
+    fn request_is_fine(&mut self) {
+        self.failures = 0;
+        self.is_request_fine = true;
+        self.sifted();
     }
 
     /// Ends the run for want of a call that can be sent.
@@ -383,7 +360,16 @@ impl Progress {
     }
 
     fn succeed(&mut self) -> Step {
-        self.end(Ending::succeeded(&self.run))
+        let run = &self.ended_run();
+        let is_known = run.uncertain_pages == 0 && run.interruptions == 0;
+        let all_refused = run.rejected > 0 && run.processed == 0 && is_known;
+        let ending = match (&self.work.selected, &self.refusal) {
+            // Entries that stay may not stop a policy for good. Who names one wants to know.
+            (Selected::Ids(_), Some(refusal)) if all_refused => Ending::bad_request(refusal),
+            (Selected::Ids(_), None) if all_refused => Ending::ids_refused(),
+            (_, refusal) => Ending::succeeded(run, refusal.as_ref()),
+        };
+        self.end(ending)
     }
 
     fn end(&mut self, ending: Ending) -> Step {
@@ -391,6 +377,20 @@ impl Progress {
         Step::End(ending)
     }
 }
+
+/// The most entries that one call asks for: a page, or a second's worth.
+fn most_of_one_call(limits: &Limits) -> i64 {
+    let second = limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
+    second.min(i64::from(limits.page_size.clamp(1, 100)))
+}
+
+/// When a run must be over, by the limits that it began with.
+pub(crate) fn deadline(run: &PolicyRun) -> Option<Timestamp> {
+    let seconds = run.limits.as_ref()?.active_deadline_seconds?;
+    run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+mod failures;
 
 #[cfg(test)]
 #[path = "progress_tests.rs"]

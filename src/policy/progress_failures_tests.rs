@@ -29,6 +29,23 @@ fn a_call_that_failed_is_repeated_after_the_longer_of_backoff_and_what_the_answe
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_no_wait_longer() {
+    let asked = ApiError { retry_after: Some(Duration::from_secs(90)), ..error(ErrorClass::RateLimited) };
+    let mut progress = matching(&json!({}));
+    let first = call(&mut progress);
+    progress.failed(&first, &asked, at(6 * 3600), 0.0);
+    assert_eq!(progress.next(at(0)), Step::Wait(at(90)));
+    assert_eq!(progress.next(at(60)), Step::Wait(at(90)));
+    let mut taken = matching(&json!({"waitingUntil": at(6 * 3600).to_string()}));
+    assert_eq!(taken.next(at(0)), Step::Wait(at(3600)));
+    assert!(matches!(taken.next(at(3600)), Step::Call(_)));
+    let mut paced = matching(&json!({"limits": {"pageSize": 20, "entriesPerSecond": 20}}));
+    let first = call(&mut paced);
+    paced.answered(&first, &page(20, "a"), at(6 * 3600));
+    assert_eq!(paced.next(at(0)), Step::Wait(at(2)));
+}
+
+#[test]
 fn a_run_gives_up_after_the_retry_limit_and_not_before() {
     let table = [
         (ErrorClass::Unavailable, Reason::UpstreamUnavailable),
@@ -57,12 +74,33 @@ fn only_a_call_that_may_have_acted_is_uncertain() {
     fail(&mut progress, &lost());
     assert_eq!(progress.run().uncertain_pages, 1);
     let given_up = call(&mut progress);
-    progress.abandoned(&given_up);
+    progress.abandoned(&given_up, at(0));
     assert_eq!(progress.run().uncertain_pages, 2);
     let mut dry = matching(&json!({"dryRun": true}));
     let given_up = call(&mut dry);
-    dry.abandoned(&given_up);
+    dry.abandoned(&given_up, at(0));
     assert_eq!(dry.run().uncertain_pages, 0);
+}
+
+#[test]
+fn what_a_lost_answer_may_hide_counts_against_the_entries_per_second() {
+    let limits = json!({"limits": {"entriesPerSecond": 20}});
+    let refused = || error(ErrorClass::Unavailable);
+    for (selected, lost, wait) in [
+        (matching(&limits), lost(), true),
+        (listed(30, &limits), lost(), true),
+        (matching(&limits), refused(), false),
+        (matching(&json!({})), lost(), false),
+    ] {
+        let mut progress = selected;
+        let call = call(&mut progress);
+        progress.failed(&call, &lost, at(0), 0.0);
+        assert_eq!(progress.next(at(0)) == Step::Wait(at(1)), wait, "{lost:?}");
+    }
+    let mut given_up = matching(&limits);
+    let under_way = call(&mut given_up);
+    given_up.abandoned(&under_way, at(0));
+    assert_eq!(given_up.next(at(0)), Step::Wait(at(1)));
 }
 
 #[test]
@@ -108,6 +146,8 @@ fn a_cursor_that_was_refused_is_dropped_once() {
     assert_eq!(asked(&answer(&mut progress, &page(5, "a"))).0, None);
     assert_eq!(progress.run().processed, 10);
     fail(&mut progress, &error(ErrorClass::Refused));
+    assert!(matches!(call(&mut progress), Call::List { .. }), "it is not the cursor");
+    fail(&mut progress, &error(ErrorClass::Refused));
     assert_eq!(ended(&mut progress), failed(Reason::BadRequest));
     let mut dry = matching(&json!({"dryRun": true}));
     answer(&mut dry, &page(5, "a"));
@@ -118,7 +158,7 @@ fn a_cursor_that_was_refused_is_dropped_once() {
 
 #[test]
 fn what_the_api_refuses_ends_the_run_with_the_way_out() {
-    let table = [ErrorClass::Refused, ErrorClass::Unexpected, ErrorClass::NotFound];
+    let table = [ErrorClass::Unexpected, ErrorClass::NotFound];
     for class in table {
         let mut progress = matching(&json!({}));
         assert_eq!(fail(&mut progress, &error(class)), Failure::GoOn);

@@ -78,7 +78,7 @@ fn ids_of_a_call_whose_answer_was_lost_are_not_called_missing() {
     assert_eq!(end(&mut progress).message, "resumed at least 1 entry");
     let mut deleted = listed(4, &json!({"action": "delete"}));
     let first = call(&mut deleted);
-    deleted.abandoned(&first);
+    deleted.abandoned(&first, at(0));
     answer(&mut deleted, &page(1, ""));
     assert_eq!((deleted.run().not_found, deleted.run().uncertain_pages), (0, 1));
 }
@@ -108,4 +108,26 @@ fn an_answer_that_ids_are_missing_is_an_answer() {
     fail(&mut progress, &error(ErrorClass::NotFound));
     fail(&mut progress, &error(ErrorClass::Unavailable));
     assert_eq!(sent(&call(&mut progress)), 25);
+}
+
+#[test]
+fn the_longest_ids_go_in_calls_that_a_url_can_carry_and_missing_ones_are_still_found() {
+    let ids: Vec<_> = (0..1000).map(|index| DlqId(format!("{index:04}{}", ":".repeat(252)))).collect();
+    let gone = [&ids[0], &ids[17], &ids[18], &ids[999]];
+    let mut progress = progress(Selected::Ids(ids.clone()), run(&json!({})));
+    let mut acted = Vec::new();
+    while let Step::Call(call) = progress.next(at(0)) {
+        let request = crate::upstash::request::build(&call).unwrap();
+        assert!(request.query.len() <= crate::upstash::types::MAX_TARGET_BYTES);
+        let Call::Bulk { selection: Selection::Ids(sent), .. } = &call else { panic!("{call:?}") };
+        if sent.iter().any(|id| gone.contains(&id)) {
+            progress.failed(&call, &error(ErrorClass::NotFound), at(0), 0.0);
+        } else {
+            acted.extend(sent.clone());
+            progress.answered(&call, &page(sent.len() as u64, ""), at(0));
+        }
+    }
+    let there: Vec<_> = ids.iter().filter(|id| !gone.contains(id)).cloned().collect();
+    assert_eq!(acted, there);
+    assert_eq!((progress.run().processed, progress.run().not_found), (996, 4));
 }

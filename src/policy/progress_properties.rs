@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::progress::{Progress, Step};
 use super::selection::Selected;
+use super::sifting::NOBODYS;
 use super::validate::{ConnectionRef, Work};
 use crate::crd::{PolicyRun, RunResult};
 use crate::upstash::error::{ApiError, ErrorClass};
@@ -102,6 +103,8 @@ fn begin(setup: &Setup, start: Timestamp) -> Progress {
 fn asked(call: &Call, dry_run: bool) -> Option<i64> {
     match call {
         Call::List { .. } if !dry_run => None,
+        // A question, not work.
+        Call::Bulk { selection: Selection::Ids(ids), .. } if ids[0].0 == NOBODYS => None,
         Call::Bulk { selection: Selection::Matching { count, .. }, .. } | Call::List { count, .. } => {
             Some(i64::from(*count))
         }
@@ -127,7 +130,7 @@ proptest! {
         let mut now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
         let mut progress = begin(&setup, now);
         let mut outcomes = outcomes.into_iter();
-        let (mut acknowledged, mut steps, mut calls) = (0_i64, 0, 0);
+        let (mut acknowledged, mut doubted, mut steps, mut calls) = (0_i64, 0_i64, 0, 0);
         let ending = loop {
             steps += 1;
             prop_assert!(steps < 2000, "the run does not end");
@@ -143,7 +146,7 @@ proptest! {
                     calls += 1;
                     let counts = asked(&call, setup.dry_run);
                     if let Some(count) = counts {
-                        let left = setup.most.map_or(i64::MAX, |most| most - acknowledged);
+                        let left = setup.most.map_or(i64::MAX, |most| most - acknowledged - doubted);
                         let second = setup.per_second.map_or(i64::MAX, i64::from);
                         prop_assert!(count >= 1 && count <= left.min(second), "asks for {count}, {left} are left");
                     }
@@ -153,7 +156,7 @@ proptest! {
                     match outcomes.next().unwrap_or(last) {
                         Outcome::Page { entries, cursor } => {
                             let cursor = cursor.map(|cursor| Cursor(cursor.to_string()));
-                            let page = Page { entries, workflow_run_ids: vec!["wfr_1".into(); 3], cursor };
+                            let page = Page { entries, workflow_run_ids: vec!["wfr_1".into(); 3], cursor, ..Page::default() };
                             acknowledged += counts.map_or(0, |_| i64::try_from(entries).unwrap());
                             progress.answered(&call, &page, now);
                         }
@@ -172,9 +175,12 @@ proptest! {
                                 acknowledged = 0;
                             }
                         }
-                        Outcome::Abandoned => progress.abandoned(&call),
+                        Outcome::Abandoned => progress.abandoned(&call, now),
                     }
                     let run = progress.run();
+                    if run.uncertain_pages > before.uncertain_pages {
+                        doubted += counts.unwrap_or_default();
+                    }
                     prop_assert_eq!(run.processed, acknowledged);
                     for (before, after) in counters(&before).iter().zip(counters(run)) {
                         prop_assert!(after >= *before, "a counter fell: {:?}", run);
@@ -190,7 +196,7 @@ proptest! {
         if ending.result == RunResult::Succeeded && setup.ids > 0 {
             prop_assert_eq!(run.position, i64::try_from(setup.ids).unwrap());
         }
-        prop_assert!(ending.result != RunResult::LimitReached || setup.most.is_some_and(|most| run.processed >= most));
+        prop_assert!(ending.result != RunResult::LimitReached || setup.most.is_some_and(|most| run.processed + doubted >= most));
         // An ending is final.
         prop_assert_eq!(progress.next(now), Step::End(ending));
         prop_assert!(calls > 0);

@@ -4,10 +4,15 @@ use serde_json::{Value, json};
 mod failures;
 #[path = "progress_ids_tests.rs"]
 mod ids;
+#[path = "progress_refusals_tests.rs"]
+mod refusals;
+
+use std::time::Duration;
 
 use super::*;
 use crate::crd::RunResult;
 use crate::policy::validate::ConnectionRef;
+use crate::upstash::error::ErrorClass;
 use crate::upstash::types::Overrides;
 
 fn at(seconds: i64) -> Timestamp {
@@ -58,6 +63,7 @@ fn page(entries: u64, cursor: &str) -> Page {
         entries,
         workflow_run_ids: (0..entries).map(|index| format!("wfr_{index}")).collect(),
         cursor: (!cursor.is_empty()).then(|| Cursor(cursor.into())),
+        ..Page::default()
     }
 }
 
@@ -249,6 +255,24 @@ fn a_run_never_asks_for_more_than_is_left_of_its_limit() {
     assert_eq!(asked(&answer(&mut progress, &page(30, "c"))).1, 30);
     assert_eq!(ended(&mut progress), LIMIT);
     assert_eq!(progress.run().processed, 100);
+}
+
+#[test]
+fn what_a_lost_or_abandoned_call_may_have_done_counts_against_the_limit() {
+    let limits = json!({"pageSize": 40, "maxEntriesPerRun": 100});
+    let mut progress = matching(&json!({ "limits": limits }));
+    answer(&mut progress, &page(40, "a"));
+    fail(&mut progress, &lost());
+    let last = call(&mut progress);
+    assert_eq!(asked(&last).1, 20);
+    progress.abandoned(&last, at(0));
+    assert_eq!(ended(&mut progress), LIMIT);
+    assert_eq!((progress.run().processed, progress.run().uncertain_pages), (40, 2));
+    // Another process knows only how many calls there were.
+    let mut taken = matching(&json!({"limits": limits, "processed": 40, "uncertainPages": 1}));
+    assert_eq!(asked(&call(&mut taken)).1, 20);
+    let mut spent = matching(&json!({"limits": limits, "processed": 40, "uncertainPages": 2}));
+    assert_eq!(ended(&mut spent), LIMIT);
 }
 
 #[test]

@@ -152,6 +152,8 @@ fn offset(jitter: SignedDuration, seed: &str) -> SignedDuration {
 #[cfg(test)]
 mod cronjob_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

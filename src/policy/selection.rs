@@ -6,7 +6,7 @@ use super::duration;
 use super::validate::Invalid;
 use super::window::Bound;
 use crate::crd::{AgeText, DateTimeText, Filters};
-use crate::upstash::types::{Criteria, DlqId};
+use crate::upstash::types::{Criteria, DlqId, MAX_FILTER_BYTES};
 
 /// Which entries a policy selects.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,7 +64,10 @@ pub(crate) fn selected(filters: &Filters) -> Result<Selected, Invalid> {
     let to = bound("toDate", to_date.as_ref(), "olderThan", older_than.as_ref())?;
     let narrowed = criteria != Criteria::default() || from.is_some() || to.is_some();
     match (all.unwrap_or(false), dlq_ids, narrowed) {
-        (true, None, false) | (false, None, true) => Ok(Selected::Matching { criteria, from, to }),
+        (true, None, false) | (false, None, true) => {
+            fits(&criteria)?;
+            Ok(Selected::Matching { criteria, from, to })
+        }
         (false, Some(ids), false) => {
             let ids = values("dlqIds", Some(ids), |text| text.as_str())?;
             Ok(Selected::Ids(ids.into_iter().map(DlqId).collect()))
@@ -80,6 +83,27 @@ pub(crate) fn selected(filters: &Filters) -> Result<Selected, Invalid> {
             Err(Invalid::spec("spec.filters.dlqIds", "stands alone; remove dlqIds, or every other filter"))
         }
     }
+}
+
+/// Refuses more criteria than a query can carry. The parameter that takes most of it is named.
+fn fits(criteria: &Criteria) -> Result<(), Invalid> {
+    let bytes = criteria.query_bytes();
+    let all: usize = bytes.values().sum();
+    let longest = bytes.into_iter().max_by_key(|(_, bytes)| *bytes);
+    let Some((parameter, most)) = longest.filter(|_| all > MAX_FILTER_BYTES) else { return Ok(()) };
+    let field = match parameter {
+        "label" => "labels",
+        "workflowUrl" => "workflowUrls",
+        "failureFunctionState" => "failureFunctionStates",
+        "callerIp" => "callerIps",
+        "flowControlKey" => "flowControlKeys",
+        same => same,
+    };
+    let problem = format!(
+        "takes {most} of the {all} bytes that the filters have in a URL, and Upstash may refuse more than \
+         {MAX_FILTER_BYTES}; give fewer or shorter values, or split them over several policies"
+    );
+    Err(Invalid::spec(&format!("spec.filters.{field}"), &problem))
 }
 
 fn present<'a, T>(field: &str, list: Option<&'a [T]>) -> Result<&'a [T], Invalid> {

@@ -102,3 +102,38 @@ fn everything_is_selected_only_when_said_aloud() {
     let bound = policy(&json!({"filters": {"all": false, "olderThan": "15m"}})).work.unwrap().selected;
     assert!(matches!(bound, Selected::Matching { to: Some(_), .. }));
 }
+
+#[test]
+fn more_criteria_than_a_url_can_carry_are_refused_and_the_longest_is_named() {
+    let many = |prefix: &str, count: usize, length: usize| {
+        let text = |index| format!("{prefix}{index:02}{}", "x".repeat(length - prefix.len() - 2));
+        (0..count).map(text).collect::<Vec<_>>()
+    };
+    let table = [
+        (json!({"workflowUrls": many("https://a.example/", 50, 2048)}), "workflowUrls"),
+        (json!({"workflowUrls": many("https://a.example/", 4, 2048)}), "workflowUrls"),
+        (json!({"labels": many("", 50, 256)}), "labels"),
+        (json!({"flowControlKeys": many("", 50, 256), "labels": many("", 2, 256)}), "flowControlKeys"),
+        (json!({"labels": many("", 20, 200), "flowControlKeys": many("", 25, 200)}), "flowControlKeys"),
+        // Nine bytes in a URL for each character.
+        (
+            json!({"labels": ["日".repeat(256), "本".repeat(256), "語".repeat(256), "字".repeat(256)]}),
+            "labels",
+        ),
+    ];
+    for (filters, field) in table {
+        let invalid = invalid(&json!({ "filters": filters }), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec);
+        let message = &invalid.message;
+        assert!(message.starts_with(&format!("spec.filters.{field}: ")), "{message}");
+        assert!(message.contains("split them over several policies"), "{message}");
+        assert!(message.len() <= 256, "a status would cut it: {message}");
+    }
+    // An IPv6 address and the longest run ID are short enough for all there may be of them.
+    let ips: Vec<_> =
+        (0..50).map(|index| format!("2001:0db8:0000:0000:0000:0000:ffff:00{index:02}")).collect();
+    let fine = json!({
+        "workflowUrls": many("https://a.example/", 3, 1024), "callerIps": ips, "workflowRunId": "wfr_".repeat(64),
+    });
+    assert!(policy(&json!({ "filters": fine })).work.is_ok());
+}

@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
+use super::instants::{are_times_astray, next_start, over_until};
 use super::note::{self, Note, NoteReason};
-use super::plan::{Plan, is_circuit_open, is_circuit_reset, next_start, was_held};
+use super::plan::{Plan, is_circuit_open, is_circuit_reset, was_held};
 use super::readiness::{self, Readiness};
+use super::size;
 use super::validate::{Policy, Request};
 use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
 
@@ -23,6 +25,8 @@ pub fn observed(
 ) -> (DlqPolicyStatus, Vec<Note>) {
     let mut status = before.clone();
     let mut notes = Vec::new();
+    // A limit that was lowered holds at once: a policy without a schedule may never run again.
+    status.history.truncate(policy.history_limit);
     if is_circuit_reset(policy, before) && before.consecutive_failures > 0 {
         if policy.pause_after_failures.is_some_and(|limit| before.consecutive_failures >= limit) {
             notes.push(Note::new(NoteReason::CircuitClosed, "the circuit is closed"));
@@ -139,6 +143,12 @@ pub fn finished(
     if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
         status.last_handled_cancel_at = Some(request.value.clone());
     }
+    if ending.is_refusal() {
+        status.refused_secret.clone_from(&ending.refused_secret);
+    } else if run.pages > 0 && !run.dry_run {
+        // A dry run tells nothing of what the token may do.
+        status.refused_secret = None;
+    }
     status.processed = Some(run.processed);
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
@@ -186,7 +196,13 @@ fn note_schedule(
                 plan,
                 Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen | Plan::Waiting { .. }
             );
-            let first_seen = before.observed_schedule.as_deref() != Some(schedule.text());
+            let are_astray = are_times_astray(before, now);
+            if are_astray {
+                for time in [&mut status.last_schedule_time, &mut status.last_missed_time] {
+                    time.take_if(|time| time.0 > now);
+                }
+            }
+            let first_seen = are_astray || before.observed_schedule.as_deref() != Some(schedule.text());
             if first_seen || (was_held(before) && !is_held) {
                 status.observed_schedule = Some(schedule.text().to_owned());
                 status.schedule_since = Some(seconds(now));
@@ -207,23 +223,29 @@ fn handle_requests(
     notes: &mut Vec<Note>,
 ) {
     let value = |request: &Request| Some(request.value.clone());
+    let mut refuse = |request: &Request, handled: Option<&String>, name| {
+        if request.too_long && handled != Some(&request.value) {
+            let text = format!("the annotation dlq-operator.dev/{name} is longer than 256 bytes");
+            notes.push(Note::new(NoteReason::RunRequestIgnored, text));
+        }
+    };
     if let Some(reset) = &policy.requests.reset {
+        refuse(reset, before.last_handled_reset_at.as_ref(), "resetAt");
         status.last_handled_reset_at = value(reset);
     }
     if let Some(cancel) = &policy.requests.cancel
-        && before.current_run.is_none()
+        && (before.current_run.is_none() || cancel.too_long)
     {
+        refuse(cancel, before.last_handled_cancel_at.as_ref(), "cancelAt");
         status.last_handled_cancel_at = value(cancel);
     }
     let Some(request) = &policy.requests.run else { return };
     if status.last_handled_requested_at.as_ref() == Some(&request.value) {
         return;
     }
+    refuse(request, None, "requestedAt");
     let ignored = match plan {
-        _ if request.too_long => Some((
-            NoteReason::RunRequestIgnored,
-            "the annotation dlq-operator.dev/requestedAt is longer than 256 bytes",
-        )),
+        _ if request.too_long => None,
         Plan::Suspended => {
             Some((NoteReason::RunRequestIgnored, "a run was requested while spec.suspend is true"))
         }
@@ -235,10 +257,10 @@ fn handle_requests(
         }
         _ => None,
     };
-    if let Some((reason, text)) = ignored {
+    if ignored.is_some() || request.too_long {
         status.last_handled_requested_at = value(request);
-        notes.push(Note::new(reason, text));
     }
+    notes.extend(ignored.map(|(reason, text)| Note::new(reason, text)));
 }
 
 /// What a run does that was last seen waiting, else what it is about to do.
@@ -297,6 +319,7 @@ fn conclude(
     status.next_schedule_time = next_time(policy, status, readiness, now);
     status.phase = Some(phase(status, policy, readiness, activity));
     status.message = Some(cut(&message(status, readiness, activity)));
+    size::fit(status);
 }
 
 fn next_time(
@@ -311,7 +334,7 @@ fn next_time(
         return None;
     }
     let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
-    let floor = status.last_schedule_time.as_ref().map_or(since, |last| last.0.max(since));
+    let floor = over_until(policy, schedule, status, since, now);
     // Rounded up: a status that names a second before the start would show a time that passes without a run.
     next_start(schedule, since, floor, now).map(|next| {
         let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);

@@ -24,6 +24,20 @@ fn a_request_is_ignored_once_and_told_of_once() {
 }
 
 #[test]
+fn a_cancel_or_reset_that_is_too_long_is_refused_aloud_and_once() {
+    for name in ["cancelAt", "resetAt"] {
+        let long = annotated(&json!({}), &[(name, &"x".repeat(257))]);
+        for before in [after(&json!({}), &well()), requested(&json!({}))] {
+            let (status, notes) = look(&long, &before, at("12:05:00"));
+            assert_eq!(reasons(&notes), [NoteReason::RunRequestIgnored], "{name}");
+            assert!(notes[0].text.contains(name), "{notes:?}");
+            assert_eq!(status.current_run.is_some(), before.current_run.is_some(), "{name}");
+            assert_eq!(look(&long, &status, at("12:05:01")).1, [], "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_request_waits_while_the_policy_cannot_run() {
     let waiting = Policy {
         requests: annotated(&json!({}), &[("requestedAt", "2")]).requests,

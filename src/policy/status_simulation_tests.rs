@@ -36,9 +36,7 @@ impl Simulation {
                 Plan::Continue { run } if run.start_time.timestamp() + self.takes <= now => {
                     finished(&self.policy, &status, &run, &well(), now).0
                 }
-                Plan::Cancel { run, why } => {
-                    finished(&self.policy, &status, &run, &Ending::cancelled(why.message()), now).0
-                }
+                Plan::Cancel { run, why } => finished(&self.policy, &status, &run, &why.ending(&run), now).0,
                 _ => status,
             };
             // What is written is what is read back.

@@ -287,6 +287,25 @@ fn the_next_time_is_shown_rounded_up_and_only_when_a_run_would_start() {
 }
 
 #[test]
+fn the_next_time_names_no_instant_that_is_over() {
+    let policy = policy(&json!({"schedule": "*/15 * * * *"}));
+    let after_run = finished_at(&policy, "12:46:00");
+    let missed =
+        DlqPolicyStatus { last_missed_time: Some(seconds(at("12:45:00"))), ..seen(&policy, "12:00:01") };
+    for status in [after_run, missed] {
+        // The clock was set back since.
+        let (status, _) = look(&policy, &status, at("12:20:00"));
+        assert_eq!(plan(&policy, &status, at("12:20:00")), Plan::Idle { next: Some(at("13:00:00")) });
+        assert_eq!(status.next_schedule_time.unwrap().0, at("13:00:00"));
+    }
+}
+
+fn finished_at(policy: &Policy, clock: &str) -> DlqPolicyStatus {
+    let running = started(policy, &seen(policy, "12:00:01"), at("12:15:00"));
+    end(policy, &running, &well(), at(clock)).0
+}
+
+#[test]
 fn counters_follow_the_results() {
     use RunResult::{Cancelled, DeadlineExceeded, Failed, LimitReached, Succeeded};
     let mut status = DlqPolicyStatus::default();
@@ -312,6 +331,9 @@ fn counters_follow_the_results() {
     }
     let newest_first: Vec<_> = status.history.iter().map(|run| run.reason.unwrap()).collect();
     assert_eq!(newest_first, [Reason::NothingMatched, Reason::RateLimited, Reason::Cancelled]);
+    let kept = |limit| look(&policy(&json!({"historyLimit": limit})), &status, at("12:01:00")).0.history;
+    assert_eq!((kept(2), kept(0)), (status.history[..2].to_vec(), Vec::new()), "a lower limit holds at once");
+    assert_eq!(kept(50), status.history);
     let dry = after(&json!({"dryRun": true, "historyLimit": 0}), &well());
     assert_eq!((dry.totals.runs, dry.totals.processed, dry.processed), (1, 0, Some(7)));
     assert!(dry.history.is_empty() && dry.last_run.is_some());

@@ -14,7 +14,11 @@ use super::selection::{self, Selected};
 use crate::crd::{
     ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, SecretKeyRef, TimeZoneText, annotations,
 };
-use crate::upstash::types::{Action, Overrides};
+use crate::upstash::error::visible;
+use crate::upstash::types::{Action, MAX_HEADER_BYTES, Overrides};
+
+/// The most ended runs that a history can hold.
+const MAX_HISTORY: usize = 50;
 
 /// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -166,8 +170,8 @@ pub struct Source<'a> {
 /// and the status can say why.
 pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
     let text = |key| source.annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
-    let short =
-        |key| text(key).filter(|value| value.len() <= annotations::MAX_VALUE_BYTES).map(str::to_owned);
+    // Told in the status, events and logs as it is.
+    let short = |key| text(key).filter(|value| value.len() <= annotations::MAX_VALUE_BYTES).map(visible);
     let requests = Requests {
         run: text(annotations::REQUESTED_AT).map(request),
         requested_by: short(annotations::REQUESTED_BY),
@@ -189,7 +193,8 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         requests,
         limits: Limits::default(),
         pause_after_failures: None,
-        history_limit: 10,
+        // The most there can be: a spec that cannot be read is no reason to forget a run.
+        history_limit: MAX_HISTORY,
         connectivity: Connectivity::Unchecked,
         clock_offset: jiff::SignedDuration::ZERO,
     };
@@ -208,7 +213,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 .as_ref()
                 .and_then(|policy| policy.pause_after_consecutive_failures)
                 .map(i64::from),
-            history_limit: usize::try_from(spec.history_limit).unwrap_or(0).min(50),
+            history_limit: usize::try_from(spec.history_limit).unwrap_or(0).min(MAX_HISTORY),
             ..policy
         },
     }
@@ -259,12 +264,25 @@ fn overrides(spec: &DlqPolicySpec, permissions: &Permissions) -> Result<Override
         let field = "spec.overrides.failureCallback";
         let url = Url::parse(text.as_str()).map_err(|error| Invalid::spec(field, &error.to_string()))?;
         let allowed = &permissions.callback_urls;
-        if !allowed.is_empty() && !allowed.iter().any(|pattern| pattern.matches(&url)) {
+        // Upstash reads the URL by itself: where parsers disagree on the host, ours proves nothing.
+        let is_plain = !text.as_str().contains('\\') && url.username().is_empty() && url.password().is_none();
+        let is_allowed = is_plain && allowed.iter().any(|pattern| pattern.matches(&url));
+        if !allowed.is_empty() && !is_allowed {
             let message = format!(
                 "{field}: this operator does not allow it; ask its owner to add it to --allowed-callback-url"
             );
             return Err(Invalid::new(Reason::UrlNotAllowed, &message));
         }
+    }
+    let labels: Vec<_> = labels.iter().flatten().map(ToString::to_string).collect();
+    // One header carries them all, with commas between them.
+    let bytes = labels.iter().map(|label| label.len() + 1).sum::<usize>().saturating_sub(1);
+    if bytes > MAX_HEADER_BYTES {
+        let problem = format!(
+            "make a header of {bytes} bytes, and Upstash may refuse more than {MAX_HEADER_BYTES}; \
+             give fewer or shorter labels"
+        );
+        return Err(Invalid::spec("spec.overrides.labels", &problem));
     }
     let flow = flow_control.clone().unwrap_or_default();
     let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
@@ -276,7 +294,7 @@ fn overrides(spec: &DlqPolicySpec, permissions: &Permissions) -> Result<Override
         parallelism: number(flow.parallelism),
         rate: number(flow.rate),
         period: flow.period.as_ref().map(ToString::to_string),
-        labels: labels.iter().flatten().map(ToString::to_string).collect(),
+        labels,
         failure_callback: failure_callback.as_ref().map(ToString::to_string),
     })
 }

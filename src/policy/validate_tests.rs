@@ -53,6 +53,18 @@ fn overrides_are_what_the_api_takes() {
 }
 
 #[test]
+fn more_labels_than_a_header_can_carry_are_refused() {
+    let labels = |count: usize| (0..count).map(|index| format!("{index:0256}")).collect::<Vec<_>>();
+    let overrides = |count| json!({"overrides": {"labels": labels(count)}});
+    let invalid = invalid(&overrides(50), &permissions());
+    assert_eq!(invalid.reason, Reason::InvalidSpec);
+    assert!(invalid.message.starts_with("spec.overrides.labels: make a header of 12849 bytes"));
+    assert!(invalid.message.ends_with("give fewer or shorter labels"), "{}", invalid.message);
+    let taken = policy(&overrides(31)).work.unwrap().overrides.labels;
+    assert_eq!(taken.join(",").len(), 31 * 257 - 1);
+}
+
+#[test]
 fn a_delete_takes_no_overrides() {
     let invalid = invalid(&json!({"action": "delete", "overrides": {"retries": 1}}), &permissions());
     assert_eq!(invalid.reason, Reason::InvalidSpec);
@@ -280,4 +292,28 @@ fn any_value_of_paused_but_empty_and_false_holds_the_policy() {
     let force = Permissions { force_dry_run: true, ..permissions() };
     let forced = sample::policy(&json!({}), &[], &force);
     assert!(forced.force_dry_run && !forced.work.unwrap().dry_run);
+}
+
+#[test]
+fn a_callback_whose_host_parsers_disagree_on_is_not_allowed() {
+    let permissions =
+        Permissions { callback_urls: vec!["https://app.example.com".parse().unwrap()], ..permissions() };
+    let with = |url: &str| json!({"overrides": {"failureCallback": url}});
+    let hostile = [
+        "https://app.example.com\\@evil.example/",
+        "https://evil.example\\@app.example.com/",
+        "https://app.example.com@evil.example/",
+        "https://evil.example@app.example.com/",
+        "https://:secret@app.example.com/",
+        "https://app.example.com.evil.example/",
+        "https://evil.example/https://app.example.com",
+        "https://app.example.com:8443/",
+        "http://app.example.com/",
+    ];
+    for url in hostile {
+        assert_eq!(invalid(&with(url), &permissions).reason, Reason::UrlNotAllowed, "{url}");
+    }
+    for url in ["https://app.example.com/failed?to=a@b.example", "HTTPS://APP.example.com:443/failed"] {
+        assert!(sample::policy(&with(url), &[], &permissions).work.is_ok(), "{url}");
+    }
 }

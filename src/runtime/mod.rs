@@ -1,7 +1,10 @@
-//! What any service needs, and nothing of policies: the clock, the admin server, shutdown, logs.
+//! What any service needs, and nothing of policies: the clock, the leader lease, the admin server, shutdown, logs.
 
 pub mod admin;
 pub mod clock;
+pub mod election;
+pub mod leadership;
+pub mod lease;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;

@@ -89,9 +89,7 @@ impl Client {
         let request = request::build(call)?;
         let operation = call.operation();
         let answer = self.exchange(request, now).await.and_then(|(status, headers, body)| {
-            // What an answer says ends up in statuses and logs, and some servers echo what they refuse.
-            response::read(operation, status, &headers, &body, now)
-                .or_else(|_| response::read(operation, status, &headers, &self.token.redact(&body), now))
+            response::read(operation, status, &headers, &body, now, &self.token)
         });
         let answer = answer
             .map_err(|error| ApiError { may_have_acted: error.may_have_acted && operation.acts(), ..error });
@@ -158,4 +156,18 @@ fn transport_error(error: &reqwest::Error) -> ApiError {
         source = cause.source();
     }
     ApiError::transport(&message, sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_prints_no_token() {
+        let transport = Transport::new(ClientOptions { request_timeout: Duration::from_secs(1) }).unwrap();
+        let base = Url::parse("https://qstash.upstash.io").unwrap();
+        let client = Client::new(transport, base, Token::parse("a-token-of-its-own").unwrap());
+        let shown = format!("{client:?} {client:#?}");
+        assert!(shown.contains("qstash.upstash.io") && !shown.contains("a-token-of-its-own"), "{shown}");
+    }
 }

@@ -68,18 +68,24 @@ impl fmt::Display for ApiError {
 
 /// The first part of a text from outside, without control characters: fit for a log line, an event and a condition.
 pub fn printable(text: &str) -> String {
-    let mut words = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(4 * MAX_MESSAGE_CHARS)
-        .collect::<String>()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let beginning: String = text.chars().take(4 * MAX_MESSAGE_CHARS).collect();
+    let mut words = visible(&beginning).split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((cut, _)) = words.char_indices().nth(MAX_MESSAGE_CHARS) {
         words.truncate(cut);
     }
     words
+}
+
+/// A text from outside with spaces for what is not seen and changes how the rest is: control characters, those that turn
+/// the direction of writing, and those without width.
+pub fn visible(text: &str) -> String {
+    let is_hidden = |c: char| {
+        let is_format = matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+        c.is_control() || is_format
+    };
+    text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -89,6 +95,8 @@ mod tests {
     #[test]
     fn texts_from_outside_are_cut_and_lose_control_characters() {
         assert_eq!(printable("a\u{1b}[31m\r\n\tb"), "a [31m b");
+        assert_eq!(printable("a\u{9b}31mb\u{7f}\u{2028}c"), "a 31mb c");
+        assert_eq!(printable("resume\u{202e}eteled\u{200b}\u{feff}"), "resume eteled");
         assert_eq!(printable(&"é".repeat(10_000)).chars().count(), MAX_MESSAGE_CHARS);
     }
 }

@@ -9,6 +9,9 @@ use thiserror::Error;
 /// The longest token that is taken, in bytes.
 const MAX_BYTES: usize = 8192;
 
+/// Real tokens are much longer.
+const LEAST_TELLING_BYTES: usize = 12;
+
 /// A QStash token. Its `Debug` shows nothing of it, and it leaves the process only in the `Authorization` header.
 #[derive(Clone, Debug)]
 pub struct Token(SecretString);
@@ -50,8 +53,14 @@ impl Token {
     }
 
     /// A text without the token, should somebody have echoed it.
-    pub(super) fn redact(&self, text: &[u8]) -> Vec<u8> {
-        String::from_utf8_lossy(text).replace(self.0.expose_secret(), "[token]").into_bytes()
+    pub(super) fn redact(&self, text: &str) -> String {
+        text.replace(self.0.expose_secret(), "[token]")
+    }
+
+    /// Whether a text holds the token. One so short that it may be in any text by chance is not looked for.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let token = self.0.expose_secret();
+        token.len() >= LEAST_TELLING_BYTES && text.contains(token)
     }
 
     /// A number that tells two tokens apart within this process, and tells nothing of them.
@@ -64,6 +73,8 @@ impl Token {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -86,12 +97,40 @@ mod tests {
     #[test]
     fn an_echoed_token_is_taken_out() {
         let token = Token::parse("hunter2").unwrap();
-        assert_eq!(token.redact(b"no such token: hunter2!"), b"no such token: [token]!");
+        assert_eq!(token.redact("no such token: hunter2!"), "no such token: [token]!");
     }
 
     #[test]
     fn a_token_does_not_print() {
         let token = Token::parse("hunter2").unwrap();
         assert!(!format!("{token:?} {:?}", token.authorization()).contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_token_that_a_header_carries_or_is_refused_without_being_shown(text in any::<String>()) {
+            match Token::parse(&text) {
+                Ok(token) => {
+                    let value = token.authorization().unwrap();
+                    prop_assert!(value.is_sensitive() && value.to_str().is_ok());
+                    prop_assert_eq!(token.redact(""), "");
+                }
+                Err(error) => prop_assert!([TokenError::Empty, TokenError::TooLong, TokenError::NotAHeader].contains(&error)),
+            }
+        }
+
+        #[test]
+        fn a_token_is_in_no_text_that_it_was_taken_out_of(
+            token in "[!-~]{12,200}",
+            text in ("\\PC{0,40}", "\\PC{0,40}"),
+            end in "(\r?\n)?",
+        ) {
+            let parsed = Token::parse(&format!("{token}{end}")).unwrap();
+            let told = parsed.redact(&format!("{}{token}{}{token}", text.0, text.1));
+            prop_assert!(!told.contains(&token) && told.contains("[token]"));
+            prop_assert!(parsed.is_in(&(text.0 + &token)) && !parsed.is_in(&told));
+            let shown = format!("{parsed:?} {parsed:#?} {:?}", parsed.authorization());
+            prop_assert!(!shown.contains(&token));
+        }
     }
 }

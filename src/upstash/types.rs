@@ -1,10 +1,54 @@
 //! The API's vocabulary.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+
+use url::form_urlencoded::byte_serialize;
+
+/// The longest request target, path and query, that is sent, in bytes: every server and proxy should take as much
+/// (RFC 9110, section 4.1), and many take little more. A cursor comes on top: whoever gave it takes it back.
+pub const MAX_TARGET_BYTES: usize = 8000;
+
+/// What of it criteria or IDs may take. The rest is for the path, `count` and the bounds of a run's window.
+pub const MAX_FILTER_BYTES: usize = MAX_TARGET_BYTES - 100;
+
+/// The longest value of a header that is sent, in bytes. Many servers take little more.
+pub const MAX_HEADER_BYTES: usize = 8000;
+
+/// How long a parameter is in a query, in bytes, with the `&` or `?` before it.
+fn parameter_bytes(name: &str, value: &str) -> usize {
+    name.len() + 2 + byte_serialize(value.as_bytes()).map(str::len).sum::<usize>()
+}
+
+/// A parameter for each value of a list.
+fn texts<'a>(
+    name: &'static str,
+    list: impl IntoIterator<Item = &'a String>,
+) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> {
+    list.into_iter().map(move |text| (name, Cow::Borrowed(text.as_str())))
+}
 
 /// An ID of an entry in the DLQ.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DlqId(pub String);
+
+impl DlqId {
+    /// The longest ID, in bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// An ID as the API gave it. `None`: sent back, it would select something else, or everything.
+    pub fn parse(text: String) -> Option<Self> {
+        let is_one =
+            !text.is_empty() && !text.contains(|c: char| c == ',' || c.is_control() || c.is_whitespace());
+        (is_one && text.len() <= Self::MAX_BYTES).then_some(Self(text))
+    }
+
+    /// How long the ID is in a query, in bytes.
+    pub fn query_bytes(&self) -> usize {
+        parameter_bytes("dlqIds", &self.0)
+    }
+}
 
 /// Where the next page begins: opaque, given by the API, sent back as it came.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -42,6 +86,46 @@ pub struct Criteria {
     pub from_date: Option<i64>,
     /// `toDate`, likewise
     pub to_date: Option<i64>,
+}
+
+impl Criteria {
+    /// The query's parameters, in the order in which they are sent.
+    pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        // Written out in full so that a new criterion cannot be forgotten here.
+        let Self {
+            labels,
+            workflow_urls,
+            workflow_run_id,
+            workflow_created_at,
+            failure_function_states,
+            caller_ips,
+            flow_control_keys,
+            from_date,
+            to_date,
+        } = self;
+        let time = |name, at: &Option<i64>| at.map(|ms| (name, Cow::Owned(ms.to_string()))).into_iter();
+        time("fromDate", from_date)
+            .chain(time("toDate", to_date))
+            .chain(texts("workflowUrl", workflow_urls))
+            .chain(texts("workflowRunId", workflow_run_id))
+            .chain(time("workflowCreatedAt", workflow_created_at))
+            .chain(texts("label", labels))
+            .chain(
+                failure_function_states.iter().map(|state| ("failureFunctionState", Cow::Borrowed(*state))),
+            )
+            .chain(texts("callerIp", caller_ips))
+            .chain(texts("flowControlKey", flow_control_keys))
+            .collect()
+    }
+
+    /// How long each kind of parameter is in a query, in bytes.
+    pub fn query_bytes(&self) -> BTreeMap<&'static str, usize> {
+        let mut bytes = BTreeMap::new();
+        for (name, value) in self.parameters() {
+            *bytes.entry(name).or_default() += parameter_bytes(name, &value);
+        }
+        bytes
+    }
 }
 
 /// What a bulk call acts on.
@@ -192,6 +276,8 @@ pub struct Page {
     pub entries: u64,
     /// The IDs of the new workflow runs.
     pub workflow_run_ids: Vec<String>,
+    /// The entries that a list shows, but for those without an ID that can be sent back.
+    pub dlq_ids: Vec<DlqId>,
     /// Where the next page begins. `None`, and no empty text, when this was the last one.
     pub cursor: Option<Cursor>,
 }

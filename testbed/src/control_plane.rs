@@ -11,15 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+pub use crate::own_server::Part;
 use crate::{
-    Assets, Kubectl, KubectlOutput, Namespace, Process, Program, ScratchDir, announce,
-    environment::Environment, eventually::Patience, ports::free_port, random_hex,
+    Assets, Kubectl, KubectlOutput, Namespace, ScratchDir, Signal, environment::Environment,
+    eventually::Patience, own_server::OwnServer, random_hex,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Somebody else may take a port between our finding it free and the server's listening on it.
-const START_ATTEMPTS: u32 = 5;
 
 /// Who a kubeconfig authenticates as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub enum User {
 }
 
 impl User {
-    const ALL: [Self; 3] = [Self::Admin, Self::Alice, Self::Bob];
+    pub(crate) const ALL: [Self; 3] = [Self::Admin, Self::Alice, Self::Bob];
 
     /// The name in a `RoleBinding`'s subjects.
     pub fn name(self) -> &'static str {
@@ -44,7 +42,7 @@ impl User {
         }
     }
 
-    fn groups(self) -> &'static str {
+    pub(crate) fn groups(self) -> &'static str {
         match self {
             Self::Admin => "system:masters",
             Self::Alice | Self::Bob => "",
@@ -63,15 +61,6 @@ pub struct ControlPlane {
 enum Server {
     Own(Box<OwnServer>),
     Existing,
-}
-
-struct OwnServer {
-    // The one that uses the other is stopped first.
-    kube_apiserver: Process,
-    etcd: Process,
-    url: String,
-    ca: PathBuf,
-    tokens: [(User, String); 3],
 }
 
 impl ControlPlane {
@@ -116,8 +105,7 @@ impl ControlPlane {
 
     /// The bearer token of a user.
     pub fn token(&self, user: User) -> Result<&str> {
-        let known = self.own()?.tokens.iter().find(|(known, _)| *known == user);
-        known.map(|(_, token)| token.as_str()).context("every user has a token")
+        self.own()?.token(user)
     }
 
     /// A token of an existing `ServiceAccount`, as the `TokenRequest` API gives it to pods.
@@ -131,6 +119,38 @@ impl ControlPlane {
         let path = self.dir.path().join(format!("kubeconfig-{name}"));
         fs::write(&path, self.kubeconfig_content(token)?).context("write a kubeconfig")?;
         Ok(path)
+    }
+
+    /// Writes a kubeconfig for a server that stands in front of the API server.
+    pub(crate) fn kubeconfig_at(&self, url: &str, token: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join(format!("kubeconfig-proxy-{}", random_hex()));
+        fs::write(&path, kubeconfig(&json!({ "server": url }), token)).context("write a kubeconfig")?;
+        Ok(path)
+    }
+
+    /// SIGKILL, as a machine that dies. The other part and whatever it holds go on.
+    pub fn kill(&self, part: Part) -> Result<()> {
+        self.own()?.kill(part)
+    }
+
+    /// Starts a part that was killed, with the same port and data; [`ready`](Self::ready) waits for it.
+    pub fn restart(&self, part: Part) -> Result<()> {
+        self.own()?.restart(part)
+    }
+
+    /// SIGSTOP: connections to it stay open, and nothing on them is answered.
+    pub fn freeze(&self, part: Part) -> Result<()> {
+        self.own()?.signal(part, Signal::STOP)
+    }
+
+    /// SIGCONT, after [`freeze`](Self::freeze).
+    pub fn thaw(&self, part: Part) -> Result<()> {
+        self.own()?.signal(part, Signal::CONT)
+    }
+
+    /// Waits until the API server says that it and etcd are ready.
+    pub async fn ready(&self) -> Result<()> {
+        self.own()?.ready().await
     }
 
     /// kubectl as another user.
@@ -192,19 +212,23 @@ impl ControlPlane {
         }
     }
 
-    /// JSON is YAML.
     fn kubeconfig_content(&self, token: &str) -> Result<String> {
         let OwnServer { url, ca, .. } = self.own()?;
-        let content = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "testbed", "cluster": {"server": url, "certificate-authority": ca}}],
-            "users": [{"name": "testbed", "user": {"token": token}}],
-            "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed"}}],
-            "current-context": "testbed",
-        });
-        Ok(format!("{content:#}\n"))
+        Ok(kubeconfig(&json!({ "server": url, "certificate-authority": ca }), token))
     }
+}
+
+/// JSON is YAML.
+fn kubeconfig(cluster: &serde_json::Value, token: &str) -> String {
+    let content = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "testbed", "cluster": cluster}],
+        "users": [{"name": "testbed", "user": {"token": token}}],
+        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed"}}],
+        "current-context": "testbed",
+    });
+    format!("{content:#}\n")
 }
 
 /// A copy of the current context alone, so that nothing changes when somebody switches it meanwhile.
@@ -223,108 +247,4 @@ async fn existing_cluster(kubeconfig: &Path) -> Result<Kubectl> {
     }
     fs::write(kubeconfig, output.stdout).context("write the kubeconfig")?;
     Ok(Kubectl::new(binary, kubeconfig.to_owned()))
-}
-
-impl OwnServer {
-    async fn start(assets: &Assets, dir: &Path) -> Result<Self> {
-        let tokens = User::ALL.map(|user| (user, format!("{}{}", random_hex(), random_hex())));
-        let lines = tokens.each_ref().map(|(user, token)| {
-            let name = user.name();
-            format!("{token},{name},{name},\"{}\"\n", user.groups())
-        });
-        fs::write(dir.join("tokens.csv"), lines.concat()).context("write the tokens of the users")?;
-        let key = rcgen::KeyPair::generate().context("make the key that signs ServiceAccount tokens")?;
-        fs::write(dir.join("service-account.key"), key.serialize_pem()).context("write a key")?;
-        fs::write(dir.join("service-account.pub"), key.public_key_pem()).context("write a key")?;
-
-        let mut attempt = 1;
-        loop {
-            let dir = dir.join(attempt.to_string());
-            fs::create_dir(&dir).context("create a folder for the control plane")?;
-            match Self::try_start(assets, &dir, tokens.clone()).await {
-                Ok(server) => return Ok(server),
-                Err(error) if attempt == START_ATTEMPTS => return Err(error),
-                Err(error) => announce(&format!("the control plane did not start, trying again: {error:#}")),
-            }
-            attempt += 1;
-        }
-    }
-
-    /// `dir` is this attempt's; what all attempts share is in the folder above.
-    async fn try_start(assets: &Assets, dir: &Path, tokens: [(User, String); 3]) -> Result<Self> {
-        let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
-        let etcd = Process::start(Program {
-            name: "etcd",
-            binary: &assets.etcd(),
-            args: etcd_args(dir, &etcd_url),
-            env: Vec::new(),
-            dir,
-        })?;
-        let port = free_port()?;
-        let kube_apiserver = Process::start(Program {
-            name: "kube-apiserver",
-            binary: &assets.kube_apiserver(),
-            args: kube_apiserver_args(dir, &etcd_url, port),
-            env: Vec::new(),
-            dir,
-        })?;
-        let url = format!("https://127.0.0.1:{port}");
-        let mut server =
-            Self { kube_apiserver, etcd, url, ca: dir.join("certificates/apiserver.crt"), tokens };
-        server.ready().await?;
-        Ok(server)
-    }
-
-    async fn ready(&mut self) -> Result<()> {
-        let mut patience = Patience::new(START_TIMEOUT, "the kube-apiserver is ready");
-        loop {
-            self.etcd.check_running()?;
-            self.kube_apiserver.check_running()?;
-            match self.look().await {
-                Ok(()) => return Ok(()),
-                Err(error) => patience.not_yet(error).await?,
-            }
-        }
-    }
-
-    async fn look(&self) -> Result<()> {
-        let certificates = fs::read(&self.ca).context("it has made no certificate yet")?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&certificates)?;
-        let client = reqwest::Client::builder().timeout(LOOK_TIMEOUT).tls_certs_only(certificates).build()?;
-        let [(_, admin), ..] = &self.tokens;
-        client.get(format!("{}/readyz", self.url)).bearer_auth(admin).send().await?.error_for_status()?;
-        Ok(())
-    }
-}
-
-fn etcd_args(dir: &Path, url: &str) -> Vec<String> {
-    vec![
-        format!("--data-dir={}", dir.join("etcd").display()),
-        format!("--listen-client-urls={url}"),
-        format!("--advertise-client-urls={url}"),
-        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
-        // Nothing here needs to survive a power cut.
-        "--unsafe-no-fsync".to_owned(),
-    ]
-}
-
-fn kube_apiserver_args(dir: &Path, etcd_url: &str, port: u16) -> Vec<String> {
-    let shared = |name: &str| dir.with_file_name(name).display().to_string();
-    vec![
-        format!("--etcd-servers={etcd_url}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
-        format!("--secure-port={port}"),
-        // It signs its serving certificate itself, and keeps it here.
-        format!("--cert-dir={}", dir.join("certificates").display()),
-        format!("--token-auth-file={}", shared("tokens.csv")),
-        "--authorization-mode=RBAC".to_owned(),
-        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-signing-key-file={}", shared("service-account.key")),
-        format!("--service-account-key-file={}", shared("service-account.pub")),
-        // It waits for a `default` ServiceAccount that only a controller would make.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
-        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-    ]
 }

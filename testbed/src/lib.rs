@@ -4,9 +4,12 @@
 //! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
+//! [`ApiServerProxy`] stands between the latter and the API server where that must misbehave.
+//!
 //! What was started is stopped when its value is dropped, and also when this process dies without dropping
 //! anything: see `reaper.rs`. Tests wait with [`eventually()`], never by sleeping.
 
+mod api_server_proxy;
 mod assets;
 mod binaries;
 mod control_plane;
@@ -16,14 +19,17 @@ mod kubectl;
 mod ledger;
 mod namespace;
 mod operator;
+mod own_server;
 mod ports;
 mod process;
 mod reaper;
 mod simulator;
+mod tokens;
 
+pub use api_server_proxy::{ApiCall, ApiServerProxy, CallKind, Trouble};
 pub use assets::Assets;
 pub use binaries::binary;
-pub use control_plane::{ControlPlane, User};
+pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
@@ -32,6 +38,7 @@ pub use operator::{Operator, OperatorOptions};
 pub use process::{Process, Program, Signal};
 pub use reaper::ScratchDir;
 pub use simulator::Simulator;
+pub use tokens::Tokens;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 use anyhow::{Result, ensure};
 
 use crate::{
-    ControlPlane, Process, Program, ScratchDir, Signal, Simulator, binary, eventually::Patience,
+    ControlPlane, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary, eventually::Patience,
     ports::free_port,
 };
 
@@ -30,6 +30,8 @@ pub struct OperatorOptions {
     pub upstash_url: String,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// What its log must not show: those of its simulator.
+    pub tokens: Tokens,
 }
 
 impl OperatorOptions {
@@ -43,6 +45,7 @@ impl OperatorOptions {
             upstash_url: simulator.api_url().to_owned(),
             args: Vec::new(),
             env: Vec::new(),
+            tokens: simulator.tokens().clone(),
         }
     }
 
@@ -69,7 +72,8 @@ impl OperatorOptions {
     }
 }
 
-/// A running operator. Its log is kept over restarts.
+/// A running operator. Its log is kept over restarts, and searched for tokens when this is dropped: a test in which one
+/// is shown fails.
 pub struct Operator {
     options: OperatorOptions,
     process: Process,
@@ -121,6 +125,19 @@ impl Operator {
         }
         (self.process, self.admin_url) = launch(&self.options, &self.dir).await?;
         Ok(())
+    }
+}
+
+impl Drop for Operator {
+    #[expect(clippy::panic, reason = "a token in a log fails the test, whatever it is about")]
+    fn drop(&mut self) {
+        // It writes no more.
+        let _ = self.process.kill();
+        if !std::thread::panicking()
+            && let Some(shown) = self.options.tokens.shown_in(&self.process.log())
+        {
+            panic!("{}: in its log {shown}", self.options.pod_name);
+        }
     }
 }
 

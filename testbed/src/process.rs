@@ -101,6 +101,13 @@ impl Process {
         kill_process(self.pid, signal).with_context(|| format!("send {signal:?} to {}", self.name))
     }
 
+    /// The memory that it has in use, in KiB. There has to be a `/proc`.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).context("read its memory")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("find its memory")?;
+        line.trim().trim_end_matches("kB").trim().parse().context("read its memory")
+    }
+
     /// How it ended, if it did.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none()

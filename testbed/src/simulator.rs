@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Entry, Ledger, Process, Program, ScratchDir, binary, eventually::Patience};
+use crate::{Entry, Ledger, Process, Program, ScratchDir, Tokens, binary, eventually::Patience};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -16,6 +16,7 @@ pub struct Simulator {
     process: Process,
     addresses: Addresses,
     http: reqwest::Client,
+    tokens: Tokens,
     _dir: ScratchDir,
 }
 
@@ -60,7 +61,7 @@ impl Simulator {
         };
         // Kept connections would belong to the runtime of the test that opened them, which may end before the next.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
-        Ok(Self { process, addresses, http, _dir: dir })
+        Ok(Self { process, addresses, http, tokens: Tokens::default(), _dir: dir })
     }
 
     /// Where the API is, for `QSTASH_URL` and `--allowed-url`.
@@ -80,6 +81,11 @@ impl Simulator {
         &mut self.process
     }
 
+    /// The tokens that it was told by [`allow`](Self::allow) and [`allow_read_only`](Self::allow_read_only).
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// Lets a token open a DLQ.
     pub async fn allow(&self, token: &str, dlq: &str) -> Result<()> {
         self.set_token(token, &json!({"dlq": dlq})).await
@@ -91,6 +97,7 @@ impl Simulator {
     }
 
     async fn set_token(&self, token: &str, properties: &Value) -> Result<()> {
+        self.tokens.remember(token);
         self.send(Method::PUT, &format!("/tokens/{token}"), Some(properties)).await.map(drop)
     }
 

@@ -157,3 +157,19 @@ async fn a_new_token_is_taken_up_within_a_page_of_the_old_ones_end() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn an_edit_that_is_no_new_work_abandons_no_slow_call() {
+    let scene = Scene::start("slow-no-new-work").await;
+    scene.simulator.generate(DLQ, 150, &Entry::default()).await.unwrap();
+    scene.slow_down(4000).await;
+    scene.apply("drain", json!({ "action": "resume", "filters": { "all": true } })).await;
+    scene
+        .status("drain", "a page has landed", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
+    scene.patch("drain", json!({ "historyLimit": 3 })).await;
+    scene.annotate("drain", &[("requestedAt", "while it runs")]).await;
+    let run = scene.ran("drain", 1).await["lastRun"].take();
+    assert_eq!((&run["processed"], &run["uncertainPages"]), (&json!(150), &json!(0)), "{run:#}");
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 3);
+}

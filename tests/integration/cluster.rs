@@ -16,15 +16,22 @@ use crate::generated_files::definition;
 pub(crate) async fn control_plane() -> &'static ControlPlane {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let control_plane = ControlPlane::shared().await.unwrap();
-    INSTALLED
-        .get_or_init(async || {
-            let dir = ScratchDir::create("definition").unwrap();
-            let path = dir.path().join("dlqpolicies.yaml");
-            std::fs::write(&path, definition()).unwrap();
-            control_plane.install_crd(&path).await.unwrap();
-        })
-        .await;
+    INSTALLED.get_or_init(async || install(control_plane).await).await;
     control_plane
+}
+
+/// One that a test may stop parts of. Like the shared one it is stopped when this process ends.
+pub(crate) async fn own_control_plane() -> &'static ControlPlane {
+    let control_plane = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
+    install(control_plane).await;
+    control_plane
+}
+
+async fn install(control_plane: &ControlPlane) {
+    let dir = ScratchDir::create("definition").unwrap();
+    let path = dir.path().join("dlqpolicies.yaml");
+    std::fs::write(&path, definition()).unwrap();
+    control_plane.install_crd(&path).await.unwrap();
 }
 
 /// A client of one test's own: it must not outlive that test's runtime.

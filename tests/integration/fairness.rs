@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Entry, Namespace, Operator, OperatorOptions, ScratchDir, Simulator, eventually};
+use testbed::{Entry, Namespace, Operator, OperatorOptions, Simulator, eventually};
 
 use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
@@ -58,15 +58,6 @@ fn drains(
     [secret].into_iter().chain(policies).collect()
 }
 
-async fn apply(scene: &Scene, items: Vec<Value>) {
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
-    let dir = ScratchDir::create("policies").unwrap();
-    let file = dir.path().join("policies.json");
-    std::fs::write(&file, list.to_string()).unwrap();
-    let args = ["apply", "--server-side", "--filename", file.to_str().unwrap()];
-    scene.control_plane.kubectl(&args).await.unwrap().ok().unwrap();
-}
-
 /// The statuses of all policies of a namespace.
 async fn statuses(scene: &Scene, namespace: &Namespace) -> Vec<Value> {
     let args = ["get", "dlqp", "--namespace", namespace.name(), "--output=json"];
@@ -84,7 +75,7 @@ async fn a_crowded_namespace_does_not_starve_another() {
     let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
     scene.simulator.set_faults(&latency).await.unwrap();
     let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
-    apply(&scene, drains(&scene, &scene.namespace, TOKEN, crowd)).await;
+    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, crowd)).await;
     eventually(PATIENCE, "all of the crowd are in line", async || {
         let statuses = statuses(&scene, &scene.namespace).await;
         let in_line = statuses.iter().filter(|status| status["currentRun"].is_object()).count();
@@ -94,13 +85,37 @@ async fn a_crowded_namespace_does_not_starve_another() {
     .unwrap();
 
     let lone = drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter());
-    apply(&scene, lone).await;
+    scene.apply_all(lone).await;
     let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
     // One slice of another's at most, and its own five pages.
     eventually(PATIENCE / 2, "the lone one has ended", ended).await.unwrap();
     let crowd = statuses(&scene, &scene.namespace).await;
     let going_on = crowd.iter().filter(|status| status["currentRun"].is_object()).count();
     assert_eq!(going_on, CROWD, "the crowd has its work still before it");
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_looked_at_all_at_once_does_not_keep_another_from_its_start() {
+    let (mut scene, other) = two_namespaces("storm", &[]).await;
+    scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
+    scene.simulator.allow("lone-token", "lone").await.unwrap();
+    let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
+    scene.simulator.set_faults(&latency).await.unwrap();
+    scene.operator.terminate().await.unwrap();
+    let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
+    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, crowd)).await;
+    scene.operator.restart(None).await.unwrap();
+    let claimed = async || {
+        let statuses = statuses(&scene, &scene.namespace).await;
+        statuses.iter().filter(|status| status["currentRun"].is_object()).count()
+    };
+    eventually(PATIENCE, "some of the crowd have begun", async || claimed().await > 0).await.unwrap();
+
+    scene.apply_all(drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter())).await;
+    let began = async || !statuses(&scene, &other).await[0]["lastHandledSpecHash"].is_null();
+    eventually(PATIENCE, "the lone one has begun", began).await.unwrap();
+    let before_it = claimed().await;
+    assert!(before_it < CROWD * 2 / 3, "{before_it} of the crowd began before it");
 }
 
 #[tokio::test]
@@ -112,7 +127,7 @@ async fn a_connection_that_is_full_holds_up_no_other() {
     let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
     scene.simulator.set_faults(&latency).await.unwrap();
     let pair = ["first", "second"].map(ToOwned::to_owned).into_iter();
-    apply(&scene, drains(&scene, &scene.namespace, TOKEN, pair)).await;
+    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, pair)).await;
     eventually(PATIENCE, "one of the two waits for the other", async || {
         let statuses = statuses(&scene, &scene.namespace).await;
         let mut reasons: Vec<_> =
@@ -122,7 +137,7 @@ async fn a_connection_that_is_full_holds_up_no_other() {
     })
     .await
     .unwrap();
-    apply(&scene, drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter())).await;
+    scene.apply_all(drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter())).await;
     let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
     eventually(PATIENCE / 2, "the other connection's run has ended", ended).await.unwrap();
 }

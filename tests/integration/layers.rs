@@ -25,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "crd",
             "upstash",
             "runtime::clock",
+            "runtime::leadership",
             "runtime::metrics",
             "runtime::shutdown",
         ],

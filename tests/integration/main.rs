@@ -3,24 +3,41 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
 
+mod api_server_trouble;
 mod cases;
 mod changes;
 mod cluster;
+mod concurrency;
 mod conformance;
+mod crash_points;
 mod crd_rules;
 mod documents;
+mod events;
 mod examples;
+mod failover;
 mod fairness;
 mod filters;
 mod generated_files;
+mod history;
+mod hostile;
 mod ids;
 mod interruption;
+mod kills;
 mod layers;
+mod leader_election;
+mod limits;
 mod main_job;
+mod memory;
 mod overrides;
+mod poison;
 mod problems;
+mod queue;
 mod reference;
+mod replicas;
 mod run_control;
 mod scene;
 mod scheduling;
 mod sdk_requests;
+mod soak;
+mod triggers;
+mod upstash_trouble;

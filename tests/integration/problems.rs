@@ -195,15 +195,19 @@ async fn a_request_that_the_api_refuses_ends_the_run_at_once() {
     // Once for this spec, not again and again.
     scene.patch("refused", json!({ "historyLimit": 5 })).await;
     scene.status("refused", "the edit is seen", |status| status["observedGeneration"] == 2).await;
-    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 1);
+    assert_eq!(
+        scene.simulator.ledger(DLQ).await.unwrap().calls.len(),
+        2,
+        "the action, and a list to see whose fault it is"
+    );
 }
 
 #[tokio::test]
 async fn a_read_only_token_can_do_dry_runs_and_is_named_otherwise() {
     let scene = Scene::start("read-only").await;
     scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
-    scene.simulator.allow_read_only("reader", DLQ).await.unwrap();
-    scene.apply_secret("reader", "token", "reader").await;
+    scene.simulator.allow_read_only("token-that-only-reads", DLQ).await.unwrap();
+    scene.apply_secret("reader", "token", "token-that-only-reads").await;
     let connection = json!({ "tokenSecretRef": { "name": "reader", "key": "token" } });
     let mut dry = all();
     dry["connection"] = connection.clone();
@@ -332,4 +336,27 @@ async fn an_answer_that_never_comes_is_given_up_on_in_time() {
     let run = scene.ran("hangs", 1).await["lastRun"].clone();
     assert_eq!((&run["reason"], &run["uncertainPages"]), (&json!("UpstreamUnavailable"), &json!(2)));
     assert!(run["message"].as_str().unwrap().contains("no answer in time"), "{run}");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_tried_again_by_the_next_process() {
+    let mut scene = Scene::start("refused-restart").await;
+    scene.apply_secret("upstash", "token", "nobody-knows-it").await;
+    let mut spec = all();
+    spec["failurePolicy"] = json!({ "pauseAfterConsecutiveFailures": 3 });
+    scene.apply("refused", spec).await;
+    scene.condition("refused", "Ready", "False", "Unauthorized").await;
+    for generation in 2..5 {
+        scene.operator.restart(None).await.unwrap();
+        scene.patch("refused", json!({ "historyLimit": generation })).await;
+        let status = scene
+            .status("refused", "the next process has looked", |status| {
+                status["observedGeneration"] == generation
+            })
+            .await;
+        assert_eq!(status["totals"]["runs"], 1, "{status:#}");
+    }
+    scene.apply_secret("upstash", "token", TOKEN).await;
+    scene.patch("refused", json!({ "historyLimit": 9 })).await;
+    assert_eq!(scene.ran("refused", 2).await["lastRun"]["result"], "Succeeded");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Namespace, Operator, OperatorOptions, Simulator, eventually};
+use testbed::{ControlPlane, Namespace, Operator, OperatorOptions, ScratchDir, Simulator, eventually};
 
 use crate::cluster::control_plane;
 
@@ -42,12 +42,23 @@ impl Scene {
         args: &[&str],
     ) -> Self {
         let control_plane = control_plane().await;
+        Self::start_on(control_plane, name, simulator, args, |options| options.upstash_url = api_url).await
+    }
+
+    /// On a control plane that need not be the shared one, with further options of the operator changed.
+    pub(crate) async fn start_on(
+        control_plane: &'static ControlPlane,
+        name: &str,
+        simulator: Simulator,
+        args: &[&str],
+        change: impl FnOnce(&mut OperatorOptions),
+    ) -> Self {
         let namespace = control_plane.namespace(name).await.unwrap();
         simulator.allow(TOKEN, DLQ).await.unwrap();
         let mut options = OperatorOptions::new(control_plane, &simulator, namespace.name());
-        options.upstash_url = api_url;
         options.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         options.args.push("--log-level=info,dlq_operator=debug".to_owned());
+        change(&mut options);
         let operator = Operator::start(options).await.unwrap();
         let scene = Self { control_plane, namespace, simulator, operator };
         scene.apply_secret("upstash", "token", TOKEN).await;
@@ -61,6 +72,8 @@ impl Scene {
     }
 
     pub(crate) async fn apply_secret(&self, name: &str, key: &str, value: &str) {
+        // Also one that the simulator does not know must not be shown.
+        self.simulator.tokens().remember(value);
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -86,6 +99,16 @@ impl Scene {
             "spec": spec,
         });
         self.control_plane.kubectl_apply(&policy.to_string()).await.unwrap().ok().unwrap();
+    }
+
+    /// Creates many objects at once.
+    pub(crate) async fn apply_all(&self, items: Vec<Value>) {
+        let dir = ScratchDir::create("policies").unwrap();
+        let file = dir.path().join("policies.json");
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        std::fs::write(&file, list.to_string()).unwrap();
+        let args = ["apply", "--server-side", "--filename", file.to_str().unwrap()];
+        self.control_plane.kubectl(&args).await.unwrap().ok().unwrap();
     }
 
     /// Sets annotations of a policy; the keys without the operator's prefix.
@@ -145,6 +168,24 @@ impl Scene {
             found["status"] == truth && found["reason"] == reason
         })
         .await
+    }
+}
+
+impl Drop for Scene {
+    /// No policy and no event shows a token, whatever the test was about; the operator's log is searched by the testbed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let shown = std::process::Command::new(self.control_plane.kubectl_binary())
+            .args(["get", "dlqpolicies,events", "--output=yaml", "--namespace", self.namespace.name()])
+            .arg("--kubeconfig")
+            .arg(self.control_plane.kubeconfig())
+            .output()
+            .unwrap();
+        assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+        let shown = self.simulator.tokens().shown_in(&String::from_utf8_lossy(&shown.stdout));
+        assert_eq!(shown, None, "in a policy or an event");
     }
 }
 

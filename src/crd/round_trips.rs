@@ -1,0 +1,295 @@
+//! What the API server may hand out is read and written as it was, or refused; nothing panics.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{DlqPolicySpec, DlqPolicyStatus};
+
+const REASONS: [&str; 4] = ["RunSucceeded", "UpstreamUnavailable", "Forbidden", "CursorLoop"];
+
+type Fields = Vec<(&'static str, BoxedStrategy<Value>)>;
+
+fn text() -> BoxedStrategy<Value> {
+    prop_oneof![3 => "\\PC{0,20}", 1 => any::<String>()].prop_map(Value::from).boxed()
+}
+
+fn texts() -> BoxedStrategy<Value> {
+    vec(text(), 1..4).prop_map(Value::from).boxed()
+}
+
+fn number() -> BoxedStrategy<Value> {
+    (0_i32..=i32::MAX).prop_map(Value::from).boxed()
+}
+
+fn count() -> BoxedStrategy<Value> {
+    (0_i64..=i64::MAX).prop_map(Value::from).boxed()
+}
+
+fn flag() -> BoxedStrategy<Value> {
+    any::<bool>().prop_map(Value::from).boxed()
+}
+
+fn one_of(values: &'static [&'static str]) -> BoxedStrategy<Value> {
+    prop::sample::select(values).prop_map(Value::from).boxed()
+}
+
+fn time(format: fn(jiff::Timestamp) -> String) -> BoxedStrategy<Value> {
+    (0_i64..253_370_764_800_000)
+        .prop_map(move |millis| format(jiff::Timestamp::from_millisecond(millis).unwrap()).into())
+        .boxed()
+}
+
+fn seconds() -> BoxedStrategy<Value> {
+    time(|at| format!("{:.0}", jiff::Timestamp::from_second(at.as_second()).unwrap()))
+}
+
+fn millis() -> BoxedStrategy<Value> {
+    time(|at| format!("{at:.3}"))
+}
+
+/// An object with these fields, of which those that are not required may be left out.
+fn object(required: Fields, optional: Fields) -> BoxedStrategy<Value> {
+    let required =
+        required.into_iter().map(|(name, value)| value.prop_map(move |value| Some((name, value))).boxed());
+    let optional = optional
+        .into_iter()
+        .map(|(name, value)| prop::option::of(value.prop_map(move |value| (name, value))).boxed());
+    let fields: Vec<_> = required.chain(optional).collect();
+    fields
+        .prop_map(|fields| {
+            let fields = fields.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+            Value::Object(fields.collect::<Map<_, _>>())
+        })
+        .boxed()
+}
+
+fn spec() -> BoxedStrategy<Value> {
+    const STATES: [&str; 2] = ["CALLBACK_FAIL", "CALLBACK_SUCCESS"];
+    let filters = object(
+        vec![],
+        vec![
+            ("all", flag()),
+            ("dlqIds", texts()),
+            ("labels", texts()),
+            ("workflowUrls", texts()),
+            ("workflowRunId", text()),
+            ("workflowCreatedAt", text()),
+            ("failureFunctionStates", vec(one_of(&STATES), 1..3).prop_map(Value::from).boxed()),
+            ("callerIps", texts()),
+            ("flowControlKeys", texts()),
+            ("fromDate", text()),
+            ("toDate", text()),
+            ("newerThan", text()),
+            ("olderThan", text()),
+        ],
+    );
+    let flow = object(
+        vec![],
+        vec![("key", text()), ("parallelism", number()), ("rate", number()), ("period", text())],
+    );
+    let overrides = object(
+        vec![],
+        vec![
+            ("retries", number()),
+            ("delay", text()),
+            ("retryDelay", text()),
+            ("flowControl", flow),
+            ("labels", texts()),
+            ("failureCallback", text()),
+        ],
+    );
+    let secret = object(vec![("name", text()), ("key", text())], vec![]);
+    object(
+        // With what the API server defaults.
+        vec![
+            ("action", one_of(&["resume", "restart", "delete"])),
+            ("filters", filters),
+            ("suspend", flag()),
+            ("dryRun", flag()),
+            ("historyLimit", number()),
+        ],
+        vec![
+            ("overrides", overrides),
+            ("schedule", text()),
+            ("timeZone", text()),
+            ("jitter", text()),
+            ("startingDeadlineSeconds", count()),
+            ("concurrencyPolicy", one_of(&["Forbid", "Replace"])),
+            ("limits", limits()),
+            ("failurePolicy", object(vec![], vec![("pauseAfterConsecutiveFailures", number())])),
+            ("connection", object(vec![], vec![("url", text()), ("tokenSecretRef", secret)])),
+        ],
+    )
+}
+
+fn limits() -> BoxedStrategy<Value> {
+    object(
+        vec![("pageSize", number())],
+        vec![
+            ("maxEntriesPerRun", count()),
+            ("entriesPerSecond", number()),
+            ("activeDeadlineSeconds", count()),
+        ],
+    )
+}
+
+const COUNTS: [&str; 6] = ["pages", "processed", "notFound", "rejected", "uncertainPages", "interruptions"];
+
+/// What a run and its summary have in common.
+fn told() -> (Fields, Fields) {
+    let mut required = vec![
+        ("id", text()),
+        ("trigger", one_of(&["Schedule", "Manual", "Spec"])),
+        ("generation", count()),
+        ("action", one_of(&["resume", "restart", "delete"])),
+        ("dryRun", flag()),
+        ("startTime", millis()),
+    ];
+    required.extend(COUNTS.map(|name| (name, count())));
+    let results = &["Succeeded", "Failed", "Cancelled", "LimitReached", "DeadlineExceeded"];
+    let optional = vec![
+        ("scheduledTime", millis()),
+        ("completionTime", millis()),
+        ("result", one_of(results)),
+        ("reason", one_of(&REASONS)),
+        ("requestedBy", text()),
+    ];
+    (required, optional)
+}
+
+fn run() -> BoxedStrategy<Value> {
+    let (mut required, mut optional) = told();
+    required.extend([("position", count()), ("retries", count())]);
+    optional.extend([
+        ("holder", text()),
+        ("message", text()),
+        ("requestReason", text()),
+        ("window", object(vec![("toDate", millis())], vec![("fromDate", millis())])),
+        ("limits", limits()),
+        ("cursor", text()),
+        ("waitingUntil", millis()),
+        ("sampleWorkflowRunIds", texts()),
+    ]);
+    object(required, optional)
+}
+
+fn status() -> BoxedStrategy<Value> {
+    let (required, optional) = told();
+    let summary = object(required, optional);
+    let condition = object(
+        vec![
+            ("type", text()),
+            ("status", text()),
+            ("reason", text()),
+            ("message", text()),
+            ("lastTransitionTime", seconds()),
+        ],
+        vec![("observedGeneration", count())],
+    );
+    let totals = object(vec![("runs", count()), ("failedRuns", count()), ("processed", count())], vec![]);
+    object(
+        vec![("missedSchedules", count()), ("consecutiveFailures", count()), ("totals", totals)],
+        vec![
+            ("observedGeneration", count()),
+            ("phase", one_of(&["Pending", "Scheduled", "Running", "CircuitOpen", "Invalid"])),
+            ("message", text()),
+            ("processed", count()),
+            ("conditions", vec(condition, 1..4).prop_map(Value::from).boxed()),
+            ("observedSchedule", text()),
+            ("scheduleSince", seconds()),
+            ("lastScheduleTime", seconds()),
+            ("nextScheduleTime", seconds()),
+            ("lastSuccessfulTime", seconds()),
+            ("lastHandledSpecHash", text()),
+            ("lastHandledRequestedAt", text()),
+            ("lastHandledCancelAt", text()),
+            ("lastHandledResetAt", text()),
+            ("lastMissedTime", seconds()),
+            ("currentRun", run()),
+            ("lastRun", run()),
+            ("history", vec(summary, 1..4).prop_map(Value::from).boxed()),
+        ],
+    )
+}
+
+/// Puts something else in the place of any value within.
+fn alter(value: &mut Value, place: usize, new: Value) {
+    let mut left = place;
+    replace(value, &mut left, &mut Some(new));
+}
+
+fn replace(value: &mut Value, left: &mut usize, new: &mut Option<Value>) {
+    if *left == 0 {
+        if let Some(new) = new.take() {
+            *value = new;
+        }
+        return;
+    }
+    *left -= 1;
+    let parts: Vec<&mut Value> = match value {
+        Value::Object(fields) => fields.values_mut().collect(),
+        Value::Array(items) => items.iter_mut().collect(),
+        _ => return,
+    };
+    for part in parts {
+        if new.is_none() {
+            return;
+        }
+        replace(part, left, new);
+    }
+}
+
+fn other() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        text(),
+        flag(),
+        count(),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!("9999-12-31T23:59:60.999999999Z")),
+        Just(json!("-009999-01-01T00:00:00Z")),
+        Just(json!([[[{ "a": null }]]])),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    #[test]
+    fn a_spec_is_written_as_it_was_read(spec in spec()) {
+        let typed: DlqPolicySpec = serde_json::from_value(spec.clone()).unwrap();
+        prop_assert_eq!(serde_json::to_value(&typed).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_status_is_written_as_it_was_read(status in status()) {
+        let typed: DlqPolicyStatus = serde_json::from_value(status.clone()).unwrap();
+        let written = serde_json::to_value(&typed).unwrap();
+        prop_assert_eq!(&written, &status);
+        prop_assert_eq!(serde_json::from_value::<DlqPolicyStatus>(written).unwrap(), typed);
+    }
+
+    #[test]
+    fn values_that_are_not_known_are_refused_or_kept_in_a_form_that_lasts(
+        (mut spec, mut status) in (spec(), status()),
+        alterations in vec((0_usize..60, other()), 1..4),
+    ) {
+        for (place, new) in alterations {
+            alter(&mut spec, place, new.clone());
+            alter(&mut status, place, new);
+        }
+        if let Ok(typed) = serde_json::from_value::<DlqPolicySpec>(spec) {
+            let written = serde_json::to_value(&typed).unwrap();
+            prop_assert_eq!(serde_json::from_value::<DlqPolicySpec>(written).unwrap(), typed);
+        }
+        if let Ok(typed) = serde_json::from_value::<DlqPolicyStatus>(status) {
+            let written = serde_json::to_value(&typed).unwrap();
+            prop_assert_eq!(serde_json::from_value::<DlqPolicyStatus>(written).unwrap(), typed);
+        }
+    }
+}

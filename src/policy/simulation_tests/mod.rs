@@ -1,0 +1,12 @@
+//! Policies in a simulated world: a clock that is set, an Upstash that fails in every way it can, an API server that
+//! loses writes and answers, processes that crash. Whatever happens in which order, what a policy promises holds.
+
+mod api_server;
+mod ledger;
+mod operations;
+mod pace;
+mod process;
+mod properties;
+mod schema;
+mod upstash;
+mod world;

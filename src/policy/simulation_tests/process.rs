@@ -1,0 +1,392 @@
+//! A process that looks at the policy: puts the core's functions together as the controller does.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::api_server::{Precondition, Written};
+use super::ledger::{asked, check_call};
+use super::operations::{Secret, Slice};
+use super::pace::Pace;
+use super::upstash::{Answer, Outcome};
+use super::world::World;
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
+use crate::policy::plan::{needs_connection, plan};
+use crate::policy::progress::Failure;
+use crate::policy::validate::Invalid;
+use crate::policy::{
+    Activity, Connectivity, Ending, Permissions, Plan, Policy, Progress, Step, sample, status,
+};
+use crate::upstash::types::Call;
+
+const RETRY_LIMIT: u32 = 3;
+const LONGEST_SLICE: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
+/// No more calls in one slice, so that a case is over soon.
+const MOST_CALLS: usize = 30;
+/// How often a write is tried in one look.
+const TRIES: usize = 3;
+
+/// What a process knows beyond the API server.
+#[derive(Debug)]
+pub(super) struct Process {
+    number: u32,
+    session: Option<Session>,
+    refused: BTreeSet<u8>,
+    clock_offset: SignedDuration,
+    pub(super) permissions: Permissions,
+    /// When it looks again by itself.
+    pub(super) wake: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Session {
+    run_id: String,
+    progress: Progress,
+    token: u8,
+    looked_again: bool,
+    pace: Pace,
+}
+
+/// How a slice ended.
+enum End {
+    Finished(Ending),
+    Waiting(Timestamp),
+    HandedBack,
+    TokenRefused(String),
+    Lost,
+    Stuck,
+    Crashed,
+}
+
+impl Process {
+    pub(super) fn new(number: u32) -> Self {
+        Self {
+            number,
+            session: None,
+            refused: BTreeSet::new(),
+            clock_offset: SignedDuration::ZERO,
+            permissions: sample::permissions(),
+            wake: None,
+        }
+    }
+
+    fn holder(&self) -> String {
+        format!("pod/{}", self.number)
+    }
+
+    fn connectivity(&self, secret: Secret) -> Connectivity {
+        match secret {
+            Secret::Gone => Connectivity::Missing(Invalid::new(Reason::SecretNotFound, "no Secret")),
+            Secret::Empty => Connectivity::Missing(Invalid::new(Reason::SecretInvalid, "no token")),
+            Secret::Token { number, .. } if self.refused.contains(&number) => Connectivity::Refused,
+            Secret::Token { .. } => Connectivity::Usable,
+        }
+    }
+
+    /// The run as this process knows it, if it is still this process'.
+    fn session(&mut self, run: &PolicyRun) -> Option<Session> {
+        let holder = self.holder();
+        let is_ours = |session: &Session| session.run_id == run.id && run.holder.as_ref() == Some(&holder);
+        self.session.take().filter(is_ours)
+    }
+}
+
+impl World {
+    /// The process dies, and another comes with the same flags.
+    pub(super) fn crash(&mut self) {
+        let permissions = self.process.permissions.clone();
+        self.process = Process { permissions, ..Process::new(self.process.number + 1) };
+    }
+
+    /// The process gives its run back before it goes.
+    pub(super) fn stop(&mut self) {
+        if let Some(session) = self.process.session.take() {
+            let mut next = self.api.status();
+            next.current_run = Some(session.progress.handed_back());
+            let (policy, holder) = (self.policy(), self.process.holder());
+            let ours = Precondition::OurRun { id: &session.run_id, holder: &holder };
+            // Nobody looks at the spec any more: what was read before counts.
+            let read = next.observed_generation.unwrap_or(policy.generation);
+            let policy = Policy { generation: read, history_limit: 50, ..policy };
+            self.write(&policy, &next, ours, None);
+        }
+        self.crash();
+    }
+
+    /// One look at the policy, and a slice of work where a run goes on.
+    pub(super) fn look(&mut self, mut slice: Slice) {
+        self.faults.append(&mut slice.faults);
+        self.process.wake = None;
+        let before = self.api.status();
+        let mut policy = self.policy();
+        policy.clock_offset = self.process.clock_offset;
+        let now = self.now();
+        let first = plan(&policy, &before, now);
+        let under_way = matches!(first, Plan::Continue { .. }) && self.process.session.is_some();
+        let plan = if policy.work.is_ok() && !under_way && needs_connection(&first, &policy, &before) {
+            policy.connectivity = self.process.connectivity(self.secret);
+            plan(&policy, &before, now)
+        } else {
+            first
+        };
+        let (next, _) = status::observed(&policy, &before, &plan, now);
+        match &plan {
+            Plan::Start { run, missed } => {
+                self.process.session = None;
+                let holder = self.process.holder();
+                let (next, _) = status::claimed(&policy, &next, run.clone(), *missed, &holder, now);
+                self.take(&policy, &before, &next, &plan, slice);
+            }
+            Plan::Continue { run } => self.go_on(&policy, &before, next, run, &plan, slice),
+            Plan::Cancel { run, why } => {
+                let session = self.process.session(run);
+                let run = session.as_ref().map_or_else(
+                    || status::taken_over(run, &self.process.holder()),
+                    |session| session.progress.ended_run(),
+                );
+                let ending = why.ending(&run);
+                let (next, _) = status::finished(&policy, &next, &run, &ending, now);
+                if self.write(&policy, &next, Precondition::Unchanged, Some(&plan)) != Written::Yes {
+                    self.process.session = session;
+                }
+            }
+            _ => {
+                self.process.session = None;
+                self.write(&policy, &next, Precondition::Unchanged, Some(&plan));
+            }
+        }
+        self.faults.clear();
+    }
+
+    fn go_on(
+        &mut self,
+        policy: &Policy,
+        before: &DlqPolicyStatus,
+        next: DlqPolicyStatus,
+        run: &PolicyRun,
+        plan: &Plan,
+        slice: Slice,
+    ) {
+        let Some(session) = self.process.session(run) else {
+            let taken = status::taken_over(run, &self.process.holder());
+            let next = DlqPolicyStatus { current_run: Some(taken), ..next };
+            self.take(policy, before, &next, plan, slice);
+            return;
+        };
+        let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
+        match self.write(policy, &next, Precondition::Unchanged, Some(plan)) {
+            Written::Yes => self.work(policy, session, slice),
+            Written::Conflict | Written::Unknown => self.process.session = Some(session),
+        }
+    }
+
+    /// Makes the run in `next` this process', and works on it.
+    fn take(
+        &mut self,
+        policy: &Policy,
+        before: &DlqPolicyStatus,
+        next: &DlqPolicyStatus,
+        plan: &Plan,
+        slice: Slice,
+    ) {
+        let (Some(run), Ok(work)) = (next.current_run.clone(), policy.work.clone()) else { return };
+        let Secret::Token { number, .. } = self.secret else { return };
+        let activity = status::activity(before, &run, self.now());
+        let session = Session {
+            run_id: run.id.clone(),
+            progress: Progress::new(work, run, RETRY_LIMIT).seen_as(activity),
+            token: number,
+            looked_again: false,
+            pace: Pace::default(),
+        };
+        match self.write(policy, next, Precondition::Unchanged, Some(plan)) {
+            Written::Yes => self.work(policy, session, slice),
+            Written::Conflict => {}
+            Written::Unknown => self.process.session = Some(session),
+        }
+    }
+
+    fn work(&mut self, policy: &Policy, mut session: Session, mut slice: Slice) {
+        if slice.queued && !self.save(policy, &session, Activity::Queued) {
+            self.process.session = Some(session);
+            return;
+        }
+        let end = self.slice(policy, &mut session, &mut slice);
+        self.conclude(policy, session, end);
+    }
+
+    fn slice(&mut self, policy: &Policy, session: &mut Session, slice: &mut Slice) -> End {
+        let replaced_at = self.api.status().next_schedule_time.map(|next| next.0);
+        let replaced_at = replaced_at.filter(|_| policy.concurrency == ConcurrencyPolicy::Replace);
+        let until = self.now() + LONGEST_SLICE;
+        let until = replaced_at.map_or(until, |at| at.min(until));
+        let mut saved = self.now();
+        for _ in 0..MOST_CALLS {
+            if slice.crashes() {
+                return End::Crashed;
+            }
+            if self.now() >= until {
+                break;
+            }
+            match session.progress.next(self.now()) {
+                Step::End(ending) => return End::Finished(ending),
+                Step::Wait(time) => {
+                    let wait = time.duration_since(self.now());
+                    assert!(wait.is_positive(), "waits for nothing");
+                    if wait > LONGEST_OWN_WAIT {
+                        return self.settle(policy, session, End::Waiting(time));
+                    }
+                    self.time += wait;
+                }
+                Step::Call(call) => {
+                    if let Some(end) = self.call(policy, session, &call, slice) {
+                        return match end {
+                            End::Crashed => end,
+                            end => self.settle(policy, session, end),
+                        };
+                    }
+                    if slice.crashes() {
+                        return End::Crashed;
+                    }
+                    if slice.every_page || self.now().duration_since(saved) > SignedDuration::from_secs(1) {
+                        saved = self.now();
+                        match self.try_save(policy, session, session.progress.activity()) {
+                            Written::Conflict => return End::Lost,
+                            Written::Yes | Written::Unknown => {}
+                        }
+                    }
+                }
+            }
+        }
+        self.settle(policy, session, End::HandedBack)
+    }
+
+    fn call(
+        &mut self,
+        policy: &Policy,
+        session: &mut Session,
+        call: &Call,
+        slice: &mut Slice,
+    ) -> Option<End> {
+        let (before, now) = (session.progress.run().clone(), self.now());
+        check_call(policy, &before, call, now);
+        let rate = before.limits.as_ref().and_then(|limits| limits.entries_per_second);
+        let asked = asked(call, before.dry_run);
+        if let (Some(rate), Some(_)) = (rate, asked) {
+            session.pace.asks(rate, now);
+        }
+        let outcome = slice.outcomes.pop().unwrap_or_else(|| slice.otherwise.clone());
+        let right = self.secret.right_of(session.token);
+        // Entries that fail again do so within the window only until the process' clock is Upstash's.
+        let is_over = before.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
+        let outcome = if outcome == Outcome::Refail && !is_over { Outcome::Served } else { outcome };
+        let served = self.upstash.serve(call, &outcome, right, self.time);
+        let shown = match &served.answer {
+            Answer::Page(page) if asked.is_some() => page.entries,
+            _ => 0,
+        };
+        self.ledger.done(&before, served.acted, shown, served.beyond);
+        // What may have been done counts as done.
+        let may_have_acted = match &served.answer {
+            Answer::Page(_) => false,
+            Answer::Error(error) => error.may_have_acted,
+            Answer::Abandoned => call.operation().acts(),
+        };
+        let doubted = asked.filter(|_| may_have_acted).unwrap_or_default();
+        let shown_or_doubted = u64::try_from(doubted).unwrap().max(shown);
+        session.pace.brought(served.acted.max(u32::try_from(shown_or_doubted).unwrap()));
+        self.pass(slice.latency);
+        if slice.crashes() {
+            return Some(End::Crashed);
+        }
+        let now = self.now();
+        let end = match served.answer {
+            Answer::Page(page) => {
+                self.process.clock_offset = self.offset();
+                session.progress.answered(call, &page, now);
+                None
+            }
+            Answer::Abandoned => {
+                session.progress.abandoned(call, now);
+                Some(End::HandedBack)
+            }
+            Answer::Error(error) => match session.progress.failed(call, &error, now, slice.jitter) {
+                Failure::GoOn => None,
+                Failure::TokenRefused => Some(End::TokenRefused(error.to_string())),
+            },
+        };
+        self.ledger.knows(session.progress.run());
+        end
+    }
+
+    fn conclude(&mut self, policy: &Policy, mut session: Session, end: End) {
+        match end {
+            End::Crashed => self.crash(),
+            End::Lost => {}
+            End::HandedBack | End::Stuck => self.process.session = Some(session),
+            End::Waiting(until) => {
+                self.process.wake = Some(until);
+                self.process.session = Some(session);
+            }
+            End::Finished(ending) => {
+                if matches!(ending.reason, Reason::Unauthorized | Reason::Forbidden) {
+                    self.process.refused.insert(session.token);
+                }
+                self.finish(policy, session, &ending);
+            }
+            End::TokenRefused(error) => {
+                if !session.looked_again {
+                    session.looked_again = true;
+                    if let Secret::Token { number, .. } = self.secret
+                        && number != session.token
+                    {
+                        session.token = number;
+                        self.process.session = Some(session);
+                        return;
+                    }
+                }
+                self.process.refused.insert(session.token);
+                self.finish(policy, session, &Ending::unauthorized(&error));
+            }
+        }
+    }
+
+    fn finish(&mut self, policy: &Policy, session: Session, ending: &Ending) {
+        let holder = self.process.holder();
+        let run = session.progress.ended_run();
+        for _ in 0..TRIES {
+            let (next, _) = status::finished(policy, &self.api.status(), &run, ending, self.now());
+            let ours = Precondition::OurRun { id: &session.run_id, holder: &holder };
+            match self.write(policy, &next, ours, None) {
+                Written::Yes | Written::Conflict => return,
+                Written::Unknown if self.api.status().current_run.is_none() => return,
+                Written::Unknown => {}
+            }
+        }
+        self.process.session = Some(session);
+    }
+
+    fn try_save(&mut self, policy: &Policy, session: &Session, activity: Activity) -> Written {
+        let holder = self.process.holder();
+        let next = status::running(policy, &self.api.status(), session.progress.run(), activity, self.now());
+        self.write(policy, &next, Precondition::OurRun { id: &session.run_id, holder: &holder }, None)
+    }
+
+    fn save(&mut self, policy: &Policy, session: &Session, activity: Activity) -> bool {
+        (0..TRIES).any(|_| self.try_save(policy, session, activity) == Written::Yes)
+    }
+
+    /// Writes the state before the slice is handed back.
+    fn settle(&mut self, policy: &Policy, session: &Session, end: End) -> End {
+        let activity = session.progress.activity();
+        for _ in 0..TRIES {
+            match self.try_save(policy, session, activity) {
+                Written::Yes => return end,
+                Written::Conflict => return End::Lost,
+                Written::Unknown => {}
+            }
+        }
+        End::Stuck
+    }
+}

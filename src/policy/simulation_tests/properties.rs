@@ -1,0 +1,93 @@
+//! Whatever happens in the world, in whatever order: no instant runs twice, no run exceeds its limits, every run ends,
+//! and the API server would take every status.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::operations::{Scenario, scenario};
+use super::world::World;
+
+/// What the simulation must meet in so many cases.
+const MOST_CASES: usize = 400;
+const HAPPENS: [&str; 35] = [
+    "an idle policy has begun its work",
+    "an idle policy runs at its instant",
+    "because: BadRequest",
+    "because: Cancelled",
+    "because: CursorLoop",
+    "because: DeadlineExceeded",
+    "because: DryRunSucceeded",
+    "because: Forbidden",
+    "because: LimitReached",
+    "because: NothingMatched",
+    "because: RateLimited",
+    "because: RunSucceeded",
+    "because: Unauthorized",
+    "because: UpstreamUnavailable",
+    "cancelled: ForceDryRun",
+    "cancelled: Paused",
+    "cancelled: Replaced",
+    "cancelled: Requested",
+    "cancelled: SpecChanged",
+    "cancelled: Suspended",
+    "dry",
+    "ended: Cancelled",
+    "ended: DeadlineExceeded",
+    "ended: Failed",
+    "ended: LimitReached",
+    "ended: Succeeded",
+    "held",
+    "interrupted",
+    "missed",
+    "refused entries",
+    "started again with another token",
+    "started: Manual",
+    "started: Schedule",
+    "started: Spec",
+    "trial",
+];
+
+/// Enough to meet what is listed below; the variable `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let is_asked = asked.cases != 256;
+    ProptestConfig { failure_persistence: None, cases: if is_asked { asked.cases } else { 128 }, ..asked }
+}
+
+/// Lets everything of a scenario happen, and its world come to rest.
+fn live(scenario: Scenario) -> BTreeSet<String> {
+    let mut world = World::new(scenario.spec);
+    for operation in scenario.operations {
+        world.happen(operation);
+    }
+    world.calm(&scenario.calm, scenario.calm_secret);
+    world.met()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_policy_keeps_its_promises_whatever_happens(scenario in scenario()) {
+        live(scenario);
+    }
+}
+
+/// A world in which nothing happens would keep every promise.
+#[test]
+fn the_world_is_not_a_dull_one() {
+    let mut wanted = BTreeSet::from(HAPPENS);
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..MOST_CASES {
+        for met in live(scenario().new_tree(&mut runner).unwrap().current()) {
+            wanted.remove(met.as_str());
+        }
+        if wanted.is_empty() {
+            return;
+        }
+    }
+    panic!("never met: {wanted:#?}");
+}

@@ -1,0 +1,66 @@
+//! An API server that is away altogether.
+
+use std::time::{Duration, Instant};
+
+use dlq_operator::runtime::clock;
+use serde_json::json;
+use testbed::{Entry, Trouble, eventually};
+
+use super::{assert_as_if_nothing_had_happened, behind_a_proxy};
+use crate::cases::{self, Case, Cases};
+use crate::scene::PATIENCE;
+
+const POLICIES: usize = 50;
+const ENTRIES: usize = 400;
+/// How long no call may follow on a checkpoint that fails, and what a slow machine and the page under way add to it.
+const WITHOUT_CHECKPOINT: i64 = 5000;
+const SLACK: i64 = 1500;
+
+/// A generous bound: of all policies together, while it is away.
+const MOST_REQUESTS: usize = POLICIES * 60;
+
+/// Seconds: two minutes in a soak, less where people wait for it.
+fn absence() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "a soak is told so from outside")]
+    let seconds = std::env::var("API_SERVER_ABSENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(20))
+}
+
+#[tokio::test]
+async fn while_the_api_server_is_away_nothing_is_called_for_long_and_runs_go_on_when_it_is_back() {
+    let (scene, proxy) = behind_a_proxy("away", &[]).await;
+    scene.simulator.set_faults(&json!([{ "fault": { "latency": { "ms": 200 } } }])).await.unwrap();
+    let cases = (0..POLICIES).map(|_| Case {
+        entries: vec![Entry::default(); ENTRIES],
+        spec: json!({ "action": "resume", "filters": { "all": true }, "limits": { "pageSize": 5 } }),
+    });
+    let applied = Cases::apply(&scene, cases.collect()).await;
+    applied
+        .statuses("every run is under way", |status| status["currentRun"]["pages"].as_i64() > Some(0))
+        .await;
+
+    let (gone, gone_at) = (Instant::now(), clock::now().as_millisecond());
+    proxy.trouble(&[], Trouble::Drop);
+    proxy.cut();
+    eventually(absence() + PATIENCE, "it has been away", async || gone.elapsed() > absence()).await.unwrap();
+    let (back, back_at) = (Instant::now(), clock::now().as_millisecond());
+    let calls = proxy.calls_since(gone);
+    proxy.clear();
+    let counts = proxy.counts_since(gone);
+    let seconds = calls.iter().fold(vec![0; 200], |mut seconds, call| {
+        seconds[usize::try_from(call.at.duration_since(gone).as_secs()).unwrap()] += 1;
+        seconds
+    });
+    println!("while it was away for {:?}: {counts:?}", absence());
+    assert!(calls.len() < MOST_REQUESTS, "{counts:?}");
+    println!("a second: {:?}", &seconds[..usize::try_from(absence().as_secs()).unwrap()]);
+
+    let outcomes = applied.outcomes().await;
+    println!("all runs have ended {:?} after its return", back.elapsed());
+    for (index, outcome) in outcomes.iter().enumerate() {
+        assert_as_if_nothing_had_happened(&outcome.status["lastRun"], &outcome.ledger, ENTRIES, ENTRIES / 5);
+        let called = gone_at + WITHOUT_CHECKPOINT + SLACK..back_at;
+        let late = outcome.ledger.calls.iter().find(|call| called.contains(&call.at));
+        assert!(late.is_none(), "{}: {} ms after it went", cases::name(index), late.unwrap().at - gone_at);
+    }
+}

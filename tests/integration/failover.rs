@@ -1,0 +1,148 @@
+//! Two replicas, of which one leads: what the other does when the leader stops, dies or freezes.
+
+use dlq_operator::runtime::clock;
+use serde_json::{Value, json};
+use testbed::{ApiServerProxy, CallKind, Entry, Signal, Trouble, User, eventually};
+
+use crate::cluster::control_plane;
+use crate::replicas::{FIRST, Replicas, SECOND, calls_of};
+use crate::scene::{DLQ, PATIENCE};
+
+const ENTRIES: usize = 2000;
+
+/// Replicas with a run under way: pages of so many milliseconds.
+async fn at_work(name: &str, lease: &str, page: u64) -> Replicas {
+    let replicas = Replicas::start(name, &[lease, "--checkpoint-interval=0"]).await;
+    drain(&replicas, page).await;
+    replicas
+}
+
+async fn drain(replicas: &Replicas, page: u64) {
+    let scene = &replicas.scene;
+    scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
+    scene.slow_down(page).await;
+    scene.apply("drain", json!({ "action": "resume", "filters": { "all": true } })).await;
+    scene
+        .status("drain", "three pages have landed", |status| {
+            status["currentRun"]["pages"].as_i64() >= Some(3)
+        })
+        .await;
+    assert_eq!(calls_of(&replicas.ledger().await, SECOND).count(), 0, "a standby makes no call");
+}
+
+/// Waits for the run's end, and checks that every entry was acted on once. Gives the run.
+async fn drained(replicas: &Replicas) -> Value {
+    let run = replicas.scene.ran("drain", 1).await["lastRun"].take();
+    assert_eq!(run["result"], "Succeeded", "{run:#}");
+    let ledger = replicas.ledger().await;
+    assert_eq!(ledger.entries.iter().filter(|entry| entry.new_workflow_run_id.is_some()).count(), ENTRIES);
+    assert_eq!(ledger.workflow_runs.len(), ENTRIES, "each once");
+    run
+}
+
+#[tokio::test]
+async fn at_sigterm_the_standby_takes_over_within_three_seconds_and_the_counts_are_exact() {
+    let mut replicas = at_work("handed-over", "--lease-duration=15s", 200).await;
+    assert!(replicas.scene.operator.terminate().await.unwrap().success());
+    let ended = clock::now().as_millisecond();
+    replicas.led_by(SECOND).await;
+    let run = drained(&replicas).await;
+    assert_eq!(
+        (&run["processed"], &run["interruptions"], &run["uncertainPages"]),
+        (&json!(ENTRIES), &json!(0), &json!(0)),
+        "{run:#}"
+    );
+    let ledger = replicas.ledger().await;
+    let taken_over = calls_of(&ledger, SECOND).next().unwrap().at;
+    assert!(
+        taken_over - ended < 3000,
+        "the first call came {} ms after the leader's end",
+        taken_over - ended
+    );
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed_is_replaced_when_its_lease_has_run_out_and_says_what_it_does_not_know() {
+    let mut replicas = at_work("killed", "--lease-duration=3s", 200).await;
+    replicas.scene.operator.kill().unwrap();
+    replicas.led_by(SECOND).await;
+    let run = drained(&replicas).await;
+    assert_eq!(run["interruptions"], 1, "{run:#}");
+    let processed = usize::try_from(run["processed"].as_i64().unwrap()).unwrap();
+    // At most the page under way, and the one whose checkpoint was.
+    assert!((ENTRIES - 100..=ENTRIES).contains(&processed), "{run:#}");
+}
+
+#[tokio::test]
+async fn a_leader_that_freezes_makes_no_call_after_its_successors_first() {
+    let mut replicas = at_work("frozen", "--lease-duration=3s", 400).await;
+    replicas.scene.operator.process_mut().signal(Signal::STOP).unwrap();
+    eventually(PATIENCE, "the standby goes on with the run", async || {
+        calls_of(&replicas.ledger().await, SECOND).next().is_some()
+    })
+    .await
+    .unwrap();
+    replicas.scene.operator.process_mut().signal(Signal::CONT).unwrap();
+    let run = drained(&replicas).await;
+    assert_eq!(run["interruptions"], 1, "{run:#}");
+    assert!(run["processed"].as_i64().unwrap() <= i64::try_from(ENTRIES).unwrap(), "{run:#}");
+    let ledger = replicas.ledger().await;
+    let successors = calls_of(&ledger, SECOND).next().unwrap().seq;
+    let late: Vec<_> = calls_of(&ledger, FIRST).filter(|call| call.seq > successors).collect();
+    assert!(late.len() <= 1, "at most the call under way: {late:?}");
+    // It goes on as the standby, ready to lead again.
+    let lost = "lost the lease";
+    eventually(PATIENCE, lost, async || replicas.scene.operator.log().contains(lost)).await.unwrap();
+    replicas.second.terminate().await.unwrap();
+    replicas.led_by(FIRST).await;
+    replicas.scene.annotate("drain", &[("requestedAt", "again")]).await;
+    let run = replicas.scene.ran("drain", 2).await["lastRun"].take();
+    assert_eq!((&run["result"], &run["reason"]), (&json!("Succeeded"), &json!("NothingMatched")), "{run:#}");
+}
+
+#[tokio::test]
+async fn a_standby_leaves_new_work_to_the_leader() {
+    let replicas = at_work("at-rest", "--lease-duration=3s", 50).await;
+    drained(&replicas).await;
+    for request in ["1", "2", "3"] {
+        replicas.scene.annotate("drain", &[("requestedAt", request)]).await;
+        replicas
+            .scene
+            .status("drain", "the request is handled", |status| status["lastHandledRequestedAt"] == request)
+            .await;
+    }
+    let status = replicas.scene.ran("drain", 4).await;
+    assert_eq!(status["totals"]["runs"], 4);
+    assert_eq!(calls_of(&replicas.ledger().await, SECOND).count(), 0);
+}
+
+#[tokio::test]
+async fn a_leader_that_the_api_server_cannot_hear_stops_before_another_can_lead() {
+    // Cut off from all, or from the lease alone.
+    for (kinds, trouble) in [(vec![], Trouble::Hang), (vec![CallKind::Other], Trouble::Drop)] {
+        let proxy = ApiServerProxy::start(control_plane().await, User::Admin).await.unwrap();
+        let kubeconfig = proxy.kubeconfig();
+        let replicas = Replicas::start_changed("cut-off", &["--lease-duration=4s"], |options| {
+            options.kubeconfig = kubeconfig;
+        })
+        .await;
+        drain(&replicas, 200).await;
+        proxy.trouble(&kinds, trouble);
+        proxy.cut();
+        eventually(PATIENCE, "the standby goes on with the run", async || {
+            calls_of(&replicas.ledger().await, SECOND).next().is_some()
+        })
+        .await
+        .unwrap();
+        proxy.clear();
+        proxy.cut();
+        let run = drained(&replicas).await;
+        assert_eq!(run["interruptions"], 1, "{trouble:?}: {run:#}");
+        let ledger = replicas.ledger().await;
+        let successors = calls_of(&ledger, SECOND).next().unwrap();
+        let last = calls_of(&ledger, FIRST).last().unwrap();
+        assert!(last.seq < successors.seq, "{trouble:?}: {last:?} after {successors:?}");
+        // It knew by its own clock, a third of the lease before anybody else could.
+        assert!(successors.at - last.at > 800, "{trouble:?}: {} ms apart", successors.at - last.at);
+    }
+}

@@ -1,0 +1,156 @@
+//! The leader of two replicas is killed again and again, at any moment, while it drains a DLQ whose API misbehaves.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{Entry, Fate, Ledger, eventually};
+
+use crate::replicas::{FIRST, Replicas, SECOND};
+use crate::scene::{DLQ, PATIENCE};
+
+const ENTRIES: usize = 20_000;
+const PAGE: usize = 50;
+
+/// So many kills; `make soak` asks for more.
+fn kills() -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
+    let asked = std::env::var("SOAK_KILLS").ok();
+    asked.map_or(20, |kills| kills.parse().expect("SOAK_KILLS is a number"))
+}
+
+/// Calls that act and whose answer is lost, calls that are refused for now, and all of them slow.
+fn faults() -> Value {
+    let some =
+        |probability: f64, fault: Value| json!({ "dlq": DLQ, "probability": probability, "fault": fault });
+    json!([
+        { "dlq": DLQ, "fault": { "latency": { "ms": 5, "jitterMs": 45 } } },
+        some(0.01, json!({ "lostAnswer": { "how": "close" } })),
+        some(0.01, json!({ "lostAnswer": { "how": "status500" } })),
+        some(0.01, json!({ "drop": { "when": "beforeAction" } })),
+        some(0.01, json!({ "drop": { "when": "duringBody" } })),
+        some(0.02, json!({ "status": { "code": 503 } })),
+        some(0.01, json!({ "status": { "code": 429, "headers": { "retry-after": "1" } } })),
+    ])
+}
+
+/// What the statuses say that was done, against what was done.
+#[derive(Debug, Default)]
+struct Books {
+    runs: i64,
+    processed: i64,
+    uncertain_pages: i64,
+    interruptions: i64,
+}
+
+impl Books {
+    fn add(&mut self, run: &Value) {
+        let count = |field: &str| run[field].as_i64().unwrap();
+        assert_eq!(run["result"], "Succeeded", "{run:#}");
+        self.runs += 1;
+        self.processed += count("processed");
+        self.uncertain_pages += count("uncertainPages");
+        self.interruptions += count("interruptions");
+    }
+
+    /// The counts are exact, or they say what they do not know.
+    fn check(&self, ledger: &Ledger, entries: usize) {
+        let acted_on: BTreeSet<_> = ledger.workflow_runs.iter().map(|run| &run.from_dlq_id).collect();
+        assert_eq!(ledger.workflow_runs.len(), acted_on.len(), "an entry was acted on twice");
+        assert_eq!(acted_on.len(), entries, "an entry was left");
+        assert_eq!(ledger.with_fate(Fate::InDlq).count(), 0);
+        let unknown = i64::try_from(entries).unwrap() - self.processed;
+        assert!(unknown >= 0, "more counted than done: {self:?}");
+        // A call whose answer was lost acted on a page at most; a process that died knew of the page under way, and of one
+        // whose checkpoint was.
+        let page = i64::try_from(PAGE).unwrap();
+        assert!(
+            unknown <= page * (self.uncertain_pages + 2 * self.interruptions),
+            "{unknown} unsaid: {self:?}"
+        );
+        let lost =
+            ledger.calls.iter().filter(|call| call.fault.is_some() && !call.dlq_ids.is_empty()).count();
+        let lost_or_not_sent = ledger.calls.iter().filter(|call| call.fault.is_some()).count();
+        assert!(
+            self.uncertain_pages <= i64::try_from(lost_or_not_sent).unwrap(),
+            "{lost} were lost: {self:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_left() {
+    let kills = kills();
+    let mut replicas =
+        Replicas::start("kills", &["--lease-duration=3s", "--checkpoint-interval=100ms"]).await;
+    let mut books = Books::default();
+    let mut entries = 0;
+    let mut refill = async |replicas: &Replicas| {
+        replicas.scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
+        entries += ENTRIES;
+    };
+    refill(&replicas).await;
+    replicas.scene.simulator.set_faults(&faults()).await.unwrap();
+    let spec = json!({ "action": "resume", "filters": { "all": true }, "historyLimit": 50 });
+    replicas.scene.apply("drain", spec).await;
+
+    let (mut done, mut ended, mut expected) = (0, 0, 0);
+    while done < kills {
+        // Whoever leads has the run, and has got on with it.
+        let (status, leader) = at_work(&replicas, ended).await;
+        if status["currentRun"].is_null() {
+            ended += 1;
+            refill(&replicas).await;
+            replicas.scene.annotate("drain", &[("requestedAt", &format!("{ended}"))]).await;
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..400))).await;
+        let pod = if leader.starts_with(FIRST) { FIRST } else { SECOND };
+        let replica = replicas.replica(pod);
+        replica.kill().unwrap();
+        replica.restart(None).await.unwrap();
+        done += 1;
+        let after = replicas.scene.policy("drain").await["status"].take();
+        // It may have ended just before.
+        expected +=
+            i64::from(!after["currentRun"].is_null() && after["currentRun"]["holder"] == leader.as_str());
+    }
+    let status = replicas.scene.ran("drain", ended + 1).await;
+    for run in status["history"].as_array().unwrap() {
+        books.add(run);
+    }
+    #[expect(clippy::print_stdout, reason = "the figures of a soak")]
+    {
+        println!("{done} kills, {entries} entries: {books:?}");
+    }
+    books.check(&replicas.ledger().await, entries);
+    assert_eq!(books.runs, ended + 1);
+    // On a busy machine a leader may be too slow for its lease, and lose its run that way.
+    let lost = [FIRST, SECOND].map(|pod| replicas.replica(pod).log().matches("lost the lease").count());
+    let most = expected + i64::try_from(lost.iter().sum::<usize>()).unwrap();
+    assert!((expected..=most).contains(&books.interruptions), "{expected} to {most}: {books:?}");
+}
+
+/// Waits until the leader has made progress with the run, or the run has ended.
+async fn at_work(replicas: &Replicas, ended: i64) -> (Value, String) {
+    eventually(PATIENCE, "the leader gets on with the run", async || {
+        let status = replicas.scene.policy("drain").await["status"].take();
+        if status["totals"]["runs"].as_i64() > Some(ended) {
+            return Ok((status, String::new()));
+        }
+        let holder = status["currentRun"]["holder"].as_str().unwrap_or_default().to_owned();
+        let leader = replicas.leader().await;
+        if holder != leader || leader.is_empty() {
+            return Err(format!("{holder} has the run, {leader} leads"));
+        }
+        let pages = status["currentRun"]["pages"].as_i64();
+        let later = replicas.scene.policy("drain").await["status"].take();
+        if later["currentRun"]["pages"].as_i64() > pages {
+            Ok((later, leader))
+        } else {
+            Err(status.to_string())
+        }
+    })
+    .await
+    .unwrap()
+}

@@ -1,0 +1,53 @@
+//! What many policies and many entries take of an operator's memory.
+
+use serde_json::json;
+use testbed::Entry;
+
+use crate::scene::{DLQ, Scene};
+
+const POLICIES: u64 = 400;
+const ENTRIES: usize = 100_000;
+
+#[tokio::test]
+async fn a_policy_at_rest_takes_a_few_kibibytes() {
+    let scene = Scene::start_with("at-rest", &[]).await;
+    scene.apply("first", json!({ "action": "resume", "filters": { "all": true }, "suspend": true })).await;
+    scene.condition("first", "Ready", "True", "Suspended").await;
+    let before = scene.operator.process().resident_kib().unwrap();
+    // Five kilobytes each, of which the operator has no use before a run.
+    let ids: Vec<_> = (0..200).map(|index| format!("an-entry-with-a-long-name-{index}")).collect();
+    let policies = (0..POLICIES).map(|index| {
+        json!({
+            "apiVersion": "dlq-operator.dev/v1alpha1",
+            "kind": "DlqPolicy",
+            "metadata": { "name": format!("at-rest-{index:03}"), "namespace": scene.namespace.name() },
+            "spec": {
+                "action": "resume", "filters": { "dlqIds": ids }, "suspend": true,
+                "connection": { "tokenSecretRef": { "name": "upstash", "key": "token" } },
+            },
+        })
+    });
+    scene.apply_all(policies.collect()).await;
+    scene.condition(&format!("at-rest-{:03}", POLICIES - 1), "Ready", "True", "Suspended").await;
+    let each = scene.operator.process().resident_kib().unwrap().saturating_sub(before) / POLICIES;
+    // Also what 32 looks at once take, and what the allocator keeps of it.
+    assert!(each < 16, "{each} KiB a policy");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_entries_take_no_more_memory_than_a_page() {
+    let scene = Scene::start_with("entries", &[]).await;
+    scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
+    scene.apply("drain", json!({ "action": "resume", "filters": { "all": true }, "dryRun": true })).await;
+    let begun = scene
+        .status("drain", "pages have landed", |status| {
+            status["currentRun"]["pages"].as_i64() > Some(50) || status["totals"]["runs"] == 1
+        })
+        .await;
+    let before = scene.operator.process().resident_kib().unwrap();
+    assert_eq!(scene.ran("drain", 1).await["processed"], ENTRIES, "{begun:#}");
+    scene.patch("drain", json!({ "dryRun": false })).await;
+    assert_eq!(scene.ran("drain", 2).await["totals"]["processed"], ENTRIES);
+    let after = scene.operator.process().resident_kib().unwrap();
+    assert!(after < before + 8 * 1024, "{before} KiB after fifty pages, {after} KiB after four thousand");
+}
