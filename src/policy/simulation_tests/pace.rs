@@ -6,14 +6,31 @@ use jiff::Timestamp;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     level: f64,
-    at: Option<Timestamp>,
+    at: Option<At>,
+}
+
+/// When a call was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) process: Timestamp,
+    pub(super) truth: Timestamp,
+}
+
+impl At {
+    /// By whichever clock saw more: a process whose clock is set forward cannot know better, and one whose clock is set
+    /// back waits all the same.
+    fn seconds_since(self, earlier: Self) -> f64 {
+        let process = self.process.duration_since(earlier.process);
+        let truth = self.truth.duration_since(earlier.truth);
+        process.max(truth).as_secs_f64()
+    }
 }
 
 impl Pace {
     /// A call is made: before it the bucket holds no more than what one second takes away.
-    pub(super) fn asks(&mut self, rate: i32, now: Timestamp) {
+    pub(super) fn asks(&mut self, rate: i32, now: At) {
         let second = f64::from(rate);
-        let passed = self.at.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
+        let passed = self.at.map_or(0.0, |at| now.seconds_since(at));
         self.level = (self.level - passed * second).max(0.0);
         self.at = Some(now);
         let level = self.level;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::api_server::{Precondition, Written};
 use super::ledger::{asked, check_call};
 use super::operations::{Secret, Slice};
-use super::pace::Pace;
+use super::pace::{At, Pace};
 use super::upstash::{Answer, Outcome};
 use super::world::World;
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
@@ -274,7 +274,7 @@ impl World {
         let rate = before.limits.as_ref().and_then(|limits| limits.entries_per_second);
         let asked = asked(call, before.dry_run);
         if let (Some(rate), Some(_)) = (rate, asked) {
-            session.pace.asks(rate, now);
+            session.pace.asks(rate, At { process: now, truth: self.time });
         }
         let outcome = slice.outcomes.pop().unwrap_or_else(|| slice.otherwise.clone());
         let right = self.secret.right_of(session.token);
