@@ -7,6 +7,7 @@ mod operations;
 mod pace;
 mod process;
 mod properties;
+mod refusals;
 mod schema;
 mod upstash;
 mod world;

@@ -8,6 +8,7 @@ use super::api_server::{Precondition, Written};
 use super::ledger::{asked, check_call};
 use super::operations::{Secret, Slice};
 use super::pace::{At, Pace};
+use super::refusals::Refusals;
 use super::upstash::{Answer, Outcome};
 use super::world::World;
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
@@ -46,6 +47,7 @@ struct Session {
     token: u8,
     looked_again: bool,
     pace: Pace,
+    refusals: Option<Refusals>,
 }
 
 /// How a slice ended.
@@ -199,6 +201,7 @@ impl World {
             token: number,
             looked_again: false,
             pace: Pace::default(),
+            refusals: before.current_run.is_none().then(|| Refusals::since_now(&self.upstash)),
         };
         match self.write(policy, next, Precondition::Unchanged, Some(plan)) {
             Written::Yes => self.work(policy, session, slice),
@@ -281,6 +284,7 @@ impl World {
         // Entries that fail again do so within the window only until the process' clock is Upstash's.
         let is_over = before.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
         let outcome = if outcome == Outcome::Refail && !is_over { Outcome::Served } else { outcome };
+        session.refusals.iter_mut().for_each(|refusals| refusals.asks(call, &outcome));
         let served = self.upstash.serve(call, &outcome, right, self.time);
         let shown = match &served.answer {
             Answer::Page(page) if asked.is_some() => page.entries,
@@ -355,6 +359,9 @@ impl World {
     fn finish(&mut self, policy: &Policy, session: Session, ending: &Ending) {
         let holder = self.process.holder();
         let run = session.progress.ended_run();
+        if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, ending, &self.upstash)) {
+            self.ledger.meet("refused entries, all known");
+        }
         for _ in 0..TRIES {
             let (next, _) = status::finished(policy, &self.api.status(), &run, ending, self.now());
             let ours = Precondition::OurRun { id: &session.run_id, holder: &holder };

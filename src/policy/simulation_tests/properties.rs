@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 400;
-const HAPPENS: [&str; 35] = [
+const HAPPENS: [&str; 36] = [
     "an idle policy has begun its work",
     "an idle policy runs at its instant",
     "because: BadRequest",
@@ -43,6 +43,7 @@ const HAPPENS: [&str; 35] = [
     "interrupted",
     "missed",
     "refused entries",
+    "refused entries, all known",
     "started again with another token",
     "started: Manual",
     "started: Schedule",

@@ -66,6 +66,14 @@ struct Entry {
     stuck: bool,
 }
 
+impl Entry {
+    fn matches(&self, criteria: &Criteria) -> bool {
+        (criteria.labels.is_empty() || criteria.labels.iter().any(|label| label == self.label))
+            && criteria.from_date.is_none_or(|from| from <= self.failed)
+            && criteria.to_date.is_none_or(|to| self.failed <= to)
+    }
+}
+
 /// The DLQ.
 #[derive(Debug, Default)]
 pub(super) struct Upstash {
@@ -81,6 +89,17 @@ impl Upstash {
             let label = if self.next % 5 == 4 { "b" } else { "a" };
             self.add(now - SignedDuration::from_secs(age * 97), label);
         }
+    }
+
+    /// Every entry to come has this key, or one after it.
+    pub(super) fn newest(&self) -> u64 {
+        self.next
+    }
+
+    /// The entries of a selection that cannot be resumed.
+    pub(super) fn refused(&self, criteria: &Criteria) -> Vec<u64> {
+        let refused = self.entries.iter().filter(|(_, entry)| entry.stuck && entry.matches(criteria));
+        refused.map(|(key, _)| *key).collect()
     }
 
     fn add(&mut self, failed: Timestamp, label: &'static str) {
@@ -180,12 +199,8 @@ impl Upstash {
             Outcome::Empty => 0,
             _ => count,
         };
-        let matches = |entry: &Entry| {
-            (criteria.labels.is_empty() || criteria.labels.iter().any(|label| label == entry.label))
-                && criteria.from_date.is_none_or(|from| from <= entry.failed)
-                && criteria.to_date.is_none_or(|to| entry.failed <= to)
-        };
-        let mut rest = self.entries.range(begin..).filter(|(_, entry)| matches(entry)).map(|(key, _)| *key);
+        let rest = self.entries.range(begin..).filter(|(_, entry)| entry.matches(criteria));
+        let mut rest = rest.map(|(key, _)| *key);
         let keys: Vec<_> = rest.by_ref().take(most).collect();
         let next = rest.next().or((*outcome == Outcome::Empty).then_some(begin));
         self.cursors += 1;
