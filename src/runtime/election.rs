@@ -15,6 +15,8 @@ use super::clock::Moment;
 /// No lease is waited for longer than this, whatever is written in it.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
+const LONGEST_LOOK_PERIOD: Duration = Duration::from_secs(1);
+
 /// How long a lease is held, and what follows from that.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Timing {
@@ -43,14 +45,21 @@ impl Timing {
         self.lease * 9 / 10
     }
 
-    /// How often the lease is tried.
+    /// How often the holder renews the lease.
     pub fn retry_period(&self) -> Duration {
         self.lease * 2 / 15
     }
 
-    /// How long one request may take: two that are lost leave time for a third before the renew deadline.
-    pub fn request_timeout(&self) -> Duration {
-        self.renew_deadline() / 3
+    /// How often the others look whether it is free: a long lease is given back as quickly as a short one.
+    pub fn look_period(&self) -> Duration {
+        self.retry_period().min(LONGEST_LOOK_PERIOD)
+    }
+
+    /// How long one request may take. Who leads waits for half of what is left of its term, so that a request that is
+    /// lost leaves time for more; who does not has nothing to lose.
+    pub fn request_timeout(&self, left_of_term: Option<Duration>) -> Duration {
+        let deadline = self.renew_deadline();
+        left_of_term.map_or(deadline, |left| (left / 2).max(deadline / 10))
     }
 
     fn lease_seconds(&self) -> i32 {
@@ -165,6 +174,11 @@ impl Election {
     pub fn written(&mut self, stored: Lease, now: Moment) -> bool {
         self.observed(Some(stored), now);
         self.may_lead()
+    }
+
+    /// The lease as it was last seen, if nothing speaks against our holding it.
+    pub fn ours(&self) -> Option<&Lease> {
+        self.lease.as_ref().filter(|_| self.may_lead())
     }
 
     /// Whether nothing that was seen speaks against our holding the lease.

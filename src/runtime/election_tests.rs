@@ -82,10 +82,12 @@ fn the_times_are_in_proportion_to_the_lease() {
     assert_eq!(timing.renew_deadline(), Duration::from_secs(10));
     assert_eq!(timing.retry_period(), Duration::from_secs(2));
     assert!(timing.renew_deadline() < timing.call_deadline() && timing.call_deadline() < timing.lease());
-    assert!(
-        (timing.retry_period() + timing.request_timeout()) * 2
-            < timing.renew_deadline() + timing.retry_period()
-    );
+    let left = Some(Duration::from_secs(8));
+    assert_eq!(timing.request_timeout(left), Duration::from_secs(4), "another has time after it");
+    assert_eq!(timing.request_timeout(Some(Duration::ZERO)), Duration::from_secs(1));
+    assert_eq!(timing.request_timeout(None), timing.renew_deadline());
+    assert_eq!(timing.look_period(), Duration::from_secs(1));
+    assert_eq!(Timing::new(Duration::from_secs(3)).look_period(), Duration::from_millis(400));
 }
 
 #[test]

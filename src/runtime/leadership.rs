@@ -151,7 +151,7 @@ impl Term {
         let mut renewed_at = lock(&held.renewed_at);
         let goes_on = held.age(*renewed_at).is_some();
         if goes_on {
-            *renewed_at = sent.0;
+            *renewed_at = sent.0.max(*renewed_at);
         }
         goes_on
     }
@@ -205,6 +205,14 @@ impl Terms {
     /// The term that goes on.
     pub(super) fn current(&self) -> Option<Term> {
         self.begun.borrow().clone().filter(|term| !term.is_over())
+    }
+
+    /// What is left of the term that goes on, until new work begins no more.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let term = self.current()?;
+        let held = term.0.as_ref()?;
+        let age = held.age(*lock(&held.renewed_at))?;
+        Some(held.timing.renew_deadline().saturating_sub(age))
     }
 
     /// The lease was ours in an answer to what was sent just after `sent`.

@@ -13,14 +13,17 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::clock::Clock;
+use super::clock::{Clock, Moment};
 use super::election::{Election, Step, Timing};
 use super::leadership::{Leadership, Renewal, Sent, Terms};
+use super::unanswered::Unanswered;
 
 /// How long giving the lease back may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time between two tries of it.
 const RELEASE_PAUSE: Duration = Duration::from_millis(100);
+/// How often a trouble that lasts is told of.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How many requests one try may take. Each round after the first means that somebody wrote in between.
 const ROUNDS: u32 = 6;
 
@@ -47,11 +50,12 @@ pub struct Elector {
     timing: Timing,
     election: Election,
     terms: Arc<Terms>,
+    unanswered: Unanswered,
     is_leader: bool,
     /// The other holder that was told of last.
     told_holder: Option<String>,
-    /// The trouble that was told of last.
-    told_trouble: Option<Trouble>,
+    /// The trouble that was told of last, and when.
+    told_trouble: Option<(Trouble, Moment)>,
 }
 
 impl Elector {
@@ -66,6 +70,7 @@ impl Elector {
             terms: Arc::new(Terms::new(Arc::clone(&clock), timing)),
             clock,
             options,
+            unanswered: Unanswered::default(),
             is_leader: false,
             told_holder: None,
             told_trouble: None,
@@ -99,10 +104,10 @@ impl Elector {
         }
     }
 
-    /// The time until the next try. Candidates that began together drift apart, and none waits longer than the retry
-    /// period for a lease that is free.
+    /// The time until the next try. Candidates that began together drift apart.
     fn pause(&self, tried_for: Duration) -> Duration {
-        let period = self.timing.retry_period();
+        let leads = self.terms.current().is_some();
+        let period = if leads { self.timing.retry_period() } else { self.timing.look_period() };
         let shortest = period / 10;
         period.mul_f64(0.8 + 0.2 * fastrand::f64()).saturating_sub(tried_for).max(shortest)
     }
@@ -134,20 +139,28 @@ impl Elector {
                 if !self.election.may_lead() {
                     self.terms.end();
                 }
+                if let Some(sent) = self.election.ours().and_then(|lease| self.unanswered.found(lease)) {
+                    self.renewed(sent);
+                }
                 return Ok(false);
             }
             Step::Create(lease) => {
+                self.unanswered.sending(&lease, sent);
                 let how = PostParams::default();
                 let created = self.api.create(&how, &lease);
-                match within(self.timing.request_timeout(), created).await {
+                match within(self.request_timeout(), created).await {
                     Err(error) if code(&error) == Some(404) => {
                         return Err(Failure::Trouble(Trouble::NoNamespace, error));
                     }
                     created => created?,
                 }
             }
-            Step::Replace(lease) => self.replace(&lease).await?,
+            Step::Replace(lease) => {
+                self.unanswered.sending(&lease, sent);
+                self.replace(&lease).await?
+            }
         };
+        self.unanswered.answered();
         if self.election.written(stored, self.clock.moment()) {
             self.renewed(sent);
         } else {
@@ -187,15 +200,19 @@ impl Elector {
         }
     }
 
+    fn request_timeout(&self) -> Duration {
+        self.timing.request_timeout(self.terms.left())
+    }
+
     async fn read(&self) -> Result<Option<Lease>, Failure> {
-        Ok(within(self.timing.request_timeout(), self.api.get_opt(&self.options.name)).await?)
+        Ok(within(self.request_timeout(), self.api.get_opt(&self.options.name)).await?)
     }
 
     /// The resource version in the lease makes it the answer to what was read, or nothing.
     async fn replace(&self, lease: &Lease) -> Result<Lease, Failure> {
         let how = PostParams::default();
         let replaced = self.api.replace(&self.options.name, &how, lease);
-        match within(self.timing.request_timeout(), replaced).await {
+        match within(self.request_timeout(), replaced).await {
             Err(error) if code(&error) == Some(404) => Err(Failure::Outdated),
             replaced => Ok(replaced?),
         }
@@ -238,10 +255,14 @@ impl Elector {
                 }
             }
             Err((trouble, error)) => {
-                if self.told_trouble != Some(trouble) {
+                let now = self.clock.moment();
+                let is_told = self
+                    .told_trouble
+                    .is_some_and(|(told, at)| told == trouble && now.at_least_since(&at) < TELL_AGAIN);
+                if !is_told {
                     let way_out = trouble.way_out();
                     warn!(lease = self.lease, %error, way_out, "cannot use the lease; trying again");
-                    self.told_trouble = Some(trouble);
+                    self.told_trouble = Some((trouble, now));
                 }
             }
         }
@@ -273,7 +294,7 @@ enum Error {
     Late,
 }
 
-/// What a person would do about it; told once as long as it stays the same.
+/// What a person would do about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Trouble {
     Unauthorized,

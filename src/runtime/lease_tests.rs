@@ -383,15 +383,39 @@ async fn who_never_had_the_lease_ends_without_a_request() {
     assert!(log.lines("the lease was not released in time; it will expire").is_empty());
 }
 
+#[tokio::test]
+async fn a_leader_whose_writes_are_not_answered_finds_them_in_the_lease() {
+    let server = ApiServer::start();
+    let elector = elector(&server, 6, Arc::new(SystemClock::start()));
+    let (leadership, stop) = (elector.leadership(), CancellationToken::new());
+    let task = tokio::spawn(elector.run(stop.clone()));
+    until("it leads", || leadership.term().is_some()).await;
+    let term = leadership.term().unwrap();
+    server.set(Mood::Mute);
+    let since = Instant::now();
+    // Longer than the renew deadline of 4 s.
+    until("the time is over", || since.elapsed() > Duration::from_secs(6)).await;
+    assert!(!term.is_over());
+    server.set(Mood::Well);
+    stop.cancel();
+    task.await.unwrap();
+}
+
 #[test]
-fn no_pause_is_longer_than_the_retry_period() {
+fn who_leads_renews_in_the_retry_period_and_others_look_every_second() {
     let server = ApiServer::start();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
     let elector = elector(&server, 15, Arc::new(SystemClock::start()));
     for _ in 0..200 {
         let pause = elector.pause(Duration::ZERO);
+        assert!((Duration::from_millis(800)..=Duration::from_secs(1)).contains(&pause), "{pause:?}");
+    }
+    assert_eq!(elector.pause(Duration::from_secs(5)), Duration::from_millis(100), "a try that took long");
+    let sent = elector.terms.sending();
+    assert_eq!(elector.terms.renewed(sent), Renewal::Begun);
+    for _ in 0..200 {
+        let pause = elector.pause(Duration::ZERO);
         assert!((Duration::from_millis(1600)..=Duration::from_secs(2)).contains(&pause), "{pause:?}");
     }
-    assert_eq!(elector.pause(Duration::from_secs(5)), Duration::from_millis(200), "a try that took long");
 }

@@ -8,3 +8,4 @@ pub mod lease;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;
+mod unanswered;
