@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, Environment, Flags, LeaseConfig};
@@ -41,6 +43,9 @@ enum Command {
 
 /// The gate of `/readyz` that opens once all policies are known.
 const CACHE_GATE: &str = "cache";
+
+/// How long a connection to the API server may be silent. Watches are renewed within it.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Why the operator could not go on.
 #[derive(Debug, Error)]
@@ -119,13 +124,16 @@ async fn run(flags: Flags) -> Result<(), Error> {
     let admin = tokio::spawn(admin::serve(listener, readiness.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
-    let client = kube_client().await?;
+    let client = kube_client(READ_TIMEOUT).await?;
     let holder = format!("{}/{:04x}", config.pod_name, fastrand::u16(..));
-    let elector = config.lease.clone().map(|lease| {
-        let LeaseConfig { namespace, name, duration } = lease;
-        let options = LeaseOptions { namespace, name, identity: holder.clone(), duration };
-        Elector::new(client.clone(), options, Arc::new(SystemClock::start()))
-    });
+    let elector = match config.lease.clone() {
+        None => None,
+        Some(LeaseConfig { namespace, name, duration }) => {
+            let client = kube_client(duration).await?;
+            let options = LeaseOptions { namespace, name, identity: holder.clone(), duration };
+            Some(Elector::new(client, options, Arc::new(SystemClock::start())))
+        }
+    };
     let process = Process {
         client,
         transport: Transport::new(ClientOptions { request_timeout: config.request_timeout })?,
@@ -133,17 +141,25 @@ async fn run(flags: Flags) -> Result<(), Error> {
         leadership: elector.as_ref().map_or_else(Leadership::always, Elector::leadership),
         holder,
     };
+    let (fill, filled) = oneshot::channel();
     // The lease is held until the work under it has ended.
     let stop_leading = CancellationToken::new();
     let election = elector.map(|elector| {
         // Who cannot be elected any more is of no use.
         let (ended, stop_leading) = (stop.clone().drop_guard(), stop_leading.clone());
         tokio::spawn(async move {
-            elector.run(stop_leading).await;
+            // Who does not know the policies yet would lead and do nothing.
+            if stop_leading.run_until_cancelled(filled).await.is_some() {
+                elector.run(stop_leading).await;
+            }
             drop(ended);
         })
     });
-    let on_filled = move || readiness.open(CACHE_GATE);
+    let on_filled = move || {
+        readiness.open(CACHE_GATE);
+        // Without an election nobody waits for it.
+        let _ = fill.send(());
+    };
     controller::run(process, config, on_filled, stop.clone()).await;
     stop.cancel();
     stop_leading.cancel();
@@ -156,11 +172,13 @@ async fn run(flags: Flags) -> Result<(), Error> {
     Ok(())
 }
 
-async fn kube_client() -> Result<kube::Client, Error> {
+/// A client with connections of its own: the lease is not to wait behind anything else, nor on a connection that is dead.
+async fn kube_client(read_timeout: Duration) -> Result<kube::Client, Error> {
     let mut config = kube::Config::infer().await.map_err(|error| Error::Kubeconfig(Box::new(error)))?;
     // Repeating is the controller's decision: a repeated patch could write an old state over a newer one.
     config.default_retry = false;
-    // Without it a request that hangs would hang for ever. Watches are renewed within it.
-    config.read_timeout = Some(std::time::Duration::from_secs(75));
+    // Without it a request that hangs would hang for ever.
+    config.read_timeout = Some(read_timeout);
+    config.connect_timeout = config.connect_timeout.map(|timeout| timeout.min(read_timeout));
     kube::Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
 }

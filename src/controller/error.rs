@@ -39,6 +39,20 @@ pub(crate) enum Error {
     Panicked,
 }
 
+impl Error {
+    /// Whether the API server has no answer for anybody, as far as one can tell: the next policy would fare no better.
+    pub(crate) fn is_of_everybody(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Observe(error) | Self::Secret(error) => match &**error {
+                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                _ => true,
+            },
+            Self::Persist(_) | Self::Checkpoint(_) | Self::Panicked => false,
+        }
+    }
+}
+
 /// Tries again later and later, each policy by itself.
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
 pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {

@@ -117,9 +117,6 @@ impl Look<'_> {
     /// Makes the run in `next` this process', and works on it. The account is looked up first: a run that is claimed
     /// can begin.
     async fn take(mut self, next: &DlqPolicyStatus, notes: Vec<Note>) -> Result<Action, Error> {
-        if self.term.is_over() {
-            return Ok(Action::await_change());
-        }
         let again = Ok(Action::requeue(AFTER_CONFLICT));
         let (Some(run), Ok(work)) = (next.current_run.clone(), self.policy.work.clone()) else {
             return again;
@@ -140,6 +137,10 @@ impl Look<'_> {
             connected,
             looked_again_at: None,
         };
+        // Looking for the token may have taken longer than the term.
+        if self.term.is_over() {
+            return Ok(Action::await_change());
+        }
         match self.write_unchanged(next, notes).await {
             Ok(true) => Box::pin(self.work(session)).await,
             Ok(false) => again,

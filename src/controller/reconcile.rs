@@ -9,6 +9,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::connections::{Connected, LOOK_AGAIN};
@@ -27,6 +28,9 @@ use crate::policy::{Connectivity, Plan, Policy, status, validate};
 const PADDING: Duration = Duration::from_millis(100);
 /// The longest wait: clocks can be set, and the timer does not see that.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// How long a turn is kept from others after the API server had no answer.
+const TURN_AFTER_TROUBLE: Duration = Duration::from_secs(1);
 
 /// Looks at a policy; a panic ends this look and no other.
 pub(crate) async fn reconcile(
@@ -60,7 +64,19 @@ async fn look_at(
         return Ok(Action::await_change());
     }
     let watched = heads.get(reference).map(|head| head.key());
-    let observed = observe(&context.client, namespace, &reference.name).await?;
+    let observed = match observe(&context.client, namespace, &reference.name).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            if error.is_of_everybody() {
+                // So many a second at most, however many policies there are and however fast they are refused.
+                tokio::spawn(async move {
+                    sleep(TURN_AFTER_TROUBLE).await;
+                    drop(turn);
+                });
+            }
+            return Err(error);
+        }
+    };
     let Some(observed) = observed else {
         context.memory.forget(reference);
         return Ok(Action::await_change());

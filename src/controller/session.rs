@@ -1,6 +1,10 @@
 //! A run that this process works on, between two slices, and how it is given back.
 
-use futures::future::join_all;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::connections::Connected;
@@ -18,13 +22,30 @@ pub(crate) struct Session {
     pub(crate) looked_again_at: Option<i64>,
 }
 
-/// Gives back all runs that wait for their next slice. For a clean stop, when nothing is worked on any more.
+/// How long giving runs back may take in all: a successor waits for the lease.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How many are given back at once: more would be slower, each on a connection of its own.
+const RELEASES: usize = 16;
+
+/// Gives back all runs that wait for their next slice, for a clean stop. What is not given back in time counts as an
+/// interruption for who takes it over.
 pub(crate) async fn release_all(context: &Context) {
     let sessions = context.memory.drain_sessions();
-    join_all(
-        sessions.into_iter().map(|(policy, session)| async move { release(context, &policy, session).await }),
-    )
-    .await;
+    let left = AtomicUsize::new(sessions.len());
+    let releases = stream::iter(sessions).for_each_concurrent(RELEASES, |(policy, session)| {
+        let left = &left;
+        async move {
+            release(context, &policy, session).await;
+            left.fetch_sub(1, Ordering::Relaxed);
+        }
+    });
+    if timeout(RELEASE_TIMEOUT, releases).await.is_err() {
+        let runs = left.load(Ordering::Relaxed);
+        warn!(
+            runs,
+            "not every run could be given back in time; they go on, and say that they were interrupted"
+        );
+    }
 }
 
 /// Gives a run back, so that whoever takes it over knows that its counts are whole.

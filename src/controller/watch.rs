@@ -96,12 +96,21 @@ pub async fn run(
             .into_iter()
             .map(|scope| control(scope, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
-    tokio::select! {
-        _ = controllers => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
-            warn!("some work did not end in time");
+    let ending = async {
+        tokio::select! {
+            _ = controllers => {}
+            () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
+                warn!("some work did not end in time");
+            }
         }
-    }
+        stop.cancel();
+    };
+    // What waits is given back while calls under way have their grace.
+    let waiting = async {
+        stop.cancelled().await;
+        release_all(&context).await;
+    };
+    tokio::join!(ending, waiting);
     release_all(&context).await;
 }
 

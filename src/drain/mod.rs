@@ -116,6 +116,8 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                     }
                     self.pause(wait).await;
                 }
+                // It was thawed just now: others may act.
+                Step::Call(_) if self.halt.longest_call().is_zero() => break SliceEnd::Halted,
                 Step::Call(call) => match self.call(progress, &call).await {
                     None => due.landed(),
                     Some(end) => break end,

@@ -102,6 +102,28 @@ impl Scene {
     }
 
     /// Creates many objects at once.
+    /// As many policies, named `p0` and so on, each with this spec.
+    pub(crate) async fn apply_crowd(&self, policies: usize, spec: &Value) {
+        let mut spec = spec.clone();
+        spec["connection"] = json!({ "tokenSecretRef": { "name": "upstash", "key": "token" } });
+        let policy = |number: usize| {
+            json!({
+                "apiVersion": "dlq-operator.dev/v1alpha1",
+                "kind": "DlqPolicy",
+                "metadata": { "name": format!("p{number}"), "namespace": self.namespace.name() },
+                "spec": spec,
+            })
+        };
+        self.apply_all((0..policies).map(policy).collect()).await;
+    }
+
+    /// The statuses of all policies, for crowds.
+    pub(crate) async fn statuses(&self) -> Vec<Value> {
+        let list = self.kubectl(&["get", "dlqpolicies", "--output=json"]).await;
+        let mut list: Value = serde_json::from_str(&list).unwrap();
+        list["items"].as_array_mut().unwrap().iter_mut().map(|policy| policy["status"].take()).collect()
+    }
+
     pub(crate) async fn apply_all(&self, items: Vec<Value>) {
         let dir = ScratchDir::create("policies").unwrap();
         let file = dir.path().join("policies.json");

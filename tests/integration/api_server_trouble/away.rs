@@ -64,3 +64,38 @@ async fn while_the_api_server_is_away_nothing_is_called_for_long_and_runs_go_on_
         assert!(late.is_none(), "{}: {} ms after it went", cases::name(index), late.unwrap().at - gone_at);
     }
 }
+
+/// Policies that want to look all the time, and how often all of them together may ask.
+const CROWD: usize = 200;
+const MOST_A_SECOND: usize = 50;
+/// As long as runs under way try to write their last state, which is as many as may be at work.
+const LAST_WRITES: usize = 7;
+
+#[tokio::test]
+async fn however_many_policies_are_due_the_api_server_is_asked_seldom_while_it_refuses() {
+    let (scene, proxy) = behind_a_proxy("refusing", &[]).await;
+    let spec = json!({ "action": "resume", "filters": { "labels": ["none"] }, "schedule": "@every 3s" });
+    scene.apply_crowd(CROWD, &spec).await;
+    let ran = async |times: i64| {
+        let statuses = scene.statuses().await;
+        statuses.iter().filter(|status| status["totals"]["runs"].as_i64() >= Some(times)).count()
+    };
+    eventually(PATIENCE, "all have run", async || ran(1).await == CROWD).await.unwrap();
+
+    let span = Duration::from_secs(12);
+    let since = Instant::now();
+    proxy.trouble(&[], Trouble::TooManyRequests);
+    eventually(PATIENCE, "the time is over", async || since.elapsed() > span).await.unwrap();
+    let calls = proxy.calls_since(since);
+    proxy.clear();
+    let mut seconds = vec![0; 13];
+    for call in &calls {
+        seconds[usize::try_from(call.at.duration_since(since).as_secs()).unwrap().min(12)] += 1;
+    }
+    println!("{CROWD} policies: requests a second {seconds:?}");
+    let later = &seconds[LAST_WRITES..12];
+    assert!(later.iter().all(|second| *second < MOST_A_SECOND), "{seconds:?}");
+    assert!(seconds.iter().all(|second| *second < CROWD), "{seconds:?}");
+    let times = 3;
+    eventually(PATIENCE * 2, "all run again", async || ran(times).await == CROWD).await.unwrap();
+}
