@@ -21,7 +21,7 @@ pub enum Fault {
         #[serde(default)]
         jitter_ms: u64,
     },
-    /// This answer instead of the call.
+    /// This answer instead of the call, or after it.
     Status(StatusFault),
     /// A 429 instead of the call, with headers that say until when.
     RateLimit(RateLimit),
@@ -62,7 +62,10 @@ impl Fault {
 
     /// Whether the call is not acted on.
     pub fn prevents_action(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction })
+        match self {
+            Self::Status(fault) => !fault.after_action,
+            _ => matches!(self, Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction }),
+        }
     }
 
     /// Whether the answer still arrives whole and readable.
@@ -70,6 +73,7 @@ impl Fault {
         match self {
             Self::Drop { when: DropTime::AfterBody } => true,
             Self::LostAnswer { .. } | Self::Drop { .. } => false,
+            Self::Status(fault) => !fault.after_action,
             Self::Body { kind, .. } => {
                 !matches!(kind, BodyFault::Truncated | BodyFault::InvalidJson | BodyFault::Empty)
             }
@@ -89,6 +93,9 @@ pub struct StatusFault {
     pub body: Option<String>,
     /// Absent: `application/json`.
     pub content_type: Option<String>,
+    /// The call is acted on all the same, as when a proxy gave up on the answer.
+    #[serde(default)]
+    pub after_action: bool,
 }
 
 /// A rate limit. Its header says when it ends as a Unix time, which a rule written beforehand could not know.

@@ -215,16 +215,28 @@ fn refusal(
         408 | 425 | 500..=599 => ErrorClass::Unavailable,
         _ => ErrorClass::Unexpected,
     };
-    let text = serde_json::from_slice::<ErrorBody>(body).map_or_else(
-        |_| unescaped(&String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES)])),
-        |body| body.error,
-    );
+    let own = serde_json::from_slice::<ErrorBody>(body).ok().map(|body| body.error);
+    let is_own = own.is_some();
+    let text =
+        own.unwrap_or_else(|| unescaped(&String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES)])));
     ApiError {
         class,
         status: Some(status.as_u16()),
         message: printable(&token.redact(&text)),
         retry_after,
-        may_have_acted: operation.acts() && matches!(status.as_u16(), 500 | 502 | 504),
+        may_have_acted: operation.acts() && is_doubtful(status, is_own),
+    }
+}
+
+/// Whether a call that was refused with this status may have acted. `is_own`: the body is an error in the API's form.
+fn is_doubtful(status: StatusCode, is_own: bool) -> bool {
+    match status.as_u16() {
+        500 | 502 | 504 => true,
+        501 | 503 => false,
+        // Proxies give these also when the server did its work and only its answer was late or lost (520 to 527, 598,
+        // 599); the API itself, when it did not do it.
+        408 | 499 | 500..=599 => !is_own,
+        _ => false,
     }
 }
 

@@ -118,6 +118,7 @@ fn every_form_of_the_contract_is_read() {
             r#"{"status":{"code":429,"headers":{"Retry-After":"1"},"body":"slow","contentType":"text/html"}}"#,
             "status",
         ),
+        (r#"{"status":{"code":524,"afterAction":true}}"#, "status"),
         (r#"{"lostAnswer":{"how":"close"}}"#, "lostAnswer"),
         (r#"{"lostAnswer":{"how":"status500"}}"#, "lostAnswer"),
         (r#"{"lostAnswer":{"how":"hang"}}"#, "lostAnswer"),

@@ -91,6 +91,22 @@ async fn lost_answers_are_acted_on() {
 }
 
 #[tokio::test]
+async fn a_status_can_come_after_the_action() {
+    let fault = json!({ "status": { "code": 524, "body": "timeout", "contentType": "text/html", "afterAction": true } });
+    let simulator = with_fault(fault).await;
+    let response = resume(&simulator).await.expect("an answer");
+    assert_eq!(response.status(), 524);
+    assert_eq!(response.text().await.ok().as_deref(), Some("timeout"));
+    assert_eq!(simulator.in_dlq().await, 0);
+    let call = simulator.last_call().await;
+    assert_eq!(
+        (&call["status"], &call["delivered"], &call["fault"]),
+        (&json!(524), &json!(false), &json!("status"))
+    );
+    assert_eq!(call["dlqIds"].as_array().map(Vec::len), Some(10));
+}
+
+#[tokio::test]
 async fn a_connection_can_be_dropped_at_three_points() {
     let simulator = with_fault(json!({ "drop": { "when": "beforeAction" } })).await;
     assert!(resume(&simulator).await.is_err());

@@ -88,6 +88,13 @@ fn status(code: u16) -> Value {
     json!({ "status": { "code": code } })
 }
 
+/// As a proxy says it, not the API.
+fn page_of_a_proxy(code: u16, after_action: bool) -> Value {
+    json!({ "status": {
+        "code": code, "body": "<h1>Sorry</h1>", "contentType": "text/html", "afterAction": after_action,
+    } })
+}
+
 fn retry_after(code: u16) -> Value {
     json!({ "status": { "code": code, "headers": { "Retry-After": PAUSE.to_string() } } })
 }
@@ -119,6 +126,15 @@ fn table() -> Vec<Row> {
         doubted(status(500)),
         doubted(status(502)),
         doubted(status(504)),
+        // What the API says of itself is believed; a proxy may have lost the answer to a call that acted.
+        repeated(status(520)),
+        doubted(page_of_a_proxy(524, false)),
+        doubted(page_of_a_proxy(408, false)),
+        repeated(page_of_a_proxy(503, false)),
+        lost(page_of_a_proxy(502, true)),
+        lost(page_of_a_proxy(520, true)),
+        lost(page_of_a_proxy(599, true)),
+        lost(page_of_a_proxy(408, true)),
         doubted(dropped("beforeAction")),
         lost(answer_lost("close")),
         lost(answer_lost("status500")),
@@ -144,6 +160,9 @@ fn table() -> Vec<Row> {
         ended("BadRequest", status(302)),
         ended("BadRequest", status(404)),
         ended("BadRequest", status(418)),
+        ended("BadRequest", status(499)),
+        Row { uncertain: 1, ..ended("BadRequest", page_of_a_proxy(499, false)) },
+        Row { uncertain: 1, left: 20, ..ended("BadRequest", page_of_a_proxy(499, true)) },
         ended("Unauthorized", status(401)),
         ended("Forbidden", status(403)),
         failing(429, "RateLimited"),
