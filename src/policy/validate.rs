@@ -20,6 +20,9 @@ use crate::upstash::types::{Action, MAX_HEADER_BYTES, Overrides};
 /// The most ended runs that a history can hold.
 const MAX_HISTORY: usize = 50;
 
+/// The longest name and the longest key of a Secret, in bytes.
+const MAX_SECRET_TEXT: usize = 253;
+
 /// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Invalid {
@@ -319,6 +322,14 @@ fn connection(
         let problem = "is required: the operator's own token never goes to a URL that a policy chose";
         return Err(Invalid::spec("spec.connection.tokenSecretRef", problem));
     };
+    if !is_secret_name(secret.name.as_str()) {
+        let problem = "is no name of a Secret: lower-case letters, digits, - and . only";
+        return Err(Invalid::spec("spec.connection.tokenSecretRef.name", problem));
+    }
+    if !is_secret_key(secret.key.as_str()) {
+        let problem = "is no key of a Secret: letters, digits, -, _ and . only";
+        return Err(Invalid::spec("spec.connection.tokenSecretRef.key", problem));
+    }
     let url = match &connection.url {
         None => permissions.default_url.clone(),
         Some(text) => base_url(text.as_str())
@@ -332,6 +343,24 @@ fn connection(
         return Err(Invalid::new(Reason::UrlNotAllowed, &message));
     }
     Ok(ConnectionRef::Secret { url, secret })
+}
+
+/// A DNS subdomain. The name becomes a part of a request's path as it is: with a `/` it could be that of another
+/// namespace.
+fn is_secret_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.bytes().all(|byte| is_plain(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(is_plain)
+            && label.bytes().next_back().is_some_and(is_plain)
+    };
+    name.len() <= MAX_SECRET_TEXT && name.split('.').all(is_label)
+}
+
+fn is_secret_key(key: &str) -> bool {
+    !key.is_empty()
+        && key.len() <= MAX_SECRET_TEXT
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]

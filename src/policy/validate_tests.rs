@@ -137,6 +137,50 @@ fn the_operators_own_token_never_goes_to_a_url_that_a_policy_chose() {
 }
 
 #[test]
+fn what_is_no_name_or_key_of_a_secret_is_refused_whatever_the_definition_takes() {
+    let reference =
+        |name: &str, key: &str| json!({ "connection": { "tokenSecretRef": { "name": name, "key": key } } });
+    let long = "a".repeat(254);
+    let names = [
+        "victim/theirs",
+        "../victim/theirs",
+        "../../victim/secrets/theirs",
+        "../../other/secrets/x",
+        "..%2fvictim%2ftheirs",
+        "victim%2Ftheirs",
+        "..",
+        ".",
+        "theirs?namespace=x",
+        "theirs#",
+        "theirs\n",
+        " theirs",
+        "*",
+        "",
+        "a..b",
+        "-a",
+        "a-",
+        ".a",
+        "a.",
+        "Theirs",
+        "thëirs",
+        &long,
+    ];
+    for name in names {
+        let invalid = invalid(&reference(name, "token"), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec, "{name:?}");
+        assert!(invalid.message.starts_with("spec.connection.tokenSecretRef.name: is no name"), "{name:?}");
+    }
+    for key in ["../token", "a/b", "", "token\n", " token", "tökén", &long] {
+        let invalid = invalid(&reference("upstash", key), &permissions());
+        assert_eq!(invalid.reason, Reason::InvalidSpec, "{key:?}");
+        assert!(invalid.message.starts_with("spec.connection.tokenSecretRef.key: is no key"), "{key:?}");
+    }
+    for (name, key) in [("a", "T"), ("up-stash.v1", "_to.k-en"), (&long[1..], &long[1..])] {
+        assert!(policy(&reference(name, key)).work.is_ok(), "{name} {key}");
+    }
+}
+
+#[test]
 fn a_token_goes_only_to_an_allowed_url() {
     let table = [
         ("https://evil.example", "--allowed-url"),
