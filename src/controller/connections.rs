@@ -28,6 +28,12 @@ type Key = (String, ConnectionRef);
 /// When somebody looked, and what was found: a Secret's version or what is missing. Never the token.
 type Look = (Instant, Result<String, Invalid>);
 
+/// Writes down what was found, and forgets what is too old to be of use: references come and go with policies.
+fn remember(looks: &mut HashMap<Key, Look>, key: Key, found: Result<String, Invalid>, now: Instant) {
+    looks.retain(|_, (at, _)| now.duration_since(*at) < LOOK_AGAIN);
+    looks.insert(key, (now, found));
+}
+
 /// An account with its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Connected {
@@ -109,7 +115,7 @@ impl Connections {
             Connected { client: Client::new(self.transport.clone(), url, token), fingerprint, secret }
         });
         let outcome = found.as_ref().map(|connected| connected.secret.clone()).map_err(Clone::clone);
-        lock(&self.looks).insert((namespace.to_owned(), connection.clone()), (Instant::now(), outcome));
+        remember(&mut lock(&self.looks), (namespace.to_owned(), connection.clone()), outcome, Instant::now());
         Ok(found)
     }
 
@@ -159,6 +165,19 @@ impl Connections {
 mod tests {
     use super::*;
     use crate::upstash::ClientOptions;
+
+    #[test]
+    fn looks_that_are_out_of_date_are_forgotten_when_others_come() {
+        let mut looks = HashMap::new();
+        let key = |name: u64| (format!("team-{name}"), ConnectionRef::Default);
+        let start = Instant::now();
+        for second in 0..1000 {
+            let now = start + Duration::from_secs(second);
+            remember(&mut looks, key(second), Ok(String::new()), now);
+            assert!(looks.len() as u64 <= LOOK_AGAIN.as_secs(), "{} are kept", looks.len());
+            assert!(looks.contains_key(&key(second)) && looks.contains_key(&key(second.saturating_sub(59))));
+        }
+    }
 
     #[test]
     fn a_connected_account_prints_no_token() {

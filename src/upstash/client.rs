@@ -1,6 +1,5 @@
 //! The one place that talks to Upstash.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use url::Url;
 
-use super::clock::ClockOffset;
+use super::clock::Clocks;
 use super::error::ApiError;
 use super::request::{self, RequestError};
 use super::response;
@@ -33,7 +32,7 @@ pub struct ClientOptions {
 #[derive(Clone, Debug)]
 pub struct Transport {
     http: reqwest::Client,
-    clocks: Arc<Mutex<HashMap<url::Origin, ClockOffset>>>,
+    clocks: Arc<Mutex<Clocks>>,
 }
 
 /// The HTTP library could not be set up.
@@ -58,10 +57,10 @@ impl Transport {
 
     /// What to add to our time to get that of the server at `base`, as far as its answers have told.
     pub fn clock_offset(&self, base: &Url) -> SignedDuration {
-        self.clocks().get(&base.origin()).copied().unwrap_or_default().value()
+        self.clocks().offset(&base.origin())
     }
 
-    fn clocks(&self) -> MutexGuard<'_, HashMap<url::Origin, ClockOffset>> {
+    fn clocks(&self) -> MutexGuard<'_, Clocks> {
         // What it guards is whole at any time.
         self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +115,7 @@ impl Client {
         let mut answer = builder.send().await.map_err(|error| transport_error(&error))?;
         if let Some(date) = response::date(answer.headers()) {
             let received = now.saturating_add(sent.elapsed()).unwrap_or(now);
-            self.transport.clocks().entry(self.base.origin()).or_default().observe(date, now, received);
+            self.transport.clocks().observe(self.base.origin(), date, now, received);
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = Vec::new();

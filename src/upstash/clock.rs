@@ -1,6 +1,9 @@
 //! How far Upstash's clock is from ours, learnt from the `Date` of its answers. Pure: both clocks' readings come in.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
+use url::Origin;
 
 /// A `Date` names the second in which it was written.
 const PRECISION: SignedDuration = SignedDuration::from_secs(1);
@@ -9,6 +12,33 @@ const PRECISION: SignedDuration = SignedDuration::from_secs(1);
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
 /// A `Date` that is further away than this is some proxy's mistake: a window moved by it would select nothing.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// Policies may name any number of servers where a pattern allows them. Far more than Upstash has regions.
+const MOST_SERVERS: usize = 256;
+
+/// The clocks of all servers, by their address.
+#[derive(Debug, Default)]
+pub struct Clocks(HashMap<Origin, (Timestamp, ClockOffset)>);
+
+impl Clocks {
+    /// As [`ClockOffset::observe`], of one server. The one that was silent for longest makes room for a new one.
+    pub fn observe(&mut self, server: Origin, date: Timestamp, sent: Timestamp, received: Timestamp) {
+        if self.0.len() >= MOST_SERVERS && !self.0.contains_key(&server) {
+            let silent = self.0.iter().min_by_key(|(_, (heard, _))| *heard).map(|(server, _)| server.clone());
+            if let Some(silent) = silent {
+                self.0.remove(&silent);
+            }
+        }
+        let (heard, offset) = self.0.entry(server).or_default();
+        *heard = received;
+        offset.observe(date, sent, received);
+    }
+
+    /// As [`ClockOffset::value`], of one server.
+    pub fn offset(&self, server: &Origin) -> SignedDuration {
+        self.0.get(server).map(|(_, offset)| offset.value()).unwrap_or_default()
+    }
+}
 
 /// What the answers so far leave possible: Upstash's clock less ours lies between the two.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -100,6 +130,25 @@ mod tests {
         clock.observe(Timestamp::MAX, start(), start());
         clock.observe(Timestamp::MIN, start(), start());
         assert_eq!(clock, ClockOffset::default());
+    }
+
+    #[test]
+    fn of_too_many_servers_the_silent_ones_are_forgotten() {
+        let mut clocks = Clocks::default();
+        let server =
+            |number: usize| Origin::Tuple("https".into(), url::Host::Domain(number.to_string()), 443);
+        let busy = server(0);
+        for number in 1..10 * MOST_SERVERS {
+            let now = start() + SignedDuration::from_secs(i64::try_from(number).unwrap());
+            let date = now + SignedDuration::from_mins(5);
+            clocks.observe(busy.clone(), date, now, now);
+            clocks.observe(server(number), date, now, now);
+            assert!(clocks.0.len() <= MOST_SERVERS);
+            for heard in [&busy, &server(number), &server(number.saturating_sub(MOST_SERVERS - 2).max(1))] {
+                assert!(clocks.offset(heard) > SignedDuration::from_mins(4), "{number}: {heard:?}");
+            }
+        }
+        assert_eq!(clocks.offset(&server(1)), SignedDuration::ZERO);
     }
 
     proptest! {
