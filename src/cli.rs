@@ -125,7 +125,7 @@ async fn run(flags: Flags) -> Result<(), Error> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let client = kube_client(READ_TIMEOUT).await?;
-    let holder = format!("{}/{:04x}", config.pod_name, fastrand::u16(..));
+    let holder = format!("{}/{:016x}", config.pod_name, fastrand::u64(..));
     let elector = match config.lease.clone() {
         None => None,
         Some(LeaseConfig { namespace, name, duration }) => {
