@@ -103,9 +103,25 @@ impl Process {
 
     /// The memory that it has in use, in KiB. There has to be a `/proc`.
     pub fn resident_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).context("read its memory")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("find its memory")?;
-        line.trim().trim_end_matches("kB").trim().parse().context("read its memory")
+        self.status_number("VmRSS:")
+    }
+
+    /// How many threads it has. There has to be a `/proc`.
+    pub fn threads(&self) -> Result<u64> {
+        self.status_number("Threads:")
+    }
+
+    /// How many files and connections it has open. There has to be a `/proc`.
+    pub fn open_files(&self) -> Result<u64> {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid)).context("count its open files")?;
+        Ok(files.count() as u64)
+    }
+
+    fn status_number(&self, field: &str) -> Result<u64> {
+        let what = || format!("read {field} of {}", self.name);
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).with_context(what)?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(what)?;
+        line.trim().trim_end_matches("kB").trim().parse().with_context(what)
     }
 
     /// How it ended, if it did.

@@ -70,3 +70,17 @@ pub(crate) fn calls_of<'a>(ledger: &'a Ledger, pod: &str) -> impl Iterator<Item 
     let host = if pod == FIRST { "127.0.0.1" } else { "localhost" };
     ledger.calls.iter().filter(move |call| call.header("host").is_some_and(|name| name.starts_with(host)))
 }
+
+/// The acting calls whose outcome the operator cannot know: without a whole answer, or with one that leaves it open.
+pub(crate) fn lost_calls(ledger: &Ledger) -> impl Iterator<Item = &LedgerCall> {
+    let is_doubtful = |status: u16| matches!(status, 408 | 499 | 500 | 502 | 504..);
+    let acting =
+        ledger.calls.iter().filter(|call| ["resume", "restart", "delete"].contains(&call.operation.as_str()));
+    acting.filter(move |call| !call.delivered || is_doubtful(call.status))
+}
+
+/// Those among them that were lost on the way back, and not as their caller had gone.
+pub(crate) fn lost_to_faults(ledger: &Ledger) -> usize {
+    let is_lost = |fault: Option<&str>| matches!(fault, Some("lostAnswer" | "drop" | "body"));
+    lost_calls(ledger).filter(|call| is_lost(call.fault.as_deref())).count()
+}
