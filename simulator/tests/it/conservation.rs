@@ -134,7 +134,8 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    let status = StatusFault { code: 503, headers: [].into(), body: None, content_type: None };
+    let status =
+        StatusFault { code: 503, headers: [].into(), body: None, content_type: None, after_action: false };
     prop_oneof![
         proptest::sample::select(vec![
             Fault::Status(status),
