@@ -11,6 +11,7 @@ use tracing::warn;
 use super::context::Context;
 use super::head::PolicyHead;
 use super::persist::PersistError;
+use super::report::Named;
 use crate::policy::backoff;
 
 /// The shortest wait after an error.
@@ -65,6 +66,6 @@ pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Co
     }
     let failures = context.memory.failed(policy.clone());
     let wait = SHORTEST + backoff::delay(failures, fastrand::f64());
-    warn!(%policy, problem, failures, "reconcile failed");
+    warn!(policy = %Named(&policy), problem, failures, "reconcile failed");
     Action::requeue(wait)
 }

@@ -4,10 +4,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::context::PolicyRef;
 use super::observe::API_TIMEOUT;
+use super::report::Named;
 use crate::policy::Note;
 use crate::upstash::error::printable;
 
@@ -34,7 +35,12 @@ impl Events {
             ..ObjectReference::default()
         };
         for note in notes {
-            info!(%policy, reason = note.reason.as_str(), "{}", printable(&note.text));
+            if note.reason.is_of_a_run() {
+                // The run's own line says it, with its counts.
+                debug!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
+            } else {
+                info!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
+            }
             let text = note.text.chars().take(MAX_NOTE_CHARS).collect();
             let event = Event {
                 type_: if note.reason.is_warning() { EventType::Warning } else { EventType::Normal },
@@ -45,8 +51,12 @@ impl Events {
             };
             match timeout(API_TIMEOUT, self.0.publish(&event, &regarding)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%policy, reason = event.reason, %error, "cannot publish an event"),
-                Err(_) => warn!(%policy, reason = event.reason, "cannot publish an event: no answer in time"),
+                Ok(Err(error)) => {
+                    warn!(policy = %Named(policy), reason = event.reason, %error, "cannot publish an event");
+                }
+                Err(_) => {
+                    warn!(policy = %Named(policy), reason = event.reason, "cannot publish an event: no answer in time");
+                }
             }
         }
     }

@@ -6,12 +6,13 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::error::Error;
 use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
 use super::reconcile::wait;
+use super::report::{self, Named};
 use super::session::{Session, release};
 use super::slots::{Asked, Slot};
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
@@ -44,10 +45,10 @@ impl Look<'_> {
     ) -> Result<Action, Error> {
         let Planned { next, mut notes } = planned;
         drop(self.context.memory.take_session(self.reference));
-        info!(policy = %self.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
+        debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
-            warn!(policy = %self.reference, offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
+            warn!(policy = %Named(self.reference), offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
         }
         let (next, more) = status::claimed(&self.policy, &next, run, missed, &self.context.holder, self.now);
         notes.extend(more);
@@ -60,7 +61,7 @@ impl Look<'_> {
         let (context, reference) = (self.context, self.reference);
         let Some(session) = self.session(run) else {
             let taken = status::taken_over(run, &context.holder);
-            info!(policy = %reference, run_id = %run.id, interruptions = taken.interruptions, "run taken over");
+            info!(policy = %Named(reference), run_id = %run.id, interruptions = taken.interruptions, "run taken over");
             let next = DlqPolicyStatus { current_run: Some(taken), ..next };
             return self.take(&next, notes).await;
         };
@@ -95,7 +96,7 @@ impl Look<'_> {
         notes.extend(more);
         match self.write_unchanged(&next, notes).await {
             Ok(true) => {
-                info!(policy = %reference, run_id = %run.id, processed = run.processed, "{}", ending.message);
+                report::run_ended(reference, &run, &ending, self.now);
                 Ok(Action::requeue(NEXT_SLICE))
             }
             outcome => {
@@ -173,6 +174,7 @@ impl Look<'_> {
             checkpoint_interval: context.checkpoint_interval,
             length: SLICE,
             audit: context.audit,
+            policy: &Named(self.reference).to_string(),
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
@@ -198,6 +200,9 @@ impl Look<'_> {
             SliceEnd::Waiting(_) | SliceEnd::Yielded | SliceEnd::Halted if is_gone => {
                 // Or no longer among the policies that this process looks after.
                 context.memory.leave_line(reference);
+                let run = session.progress.run();
+                info!(policy = %Named(reference), run_id = run.id, action = %run.action, pages = run.pages,
+                    processed = run.processed, "the policy is gone, or is another's to look after: the run is left");
                 release(context, reference, session).await;
                 Ok(Action::await_change())
             }
@@ -222,7 +227,7 @@ impl Look<'_> {
                     match newer {
                         Ok(None) => {}
                         Ok(Some(newer)) => {
-                            info!(policy = %reference, "the token was refused; the run goes on with the Secret's newer one");
+                            info!(policy = %Named(reference), "the token was refused; the run goes on with the Secret's newer one");
                             session.connected = newer;
                             keep(session);
                             return Ok(Action::requeue(NEXT_SLICE));
@@ -239,7 +244,7 @@ impl Look<'_> {
                 self.finish(session, &ending).await
             }
             SliceEnd::Lost => {
-                warn!(policy = %reference, run_id = session.run_id, "the run is no longer this process'");
+                warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
                 Ok(Action::requeue(AFTER_LOSS))
             }
             SliceEnd::Stuck(problem) => {
@@ -328,13 +333,12 @@ impl Look<'_> {
         let (context, now) = (self.context, (self.context.clock)());
         let run = session.progress.ended_run();
         let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
-        let duration_ms = now.duration_since(run.start_time.timestamp()).as_millis();
         let since = Instant::now();
         loop {
             match self.save(&next).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
-                    warn!(policy = %self.reference, run_id = run.id, "the run ended, and is no longer this process'");
+                    warn!(policy = %Named(self.reference), run_id = run.id, "the run ended, and is no longer this process'");
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
@@ -342,13 +346,12 @@ impl Look<'_> {
                     return Err(Error::Checkpoint(problem));
                 }
                 Err(CheckpointError::Failed(problem)) => {
-                    warn!(policy = %self.reference, problem, "cannot write the end of the run yet");
+                    warn!(policy = %Named(self.reference), problem, "cannot write the end of the run yet");
                     sleep(FINAL_WRITE_RETRY).await;
                 }
             }
         }
-        info!(policy = %self.reference, run_id = run.id, action = %run.action, result = %ending.result,
-            reason = %ending.reason, pages = run.pages, processed = run.processed, duration_ms, "{}", ending.message);
+        report::run_ended(self.reference, &run, ending, now);
         context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
     }

@@ -18,6 +18,7 @@ use super::error::Error;
 use super::head::PolicyHead;
 use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
+use super::report::Named;
 use super::slots::Asked;
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
@@ -84,7 +85,7 @@ async fn look_at(
     let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
     let now = (context.clock)();
     let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
-    debug!(policy = %reference, ?plan, "planned");
+    debug!(policy = %Named(reference), ?plan, "planned");
 
     let (next, notes) = status::observed(&policy, &observed.status, &plan, now);
     let planned = Planned { next, notes };

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::persist::PersistError;
+use super::report::Named;
 use crate::policy::Progress;
 
 /// A run that this process works on, between two slices.
@@ -56,6 +57,8 @@ pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Sess
     match context.status.release(object, &run, &context.holder).await {
         // A conflict: there is nothing left to give back.
         Ok(()) | Err(PersistError::Conflict) => {}
-        Err(problem) => warn!(%policy, run_id = session.run_id, %problem, "cannot give the run back"),
+        Err(problem) => {
+            warn!(policy = %Named(policy), run_id = session.run_id, %problem, "cannot give the run back");
+        }
     }
 }

@@ -56,7 +56,12 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let Process { client, transport, clock, leadership, holder } = process;
-    info!(holder, namespaces = ?config.namespaces, selector = config.selector, "looking after policies");
+    info!(
+        holder,
+        namespaces = config.namespaces.join(","),
+        selector = config.selector,
+        "looking after policies"
+    );
     let scopes: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
     } else {

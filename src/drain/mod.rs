@@ -92,6 +92,8 @@ pub struct Slice<'a, H, C> {
     pub length: Duration,
     /// Whether to log the new workflow runs of each page.
     pub audit: bool,
+    /// Whose run it is, for logs.
+    pub policy: &'a str,
 }
 
 impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
@@ -129,7 +131,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                     Ok(()) => due.saved(),
                     Err(CheckpointError::Lost) => return SliceEnd::Lost,
                     Err(CheckpointError::Failed(problem)) => {
-                        warn!(%problem, "checkpoint failed");
+                        warn!(policy = self.policy, run_id = progress.run().id, problem, "checkpoint failed");
                         due.failed();
                         if due.failed_for() >= LONGEST_WITHOUT_CHECKPOINT {
                             return SliceEnd::Stuck(problem);
@@ -155,7 +157,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                     return SliceEnd::Stuck(problem);
                 }
                 Err(CheckpointError::Failed(problem)) => {
-                    warn!(%problem, "checkpoint failed");
+                    warn!(policy = self.policy, run_id = progress.run().id, problem, "checkpoint failed");
                     sleep(CHECKPOINT_RETRY).await;
                 }
             }
@@ -182,7 +184,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                 return None;
             }
             None => {
-                info!(operation = %call.operation(), "call abandoned");
+                info!(policy = self.policy, run_id = progress.run().id, operation = %call.operation(), "call abandoned");
                 progress.abandoned(call, (self.now)());
                 return Some(SliceEnd::Halted);
             }
@@ -192,18 +194,21 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
             Ok(page) => {
                 progress.answered(call, &page, (self.now)());
                 let run = progress.run();
-                debug!(run_id = %run.id, action = %run.action, page = run.pages, processed = run.processed,
-                    duration_ms, "page");
+                debug!(policy = self.policy, run_id = run.id, action = %run.action, operation = %call.operation(),
+                    page = run.pages, entries = page.entries, processed = run.processed, duration_ms, "page");
                 if self.audit && call.operation().acts() {
-                    info!(target: "audit", run_id = %run.id, action = %run.action, generation = run.generation,
-                        requested_by = run.requested_by, page = run.pages, entries = page.entries,
-                        workflow_run_ids = ?page.workflow_run_ids, "page acknowledged");
+                    let ids = serde_json::Value::from(page.workflow_run_ids.clone());
+                    info!(target: "audit", policy = self.policy, run_id = run.id, action = %run.action,
+                        generation = run.generation, trigger = run.trigger.as_str(), requested_by = run.requested_by,
+                        request_reason = run.request_reason, page = run.pages, entries = page.entries,
+                        processed = run.processed, duration_ms, workflow_run_ids = %ids, "page acknowledged");
                 }
                 None
             }
             Err(error) => {
                 let run = progress.run();
-                warn!(run_id = %run.id, action = %run.action, duration_ms, %error, "call failed");
+                warn!(policy = self.policy, run_id = run.id, action = %run.action, operation = %call.operation(),
+                    duration_ms, %error, "call failed");
                 match progress.failed(call, &error, (self.now)(), fastrand::f64()) {
                     Failure::GoOn => None,
                     Failure::TokenRefused => Some(SliceEnd::TokenRefused(error)),

@@ -95,6 +95,20 @@ impl NoteReason {
         }
     }
 
+    /// Whether it tells of a run's start or end.
+    pub fn is_of_a_run(self) -> bool {
+        matches!(
+            self,
+            Self::RunStarted
+                | Self::RunSucceeded
+                | Self::DryRunSucceeded
+                | Self::LimitReached
+                | Self::RunCancelled
+                | Self::RunFailed
+                | Self::UncertainPage
+        )
+    }
+
     /// Whether somebody should look.
     pub fn is_warning(self) -> bool {
         match self {

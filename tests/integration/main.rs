@@ -26,6 +26,7 @@ mod kills;
 mod layers;
 mod leader_election;
 mod limits;
+mod logs;
 mod main_job;
 mod memory;
 mod overrides;
