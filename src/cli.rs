@@ -17,7 +17,7 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::lease::{Elector, LeaseOptions};
 use crate::runtime::readiness::Readiness;
-use crate::runtime::telemetry::{self, log_filter};
+use crate::runtime::telemetry::{self, DeliveryError, TelemetryOptions, log_filter};
 use crate::runtime::{admin, clock, shutdown};
 use crate::upstash::client::{ClientOptions, Transport, TransportError};
 
@@ -62,6 +62,8 @@ enum Error {
     Client(#[source] Box<kube::Error>),
     #[error(transparent)]
     Transport(#[from] TransportError),
+    #[error("--otlp-endpoint cannot be used")]
+    Telemetry(#[from] DeliveryError),
     #[error("the leader election broke down")]
     Election(#[from] tokio::task::JoinError),
 }
@@ -116,7 +118,12 @@ async fn run(flags: Flags) -> Result<(), Error> {
     let config = Config::new(flags, Environment::read())?;
     let filter = log_filter(&config.log_level)
         .map_err(|error| ConfigError::LogLevel(error, config.log_level.clone()))?;
-    telemetry::init(config.log_format, filter);
+    let telemetry = telemetry::init(TelemetryOptions {
+        format: config.log_format,
+        filter,
+        otlp_endpoint: config.otlp_endpoint.clone(),
+        instance: config.pod_name.clone(),
+    })?;
     let stop = shutdown::on_signal()?;
     let readiness = Readiness::new(&[CACHE_GATE]);
     let listener =
@@ -136,7 +143,10 @@ async fn run(flags: Flags) -> Result<(), Error> {
     };
     let process = Process {
         client,
-        transport: Transport::new(ClientOptions { request_timeout: config.request_timeout })?,
+        transport: Transport::new(ClientOptions {
+            request_timeout: config.request_timeout,
+            traceparent: telemetry.traceparent(),
+        })?,
         clock: clock::now,
         leadership: elector.as_ref().map_or_else(Leadership::always, Elector::leadership),
         holder,
@@ -168,6 +178,7 @@ async fn run(flags: Flags) -> Result<(), Error> {
     }
     // The admin server has nothing to lose.
     admin.abort();
+    telemetry.finish().await;
     tracing::info!("stopped");
     Ok(())
 }

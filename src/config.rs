@@ -17,7 +17,7 @@ pub use self::leader_election::{LeaseConfig, LeaseError};
 use crate::crd::Action;
 use crate::policy::Permissions;
 use crate::policy::permissions::{UrlError, UrlPattern, base_url};
-use crate::runtime::telemetry::{LogFormat, log_filter};
+use crate::runtime::telemetry::{LogFormat, OtlpEndpoint, OtlpEndpointError, log_filter};
 use crate::upstash::Token;
 use crate::upstash::token::TokenError;
 
@@ -116,6 +116,10 @@ pub struct Flags {
     /// Log the new workflow runs of each acknowledged page
     #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_enum, default_value = "on")]
     audit_log: Switch,
+
+    /// Where traces go: the URL of a receiver of OTLP over HTTP, such as `http://collector:4318`; none: nowhere
+    #[arg(long, env = "DLQ_OPERATOR_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 /// What comes from the environment alone: a token on a command line could be read by anybody on the machine, and a
@@ -215,6 +219,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Log filter.
     pub log_level: String,
+    /// Where traces go; none: nowhere.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
     /// The pod, or another name for this process.
     pub pod_name: String,
 }
@@ -234,6 +240,9 @@ pub enum ConfigError {
     /// A flag of the leader election.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// `--otlp-endpoint`. The value is not shown: people write passwords into URLs.
+    #[error("--otlp-endpoint cannot be used")]
+    OtlpEndpoint(#[from] OtlpEndpointError),
 }
 
 impl Config {
@@ -262,6 +271,7 @@ impl Config {
             log_format,
             log_level,
             audit_log,
+            otlp_endpoint,
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
         let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
@@ -311,6 +321,10 @@ impl Config {
             admin_address,
             log_format,
             log_level,
+            otlp_endpoint: otlp_endpoint
+                .filter(|endpoint| !endpoint.trim().is_empty())
+                .map(|endpoint| endpoint.parse())
+                .transpose()?,
             pod_name: pod_name.unwrap_or_else(|| "dlq-operator".to_owned()),
         })
     }
@@ -406,6 +420,15 @@ mod tests {
         );
         assert!(refuses(&["--request-timeout", "0s"]));
         assert!(refuses(&["--request-timeout", "10"]));
+    }
+
+    #[test]
+    fn traces_go_nowhere_unless_they_are_told_where() {
+        for arguments in [&[][..], &["--otlp-endpoint", ""]] {
+            assert_eq!(config(arguments).otlp_endpoint, None);
+        }
+        let config = config(&["--otlp-endpoint", "http://collector:4318"]);
+        assert_eq!(config.otlp_endpoint.unwrap().to_string(), "http://collector:4318/v1/traces");
     }
 
     #[test]

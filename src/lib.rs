@@ -13,7 +13,7 @@
 //! * [`policy`]: the pure core: what a policy means, what to do now, how a run goes on, what the status says.
 //! * [`drain`]: one run's page loop, without Kubernetes.
 //! * [`controller`]: the Kubernetes glue.
-//! * [`runtime`]: clock, leader lease, admin server, shutdown, logs. Knows nothing of policies.
+//! * [`runtime`]: clock, leader lease, admin server, shutdown, logs, traces. Knows nothing of policies.
 
 pub mod cli;
 pub mod config;

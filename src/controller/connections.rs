@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_connected_account_prints_no_token() {
-        let transport = Transport::new(ClientOptions { request_timeout: Duration::from_secs(1) }).unwrap();
+        let transport = Transport::new(ClientOptions::new(Duration::from_secs(1))).unwrap();
         let url = Url::parse("https://qstash.upstash.io").unwrap();
         let token = Token::parse("a-token-of-its-own").unwrap();
         let fingerprint = fingerprint(&url, &token);

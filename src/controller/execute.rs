@@ -96,7 +96,7 @@ impl Look<'_> {
         notes.extend(more);
         match self.write_unchanged(&next, notes).await {
             Ok(true) => {
-                report::run_ended(reference, &run, &ending, self.now);
+                report::run_ended(reference, self.observed.uid(), &run, &ending, self.now);
                 Ok(Action::requeue(NEXT_SLICE))
             }
             outcome => {
@@ -351,7 +351,7 @@ impl Look<'_> {
                 }
             }
         }
-        report::run_ended(self.reference, &run, ending, now);
+        report::run_ended(self.reference, self.observed.uid(), &run, ending, now);
         context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
     }

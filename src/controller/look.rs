@@ -12,8 +12,9 @@ use super::error::Error;
 use super::head::{HeadKey, PolicyHead};
 use super::observe::{Observed, decode};
 use super::persist::{PersistError, Precondition};
+use super::report;
 use super::slots::Slot;
-use crate::crd::DlqPolicyStatus;
+use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::CheckpointError;
 use crate::policy::{Note, Policy};
 use crate::runtime::leadership::Term;
@@ -53,6 +54,11 @@ impl Look<'_> {
     pub(crate) fn object(&self) -> (&str, &str, &str) {
         let namespace = self.reference.namespace.as_deref().unwrap_or_default();
         (namespace, self.reference.name.as_str(), self.observed.uid())
+    }
+
+    /// The span of what this look does for a run.
+    pub(crate) fn span(&self, run: &PolicyRun) -> tracing::Span {
+        report::slice(self.reference, self.observed.uid(), run, &self.context.holder)
     }
 
     /// Writes a decision on what was read. `false` when somebody wrote in between.

@@ -4,8 +4,11 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
+use tracing::Instrument;
+use tracing::field::display;
 
 use super::observe::{API_TIMEOUT, policies};
+use super::report;
 use crate::crd::PolicyRun;
 
 const FIELD_MANAGER: &str = "dlq-operator";
@@ -98,12 +101,19 @@ impl StatusWriter {
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = policies(self.client.clone(), namespace);
         let patch = Patch::<()>::Json(patch);
-        match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
+        let span = report::status_write(namespace, name);
+        let write =
+            timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).instrument(span.clone());
+        let outcome = match write.await {
             Err(_) => Err(PersistError::Timeout),
             Ok(Ok(object)) => Ok(object),
             Ok(Err(error)) if is_conflict(&error, precondition) => Err(PersistError::Conflict),
             Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
+        };
+        if let Err(problem) = &outcome {
+            span.record("otel.error", display(problem));
         }
+        outcome
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use super::connections::{Connected, LOOK_AGAIN};
 use super::context::{Context, PolicyRef};
@@ -93,9 +93,18 @@ async fn look_at(
         Look { context, reference, policy, observed, connected, heads, watched, now, term, turn: Some(turn) };
     // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
-        Plan::Start { run, missed } => Box::pin(look.start(planned, run, missed)).await,
-        Plan::Continue { run } => Box::pin(look.go_on(planned, &run)).await,
-        Plan::Cancel { run, why } => Box::pin(look.cancel(planned, &run, &why)).await,
+        Plan::Start { run, missed } => {
+            let span = look.span(&run);
+            Box::pin(look.start(planned, run, missed)).instrument(span).await
+        }
+        Plan::Continue { run } => {
+            let span = look.span(&run);
+            Box::pin(look.go_on(planned, &run)).instrument(span).await
+        }
+        Plan::Cancel { run, why } => {
+            let span = look.span(&run);
+            Box::pin(look.cancel(planned, &run, &why)).instrument(span).await
+        }
         Plan::Invalid(_)
         | Plan::Suspended
         | Plan::Paused

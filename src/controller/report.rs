@@ -1,12 +1,13 @@
-//! How policies and their runs are told in logs.
+//! How policies and their runs are told in logs and traces.
 
 use std::fmt;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::field::Empty;
+use tracing::{Span, info, info_span};
 
 use super::context::PolicyRef;
-use crate::crd::PolicyRun;
+use crate::crd::{PolicyRun, RunResult};
 use crate::policy::Ending;
 
 /// A policy in logs: `namespace/name`.
@@ -18,8 +19,62 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// The one line for each run, once its end is written.
-pub(crate) fn run_ended(policy: &PolicyRef, run: &PolicyRun, ending: &Ending, now: Timestamp) {
+/// What the trace of a run is named by: every process that works on it says the same. A spec that comes back has a run of
+/// the same ID again, which starts later.
+fn trace(uid: &str, run: &PolicyRun) -> String {
+    format!("{uid}/{}/{}", run.id, run.start_time.timestamp().as_millisecond())
+}
+
+/// The span of one look at a run.
+pub(crate) fn slice(policy: &PolicyRef, uid: &str, run: &PolicyRun, holder: &str) -> Span {
+    info_span!(
+        target: "trace",
+        "slice",
+        otel.trace = trace(uid, run),
+        policy = %Named(policy),
+        run_id = run.id,
+        action = %run.action,
+        holder
+    )
+}
+
+/// The span of one write of a status.
+pub(crate) fn status_write(namespace: &str, name: &str) -> Span {
+    info_span!(target: "trace", "status write", otel.client = true, policy = format!("{namespace}/{name}"), otel.error = Empty)
+}
+
+/// The span of a whole run, which began in some slice before.
+fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending) -> Span {
+    let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
+    info_span!(
+        target: "trace",
+        "run",
+        otel.trace = trace(uid, run),
+        otel.root = true,
+        otel.start_ms = run.start_time.timestamp().as_millisecond(),
+        otel.error = failed.then_some(ending.message.as_str()),
+        policy = %Named(policy),
+        run_id = run.id,
+        action = %run.action,
+        trigger = run.trigger.as_str(),
+        dry_run = run.dry_run,
+        generation = run.generation,
+        requested_by = run.requested_by,
+        result = %ending.result,
+        reason = %ending.reason,
+        pages = run.pages,
+        processed = run.processed,
+        rejected = run.rejected,
+        not_found = run.not_found,
+        retries = run.retries,
+        uncertain_pages = run.uncertain_pages,
+        interruptions = run.interruptions
+    )
+}
+
+/// The one line for each run, and its span, once its end is written.
+pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending, now: Timestamp) {
+    drop(whole_run(policy, uid, run, ending));
     // What is nothing to worry about is left out.
     let some = |count: i64| (count > 0).then_some(count);
     info!(

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::persist::PersistError;
-use super::report::Named;
+use super::report::{self, Named};
 use crate::policy::Progress;
 
 /// A run that this process works on, between two slices.
@@ -54,7 +54,8 @@ pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Sess
     let run = session.progress.handed_back();
     let object =
         (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
-    match context.status.release(object, &run, &context.holder).await {
+    let span = report::slice(policy, &session.uid, &run, &context.holder);
+    match context.status.release(object, &run, &context.holder).instrument(span).await {
         // A conflict: there is nothing left to give back.
         Ok(()) | Err(PersistError::Conflict) => {}
         Err(problem) => {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::crd::PolicyRun;
 use crate::policy::progress::Failure;
@@ -174,16 +175,36 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
         }
     }
 
+    /// The span of one call.
+    fn page_span(&self, run: &PolicyRun, call: &Call) -> Span {
+        info_span!(
+            target: "trace",
+            "page",
+            otel.client = true,
+            policy = self.policy,
+            run_id = run.id,
+            action = %run.action,
+            operation = %call.operation(),
+            page = run.pages + 1,
+            entries = Empty,
+            processed = Empty,
+            otel.error = Empty
+        )
+    }
+
     /// Sends one call and folds its answer in.
     async fn call(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
         let started = Instant::now();
-        let answer = match self.send(call).await {
+        let span = self.page_span(progress.run(), call);
+        let answer = match self.send(call).instrument(span.clone()).await {
             Some(Ok(answer)) => answer,
             Some(Err(problem)) => {
+                span.record("otel.error", display(&problem));
                 progress.unsendable(&problem.to_string());
                 return None;
             }
             None => {
+                span.record("otel.error", "abandoned");
                 info!(policy = self.policy, run_id = progress.run().id, operation = %call.operation(), "call abandoned");
                 progress.abandoned(call, (self.now)());
                 return Some(SliceEnd::Halted);
@@ -194,6 +215,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
             Ok(page) => {
                 progress.answered(call, &page, (self.now)());
                 let run = progress.run();
+                span.record("entries", page.entries).record("processed", run.processed);
                 debug!(policy = self.policy, run_id = run.id, action = %run.action, operation = %call.operation(),
                     page = run.pages, entries = page.entries, processed = run.processed, duration_ms, "page");
                 if self.audit && call.operation().acts() {
@@ -206,6 +228,7 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                 None
             }
             Err(error) => {
+                span.record("otel.error", display(&error));
                 let run = progress.run();
                 warn!(policy = self.policy, run_id = run.id, action = %run.action, operation = %call.operation(),
                     duration_ms, %error, "call failed");

@@ -1,4 +1,4 @@
-//! What any service needs, and nothing of policies: the clock, the leader lease, the admin server, shutdown, logs.
+//! What any service needs, and nothing of policies: the clock, the leader lease, the admin server, shutdown, logs, traces.
 
 pub mod admin;
 pub mod clock;

@@ -26,12 +26,22 @@ const USER_AGENT: &str = concat!("dlq-operator/", env!("CARGO_PKG_VERSION"));
 pub struct ClientOptions {
     /// How long a call may take, from the connection to the last byte of the answer.
     pub request_timeout: Duration,
+    /// Makes the `traceparent` of a call; none without traces.
+    pub traceparent: Option<fn() -> Option<String>>,
+}
+
+impl ClientOptions {
+    /// Without traces.
+    pub fn new(request_timeout: Duration) -> Self {
+        Self { request_timeout, traceparent: None }
+    }
 }
 
 /// The connections of a process: shared by all accounts, so that there is one pool.
 #[derive(Clone, Debug)]
 pub struct Transport {
     http: reqwest::Client,
+    traceparent: Option<fn() -> Option<String>>,
     clocks: Arc<Mutex<Clocks>>,
 }
 
@@ -52,7 +62,7 @@ impl Transport {
             .timeout(options.request_timeout)
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http: client, clocks: Arc::default() })
+        Ok(Self { http: client, traceparent: options.traceparent, clocks: Arc::default() })
     }
 
     /// What to add to our time to get that of the server at `base`, as far as its answers have told.
@@ -111,6 +121,9 @@ impl Client {
         if let Some(authorization) = self.token.authorization() {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
+        if let Some(traceparent) = self.transport.traceparent.and_then(|traceparent| traceparent()) {
+            builder = builder.header("traceparent", traceparent);
+        }
         let sent = Instant::now();
         let mut answer = builder.send().await.map_err(|error| transport_error(&error))?;
         if let Some(date) = response::date(answer.headers()) {
@@ -163,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_client_prints_no_token() {
-        let transport = Transport::new(ClientOptions { request_timeout: Duration::from_secs(1) }).unwrap();
+        let transport = Transport::new(ClientOptions::new(Duration::from_secs(1))).unwrap();
         let base = Url::parse("https://qstash.upstash.io").unwrap();
         let client = Client::new(transport, base, Token::parse("a-token-of-its-own").unwrap());
         let shown = format!("{client:?} {client:#?}");

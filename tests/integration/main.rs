@@ -40,5 +40,6 @@ mod scene;
 mod scheduling;
 mod sdk_requests;
 mod soak;
+mod traces;
 mod triggers;
 mod upstash_trouble;
