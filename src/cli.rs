@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, Environment, Flags, LeaseConfig};
+use crate::controller::metrics::{Build, Metrics};
 use crate::controller::{self, Process};
 use crate::crd::DlqPolicy;
 use crate::runtime::clock::SystemClock;
@@ -17,7 +18,7 @@ use crate::runtime::lease::{Elector, LeaseOptions};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, log_filter};
 use crate::runtime::{admin, clock, shutdown};
-use crate::upstash::client::{ClientOptions, Transport, TransportError};
+use crate::upstash::client::{ClientOptions, Observer, Transport, TransportError};
 
 /// Resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue, as `DlqPolicy`
 /// resources declare.
@@ -41,6 +42,15 @@ enum Command {
 
 /// The gate of `/readyz` that opens once all policies are known.
 const CACHE_GATE: &str = "cache";
+
+/// What this is. Who builds a release gives the commit.
+const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("DLQ_OPERATOR_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+};
 
 /// Why the operator could not go on.
 #[derive(Debug, Error)]
@@ -113,10 +123,10 @@ async fn run(flags: Flags) -> Result<(), Error> {
         .map_err(|error| ConfigError::LogLevel(error, config.log_level.clone()))?;
     telemetry::init(config.log_format, filter);
     let stop = shutdown::on_signal()?;
-    let readiness = Readiness::new(&[CACHE_GATE]);
+    let readiness =
+        Readiness::new(&[(CACHE_GATE, "not every policy was read yet; the log says why if it stays so")]);
     let listener =
         admin::bind(config.admin_address).await.map_err(|error| Error::Admin(error, config.admin_address))?;
-    let admin = tokio::spawn(admin::serve(listener, readiness.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let client = kube_client().await?;
@@ -126,13 +136,20 @@ async fn run(flags: Flags) -> Result<(), Error> {
         let options = LeaseOptions { namespace, name, identity: holder.clone(), duration };
         Elector::new(client.clone(), options, Arc::new(SystemClock::start()))
     });
-    let process = Process {
-        client,
-        transport: Transport::new(ClientOptions { request_timeout: config.request_timeout })?,
-        clock: clock::now,
-        leadership: elector.as_ref().map_or_else(Leadership::always, Elector::leadership),
-        holder,
-    };
+    let metrics = Arc::new(Metrics::new(config.per_policy_metrics, clock::now));
+    let transport = Transport::new(ClientOptions { request_timeout: config.request_timeout })?
+        .observed_by(Arc::clone(&metrics) as Arc<dyn Observer>);
+    let leadership = elector.as_ref().map_or_else(Leadership::always, Elector::leadership);
+    let exposition = metrics.exposition(BUILD, leadership.clone(), transport.clone());
+    let admin = tokio::spawn(admin::serve(listener, readiness.clone(), exposition));
+    let process = Process { client, transport, clock: clock::now, leadership, holder, metrics };
+    let stopping = tokio::spawn({
+        let (stop, readiness) = (stop.clone(), readiness.clone());
+        async move {
+            stop.cancelled().await;
+            readiness.shut("shutdown", "the process stops");
+        }
+    });
     // The lease is held until the work under it has ended.
     let stop_leading = CancellationToken::new();
     let election = elector.map(|elector| {
@@ -150,7 +167,8 @@ async fn run(flags: Flags) -> Result<(), Error> {
     if let Some(election) = election {
         election.await?;
     }
-    // The admin server has nothing to lose.
+    // Both have nothing to lose.
+    stopping.abort();
     admin.abort();
     tracing::info!("stopped");
     Ok(())

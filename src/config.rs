@@ -101,7 +101,7 @@ pub struct Flags {
     #[command(flatten)]
     lease: LeaseFlags,
 
-    /// Where `/livez` and `/readyz` are served
+    /// Where `/livez`, `/readyz` and `/metrics` are served
     #[arg(long, env = "DLQ_OPERATOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin_address: SocketAddr,
 
@@ -116,6 +116,11 @@ pub struct Flags {
     /// Log the new workflow runs of each acknowledged page
     #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_enum, default_value = "on")]
     audit_log: Switch,
+
+    /// Write the metrics of single policies, with their namespace and name as labels; off: only sums
+    #[arg(long, env = "DLQ_OPERATOR_PER_POLICY_METRICS", value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set, default_value = "on", value_name = "SWITCH")]
+    per_policy_metrics: bool,
 }
 
 /// What comes from the environment alone: a token on a command line could be read by anybody on the machine, and a
@@ -207,6 +212,8 @@ pub struct Config {
     pub retry_limit: u32,
     /// Whether pages are logged for audit.
     pub audit: bool,
+    /// Whether metrics tell policies apart.
+    pub per_policy_metrics: bool,
     /// The lease of the leader; none: nobody is elected, and this process always acts.
     pub lease: Option<LeaseConfig>,
     /// Address of the admin server.
@@ -262,6 +269,7 @@ impl Config {
             log_format,
             log_level,
             audit_log,
+            per_policy_metrics,
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
         let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
@@ -307,6 +315,7 @@ impl Config {
             request_timeout,
             retry_limit,
             audit: audit_log == Switch::On,
+            per_policy_metrics,
             lease,
             admin_address,
             log_format,

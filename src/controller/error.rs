@@ -39,6 +39,25 @@ pub(crate) enum Error {
     Panicked,
 }
 
+impl Error {
+    /// What [`Error::reason`] can be.
+    pub(crate) const REASONS: [&'static str; 6] =
+        ["read_policy", "read_secret", "timeout", "write_status", "checkpoint", "panic"];
+
+    /// The step that failed, in a word, for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        let [read_policy, read_secret, timeout, write_status, checkpoint, panic] = Self::REASONS;
+        match self {
+            Self::Observe(_) => read_policy,
+            Self::Secret(_) => read_secret,
+            Self::Timeout(_) => timeout,
+            Self::Persist(_) => write_status,
+            Self::Checkpoint(_) => checkpoint,
+            Self::Panicked => panic,
+        }
+    }
+}
+
 /// Tries again later and later, each policy by itself.
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
 pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {

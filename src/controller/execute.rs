@@ -43,7 +43,7 @@ impl Look<'_> {
         missed: Missed,
     ) -> Result<Action, Error> {
         let Planned { next, mut notes } = planned;
-        drop(self.context.memory.take_session(self.reference));
+        self.drop_session();
         info!(policy = %self.reference, run_id = %run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
@@ -172,6 +172,7 @@ impl Look<'_> {
             checkpoint_interval: context.checkpoint_interval,
             length: SLICE,
             audit: context.audit,
+            meter: &context.metrics.meter(self.reference),
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
@@ -329,11 +330,16 @@ impl Look<'_> {
         let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
         let duration_ms = now.duration_since(run.start_time.timestamp()).as_millis();
         let since = Instant::now();
+        let mut is_repeated = false;
         loop {
             match self.save(&next).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
                     warn!(policy = %self.reference, run_id = run.id, "the run ended, and is no longer this process'");
+                    if is_repeated {
+                        // The write before this one may have been ours: the next look tells.
+                        context.memory.keep_session(self.reference.clone(), session);
+                    }
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
@@ -342,6 +348,7 @@ impl Look<'_> {
                 }
                 Err(CheckpointError::Failed(problem)) => {
                     warn!(policy = %self.reference, problem, "cannot write the end of the run yet");
+                    is_repeated = true;
                     sleep(FINAL_WRITE_RETRY).await;
                 }
             }

@@ -1,10 +1,13 @@
 //! Writes statuses, and nothing else. Every write has a precondition, so that no two processes write over each other.
 
+use std::sync::Arc;
+
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::metrics::Metrics;
 use super::observe::{API_TIMEOUT, policies};
 use crate::crd::PolicyRun;
 
@@ -50,11 +53,12 @@ pub(crate) enum PersistError {
 /// Writes statuses.
 pub(crate) struct StatusWriter {
     client: kube::Client,
+    metrics: Arc<Metrics>,
 }
 
 impl StatusWriter {
-    pub(crate) fn new(client: kube::Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: kube::Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
     }
 
     /// Writes what differs between `before` and `next`; the object after it, or `None` when nothing differs.
@@ -98,12 +102,14 @@ impl StatusWriter {
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = policies(self.client.clone(), namespace);
         let patch = Patch::<()>::Json(patch);
-        match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
+        let outcome = match timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).await {
             Err(_) => Err(PersistError::Timeout),
             Ok(Ok(object)) => Ok(object),
             Ok(Err(error)) if is_conflict(&error, precondition) => Err(PersistError::Conflict),
             Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
-        }
+        };
+        self.metrics.wrote(&outcome);
+        outcome
     }
 }
 
