@@ -75,8 +75,9 @@ impl Glance {
 }
 
 /// A value of any form.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Loose<T> {
+    #[default]
     Nothing,
     Text(String),
     Number(i64),
@@ -86,12 +87,6 @@ pub(crate) enum Loose<T> {
 
 /// For values that are no objects.
 type Leaf = Loose<IgnoredAny>;
-
-impl<T> Default for Loose<T> {
-    fn default() -> Self {
-        Self::Nothing
-    }
-}
 
 impl<T> Loose<T> {
     fn text(self) -> Option<String> {
@@ -223,11 +218,11 @@ mod tests {
 
     use super::*;
 
-    fn glance(spec: Value, status: Value) -> Glance {
+    fn glance(spec: &Value, status: &Value) -> Glance {
         let text = |value: &Value| serde_json::to_vec(value).unwrap();
         Glance::new(
-            serde_json::from_slice(&text(&spec)).unwrap(),
-            serde_json::from_slice(&text(&status)).unwrap(),
+            serde_json::from_slice(&text(spec)).unwrap(),
+            serde_json::from_slice(&text(status)).unwrap(),
         )
     }
 
@@ -265,14 +260,14 @@ mod tests {
             consecutive_failures: 3,
             is_circuit_open: true,
         };
-        assert_eq!(glance(spec, status), expected);
+        assert_eq!(glance(&spec, &status), expected);
     }
 
     #[test]
     fn the_circuit_is_open_from_the_limit_on_where_there_is_one() {
         let open = |limit: Value, failures: i64| {
             let spec = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": limit } });
-            glance(spec, json!({ "consecutiveFailures": failures })).is_circuit_open
+            glance(&spec, &json!({ "consecutiveFailures": failures })).is_circuit_open
         };
         assert!(open(json!(2), 2) && open(json!(2), 3));
         assert!(!open(json!(2), 1) && !open(Value::Null, 100));
@@ -293,15 +288,15 @@ mod tests {
             json!({ "startTime": {} }),
         ];
         for value in &odd {
-            assert_eq!(glance(value.clone(), json!(null)), Glance::default());
+            assert_eq!(glance(value, &json!(null)), Glance::default());
             let status = json!({ "conditions": value, "lastRun": value, "lastSuccessfulTime": value,
                 "nextScheduleTime": value });
-            assert_eq!(glance(json!({ "failurePolicy": value }), status), Glance::default(), "{value}");
+            assert_eq!(glance(&json!({ "failurePolicy": value }), &status), Glance::default(), "{value}");
             for part in ["type", "status"] {
                 let mut condition = json!({ "type": "Ready", "status": "True" });
                 condition[part] = value.clone();
                 assert_eq!(
-                    glance(json!({}), json!({ "conditions": [condition] })),
+                    glance(&json!({}), &json!({ "conditions": [condition] })),
                     Glance::default(),
                     "{value}"
                 );

@@ -82,11 +82,11 @@ impl Metrics {
             requests: Counters::new(d::REQUESTS),
             request_duration: Histograms::new(d::REQUEST_DURATION, CALLS),
             waits: Arc::default(),
-            reconciles: Counters::new(d::RECONCILES).from_zero(words(&["success", "error"])),
-            reconcile_errors: Counters::new(d::RECONCILE_ERRORS).from_zero(words(&Error::REASONS)),
+            reconciles: Counters::new(d::RECONCILES).with_zeros(words(&["success", "error"])),
+            reconcile_errors: Counters::new(d::RECONCILE_ERRORS).with_zeros(words(&Error::REASONS)),
             reconcile_duration: Histograms::new(d::RECONCILE_DURATION, LOOKS),
             status_writes: Counters::new(d::STATUS_WRITES)
-                .from_zero(words(&["success", "conflict", "timeout", "error"])),
+                .with_zeros(words(&["success", "conflict", "timeout", "error"])),
             clock,
         }
     }

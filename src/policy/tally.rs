@@ -78,7 +78,7 @@ mod tests {
 
     /// The status before a look, and after it.
     fn look(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
-        let plan = plan::plan(policy, before, now);
+        let plan = plan(policy, before, now);
         let observed = status::observed(policy, before, &plan, now).0;
         match plan {
             Plan::Start { run, missed } => {

@@ -147,7 +147,7 @@ impl Counters {
 
     /// With series that are shown from the start: a first increase can be seen only by who saw the zero.
     #[must_use]
-    pub fn from_zero<'a>(self, values: impl IntoIterator<Item = &'a [&'a str]>) -> Self {
+    pub fn with_zeros<'a>(self, values: impl IntoIterator<Item = &'a [&'a str]>) -> Self {
         for values in values {
             self.add(values, 0);
         }

@@ -125,10 +125,10 @@ impl Client {
         let request = request::build(call)?;
         let operation = call.operation();
         let observer = self.transport.observer.as_deref();
-        let mut observed = Observed { observer, operation, since: Instant::now(), status: None };
+        let mut told = Observed { observer, operation, since: Instant::now(), status: None };
         let answer = self.exchange(request, now).await;
-        observed.status = answer.as_ref().ok().map(|(status, ..)| status.as_u16());
-        drop(observed);
+        told.status = answer.as_ref().ok().map(|(status, ..)| status.as_u16());
+        drop(told);
         let answer = answer.and_then(|(status, headers, body)| {
             response::read(operation, status, &headers, &body, now, &self.token)
         });

@@ -28,6 +28,7 @@ mod leader_election;
 mod limits;
 mod main_job;
 mod memory;
+mod metrics;
 mod overrides;
 mod poison;
 mod problems;

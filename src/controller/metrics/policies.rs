@@ -32,7 +32,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// The counts with a zero for what is likely to be counted next: an increase is seen only by who saw the zero.
-    fn from_zero(mut self, glance: &Glance) -> Self {
+    fn with_zeros(mut self, glance: &Glance) -> Self {
         let Some(action) = ACTIONS.into_iter().map(Action::as_str).find(|name| *name == &*glance.action)
         else {
             return self;
@@ -127,7 +127,7 @@ impl Policies {
         let glances: Vec<_> = self.heads().iter().map(|head| head.glance().clone()).collect();
         let mut counts = lock(&self.sum).clone();
         for glance in &glances {
-            counts.add(&Counts::default().from_zero(glance));
+            counts.add(&Counts::default().with_zeros(glance));
         }
         (glances, counts)
     }
@@ -143,7 +143,7 @@ struct Row {
 
 impl Row {
     fn of(policy: &PolicyRef, glance: Glance, counts: Counts) -> Self {
-        let counts = counts.from_zero(&glance);
+        let counts = counts.with_zeros(&glance);
         let namespace = policy.namespace.clone().unwrap_or_default();
         Self { namespace, name: policy.name.clone(), glance, counts }
     }

@@ -71,7 +71,7 @@ mod tests {
         assert!(cpu >= 0.0);
         assert!(open >= 3.0 && most >= open, "{open} of {most}");
         assert!(resident > 100_000.0 && virtual_memory >= resident, "{resident} of {virtual_memory}");
-        let now = crate::runtime::clock::now().as_second() as f64;
+        let now = crate::runtime::clock::now().as_duration().as_secs_f64();
         assert!(start <= now + 5.0 && start > now - 24.0 * 3600.0, "{start}, now {now}");
     }
 }
