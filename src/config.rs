@@ -388,6 +388,17 @@ mod tests {
     }
 
     #[test]
+    fn metrics_tell_policies_apart_unless_that_is_switched_off() {
+        assert!(config(&[]).per_policy_metrics);
+        for (argument, is_on) in
+            [("on", true), ("off", false), ("true", true), ("false", false), ("1", true), ("0", false)]
+        {
+            assert_eq!(config(&["--per-policy-metrics", argument]).per_policy_metrics, is_on, "{argument}");
+        }
+        assert!(refuses(&["--per-policy-metrics=some"]));
+    }
+
+    #[test]
     fn the_default_connection_is_for_the_operators_own_namespace() {
         let namespaces = |arguments: &[&str], token| {
             let config = Config::new(flags(arguments), operator(token)).unwrap();

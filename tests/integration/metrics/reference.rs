@@ -39,6 +39,9 @@ given up on.
 **Waits** count in `dlq_operator_rate_limited_seconds_total` while they go on, and only those after a 429: not those of
 `entriesPerSecond`, nor those after other errors.
 
+**Namespaces.** `namespace` is the policy's. A ServiceMonitor or PodMonitor needs `honorLabels: true`, or Prometheus puts the
+operator's own namespace there and moves the policy's to `exported_namespace`.
+
 **A revision** of `unknown` is what a build has that was not told its commit (`DLQ_OPERATOR_REVISION` at build time).
 ";
 
