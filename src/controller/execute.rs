@@ -240,6 +240,7 @@ impl Look<'_> {
             }
             SliceEnd::Lost => {
                 warn!(policy = %reference, run_id = session.run_id, "the run is no longer this process'");
+                context.metrics.let_go(reference);
                 Ok(Action::requeue(AFTER_LOSS))
             }
             SliceEnd::Stuck(problem) => {

@@ -162,9 +162,14 @@ impl Metrics {
         let EndedRun { action, trigger, result, duration } = run;
         let (action, result) = (action.as_str(), result.as_str());
         self.run_duration.observe(&[action, result], duration.as_secs_f64());
-        self.waits.end(policy, (self.clock)());
+        self.let_go(policy);
         let run = [action, trigger.as_str(), result];
         self.policies.count(policy, |counts| *counts.runs.entry(run).or_default() += 1);
+    }
+
+    /// This process works on a policy's run no more.
+    pub(crate) fn let_go(&self, policy: &PolicyRef) {
+        self.waits.end(policy, (self.clock)());
     }
 
     /// Counts the calls of one policy's run.
