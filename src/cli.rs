@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, Environment, Flags, LeaseConfig};
+use crate::controller::metrics::{Build, Metrics};
 use crate::controller::{self, Process};
 use crate::crd::DlqPolicy;
 use crate::runtime::clock::SystemClock;
@@ -19,7 +20,7 @@ use crate::runtime::lease::{Elector, LeaseOptions};
 use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, DeliveryError, TelemetryOptions, log_filter};
 use crate::runtime::{admin, clock, shutdown};
-use crate::upstash::client::{ClientOptions, Transport, TransportError};
+use crate::upstash::client::{ClientOptions, Observer, Transport, TransportError};
 
 /// Resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue, as `DlqPolicy`
 /// resources declare.
@@ -46,6 +47,14 @@ const CACHE_GATE: &str = "cache";
 
 /// How long a connection to the API server may be silent. Watches are renewed within it.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
+/// What this is. Who builds a release gives the commit.
+const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: match option_env!("DLQ_OPERATOR_REVISION") {
+        Some(revision) => revision,
+        None => "unknown",
+    },
+};
 
 /// Why the operator could not go on.
 #[derive(Debug, Error)]
@@ -125,10 +134,10 @@ async fn run(flags: Flags) -> Result<(), Error> {
         instance: config.pod_name.clone(),
     })?;
     let stop = shutdown::on_signal()?;
-    let readiness = Readiness::new(&[CACHE_GATE]);
+    let readiness =
+        Readiness::new(&[(CACHE_GATE, "not every policy was read yet; the log says why if it stays so")]);
     let listener =
         admin::bind(config.admin_address).await.map_err(|error| Error::Admin(error, config.admin_address))?;
-    let admin = tokio::spawn(admin::serve(listener, readiness.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
 
     let client = kube_client(READ_TIMEOUT).await?;
@@ -141,16 +150,23 @@ async fn run(flags: Flags) -> Result<(), Error> {
             Some(Elector::new(client, options, Arc::new(SystemClock::start())))
         }
     };
-    let process = Process {
-        client,
-        transport: Transport::new(ClientOptions {
-            request_timeout: config.request_timeout,
-            traceparent: telemetry.traceparent(),
-        })?,
-        clock: clock::now,
-        leadership: elector.as_ref().map_or_else(Leadership::always, Elector::leadership),
-        holder,
-    };
+    let metrics = Arc::new(Metrics::new(config.per_policy_metrics, clock::now));
+    let transport = Transport::new(ClientOptions {
+        request_timeout: config.request_timeout,
+        traceparent: telemetry.traceparent(),
+    })?
+    .observed_by(Arc::clone(&metrics) as Arc<dyn Observer>);
+    let leadership = elector.as_ref().map_or_else(Leadership::always, Elector::leadership);
+    let exposition = metrics.exposition(BUILD, leadership.clone(), transport.clone());
+    let admin = tokio::spawn(admin::serve(listener, readiness.clone(), exposition));
+    let process = Process { client, transport, clock: clock::now, leadership, holder, metrics };
+    let stopping = tokio::spawn({
+        let (stop, readiness) = (stop.clone(), readiness.clone());
+        async move {
+            stop.cancelled().await;
+            readiness.shut("shutdown", "the process stops");
+        }
+    });
     let (fill, filled) = oneshot::channel();
     // The lease is held until the work under it has ended.
     let stop_leading = CancellationToken::new();
@@ -176,7 +192,8 @@ async fn run(flags: Flags) -> Result<(), Error> {
     if let Some(election) = election {
         election.await?;
     }
-    // The admin server has nothing to lose.
+    // Both have nothing to lose.
+    stopping.abort();
     admin.abort();
     telemetry.finish().await;
     tracing::info!("stopped");

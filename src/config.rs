@@ -101,7 +101,7 @@ pub struct Flags {
     #[command(flatten)]
     lease: LeaseFlags,
 
-    /// Where `/livez` and `/readyz` are served
+    /// Where `/livez`, `/readyz` and `/metrics` are served
     #[arg(long, env = "DLQ_OPERATOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin_address: SocketAddr,
 
@@ -120,6 +120,10 @@ pub struct Flags {
     /// Where traces go: the URL of a receiver of OTLP over HTTP, such as `http://collector:4318`; none: nowhere
     #[arg(long, env = "DLQ_OPERATOR_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// Write the metrics of single policies, with their namespace and name as labels; off: only sums
+    #[arg(long, env = "DLQ_OPERATOR_PER_POLICY_METRICS", value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set, default_value = "on", value_name = "SWITCH")]
+    per_policy_metrics: bool,
 }
 
 /// What comes from the environment alone: a token on a command line could be read by anybody on the machine, and a
@@ -211,6 +215,8 @@ pub struct Config {
     pub retry_limit: u32,
     /// Whether pages are logged for audit.
     pub audit: bool,
+    /// Whether metrics tell policies apart.
+    pub per_policy_metrics: bool,
     /// The lease of the leader; none: nobody is elected, and this process always acts.
     pub lease: Option<LeaseConfig>,
     /// Address of the admin server.
@@ -272,6 +278,7 @@ impl Config {
             log_level,
             audit_log,
             otlp_endpoint,
+            per_policy_metrics,
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
         let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
@@ -317,6 +324,7 @@ impl Config {
             request_timeout,
             retry_limit,
             audit: audit_log == Switch::On,
+            per_policy_metrics,
             lease,
             admin_address,
             log_format,
@@ -390,6 +398,17 @@ mod tests {
         assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
         assert_eq!((config.request_timeout, config.retry_limit), (Duration::from_secs(10), 10));
         assert!(config.audit && config.lease.is_none() && !config.permissions.pause_all);
+    }
+
+    #[test]
+    fn metrics_tell_policies_apart_unless_that_is_switched_off() {
+        assert!(config(&[]).per_policy_metrics);
+        for (argument, is_on) in
+            [("on", true), ("off", false), ("true", true), ("false", false), ("1", true), ("0", false)]
+        {
+            assert_eq!(config(&["--per-policy-metrics", argument]).per_policy_metrics, is_on, "{argument}");
+        }
+        assert!(refuses(&["--per-policy-metrics=some"]));
     }
 
     #[test]

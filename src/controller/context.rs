@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::Connections;
 use super::events::Events;
 use super::head::PolicyHead;
+use super::metrics::Metrics;
 use super::persist::StatusWriter;
 use super::session::Session;
 use super::slots::{Slot, Slots};
@@ -43,6 +44,7 @@ pub(crate) struct Context {
     /// Policies looked at at once, from the read to the first write.
     pub(crate) looks: Slots,
     pub(crate) memory: Memory,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What this process remembers of single policies. An entry goes when its run ends or its policy goes.

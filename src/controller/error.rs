@@ -52,6 +52,23 @@ impl Error {
             Self::Persist(_) | Self::Checkpoint(_) | Self::Panicked => false,
         }
     }
+
+    /// What [`Error::reason`] can be.
+    pub(crate) const REASONS: [&'static str; 6] =
+        ["read_policy", "read_secret", "timeout", "write_status", "checkpoint", "panic"];
+
+    /// The step that failed, in a word, for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        let [read_policy, read_secret, timeout, write_status, checkpoint, panic] = Self::REASONS;
+        match self {
+            Self::Observe(_) => read_policy,
+            Self::Secret(_) => read_secret,
+            Self::Timeout(_) => timeout,
+            Self::Persist(_) => write_status,
+            Self::Checkpoint(_) => checkpoint,
+            Self::Panicked => panic,
+        }
+    }
 }
 
 /// Tries again later and later, each policy by itself.

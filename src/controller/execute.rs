@@ -44,7 +44,7 @@ impl Look<'_> {
         missed: Missed,
     ) -> Result<Action, Error> {
         let Planned { next, mut notes } = planned;
-        drop(self.context.memory.take_session(self.reference));
+        self.drop_session();
         debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
@@ -175,6 +175,7 @@ impl Look<'_> {
             length: SLICE,
             audit: context.audit,
             policy: &Named(self.reference).to_string(),
+            meter: &context.metrics.meter(self.reference),
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
@@ -245,6 +246,7 @@ impl Look<'_> {
             }
             SliceEnd::Lost => {
                 warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
+                context.metrics.let_go(reference);
                 Ok(Action::requeue(AFTER_LOSS))
             }
             SliceEnd::Stuck(problem) => {
@@ -334,11 +336,16 @@ impl Look<'_> {
         let run = session.progress.ended_run();
         let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
         let since = Instant::now();
+        let mut is_repeated = false;
         loop {
             match self.save(&next).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
                     warn!(policy = %Named(self.reference), run_id = run.id, "the run ended, and is no longer this process'");
+                    if is_repeated {
+                        // The write before this one may have been ours: the next look tells.
+                        context.memory.keep_session(self.reference.clone(), session);
+                    }
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
@@ -347,6 +354,7 @@ impl Look<'_> {
                 }
                 Err(CheckpointError::Failed(problem)) => {
                     warn!(policy = %Named(self.reference), problem, "cannot write the end of the run yet");
+                    is_repeated = true;
                     sleep(FINAL_WRITE_RETRY).await;
                 }
             }

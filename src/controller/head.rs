@@ -11,16 +11,18 @@ use kube::{Resource, ResourceExt};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::glance::{Glance, Loose, Spec, Status};
 use crate::crd::{DlqPolicy, annotations};
 
-/// Identity, generation, and a hash of the annotations that control the policy. Spec, status, labels and
-/// `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an
+/// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and
+/// status, labels and `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an
 /// object unreadable: one broken object must not stop the watch of all.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyHead {
     metadata: ObjectMeta,
     requests: u64,
     deleting: bool,
+    glance: Glance,
     /// Whether it differs from the head before it, if there was one.
     news: bool,
 }
@@ -59,6 +61,11 @@ impl PolicyHead {
     /// Whether it may change the plan. A policy that comes back, as its labels match again, is news.
     pub(crate) fn is_news(&self) -> bool {
         self.news
+    }
+
+    /// What metrics show of it.
+    pub(crate) fn glance(&self) -> &Glance {
+        &self.glance
     }
 
     pub(crate) fn key(&self) -> HeadKey {
@@ -106,6 +113,10 @@ impl<'de> Deserialize<'de> for PolicyHead {
         struct Object {
             #[serde(default)]
             metadata: Metadata,
+            #[serde(default)]
+            spec: Loose<Spec>,
+            #[serde(default)]
+            status: Loose<Status>,
         }
 
         #[derive(Default, Deserialize)]
@@ -120,8 +131,9 @@ impl<'de> Deserialize<'de> for PolicyHead {
             annotations: Option<Requests>,
         }
 
-        let Object { metadata } = Object::deserialize(deserializer)?;
+        let Object { metadata, spec, status } = Object::deserialize(deserializer)?;
         Ok(Self {
+            glance: Glance::new(spec, status),
             requests: metadata.annotations.unwrap_or_default().0,
             deleting: metadata.deletion_timestamp.is_some(),
             news: true,

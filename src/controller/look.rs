@@ -16,6 +16,7 @@ use super::report;
 use super::slots::Slot;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::CheckpointError;
+use crate::policy::tally::{EndedRun, tally};
 use crate::policy::{Note, Policy};
 use crate::runtime::leadership::Term;
 
@@ -82,8 +83,21 @@ impl Look<'_> {
         }
     }
 
+    /// Drops what this process knows of a run that goes on no more. When the write of its end was never answered, this is
+    /// where it is learnt that the run ended.
+    pub(crate) fn drop_session(&self) {
+        let Some(session) = self.context.memory.take_session(self.reference) else { return };
+        let ended = self.observed.status.last_run.as_ref();
+        let ended = ended.filter(|run| run.id == session.run_id && session.uid == self.observed.uid());
+        if let Some(run) = ended.and_then(EndedRun::of) {
+            self.context.metrics.ended(self.reference, &run);
+        }
+    }
+
     /// Keeps what was written, so that the next write knows what differs.
     fn note_written(&mut self, next: &DlqPolicyStatus, written: Option<kube::api::DynamicObject>) {
+        let news = tally(&self.policy, &self.observed.status, next);
+        self.context.metrics.tell(self.reference, &news);
         if let Some(object) = written {
             let written = decode(object);
             self.observed.metadata.resource_version = written.metadata.resource_version;

@@ -1,5 +1,7 @@
 //! Writes statuses, and nothing else. Every write has a precondition, so that no two processes write over each other.
 
+use std::sync::Arc;
+
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -7,6 +9,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::display;
 
+use super::metrics::Metrics;
 use super::observe::{API_TIMEOUT, policies};
 use super::report;
 use crate::crd::PolicyRun;
@@ -53,11 +56,12 @@ pub(crate) enum PersistError {
 /// Writes statuses.
 pub(crate) struct StatusWriter {
     client: kube::Client,
+    metrics: Arc<Metrics>,
 }
 
 impl StatusWriter {
-    pub(crate) fn new(client: kube::Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: kube::Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
     }
 
     /// Writes what differs between `before` and `next`; the object after it, or `None` when nothing differs.
@@ -113,6 +117,7 @@ impl StatusWriter {
         if let Err(problem) = &outcome {
             span.record("otel.error", display(problem));
         }
+        self.metrics.wrote(&outcome);
         outcome
     }
 }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug};
 
 use super::connections::{Connected, LOOK_AGAIN};
@@ -40,8 +40,12 @@ pub(crate) async fn reconcile(
     heads: Store<PolicyHead>,
 ) -> Result<Action, Error> {
     let policy = ObjectRef::from_obj(&*head);
+    let (is_leading, since) = (context.leadership.term().is_some(), Instant::now());
     let look = look_at(&policy, &context, heads);
     let outcome = Box::pin(AssertUnwindSafe(look).catch_unwind()).await.unwrap_or(Err(Error::Panicked));
+    if is_leading {
+        context.metrics.looked(&outcome, since.elapsed());
+    }
     if outcome.is_ok() {
         context.memory.recovered(&policy);
     }
@@ -170,7 +174,7 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
     let Planned { next, notes } = planned;
     if look.observed.is_status_readable {
         // No run goes on: one that is remembered ended with a write that was never answered.
-        drop(look.context.memory.take_session(look.reference));
+        look.drop_session();
         look.context.memory.leave_line(look.reference);
     }
     if look.write_unchanged(&next, notes).await? {

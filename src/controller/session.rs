@@ -51,6 +51,7 @@ pub(crate) async fn release_all(context: &Context) {
 
 /// Gives a run back, so that whoever takes it over knows that its counts are whole.
 pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Session) {
+    context.metrics.let_go(policy);
     let run = session.progress.handed_back();
     let object =
         (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());

@@ -19,6 +19,7 @@ use super::context::{Clock, Context, Memory, PolicyRef};
 use super::error::{Error, error_policy};
 use super::events::Events;
 use super::head::PolicyHead;
+use super::metrics::Metrics;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
 use super::session::{release, release_all};
@@ -46,6 +47,8 @@ pub struct Process {
     pub leadership: Leadership,
     /// Its name, as the holder of runs: no other process has it, nor the one that ran in this pod before.
     pub holder: String,
+    /// Where its work is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
@@ -55,7 +58,7 @@ pub async fn run(
     on_filled: impl FnOnce() + Send + 'static,
     stop: CancellationToken,
 ) {
-    let Process { client, transport, clock, leadership, holder } = process;
+    let Process { client, transport, clock, leadership, holder, metrics } = process;
     info!(
         holder,
         namespaces = config.namespaces.join(","),
@@ -73,7 +76,7 @@ pub async fn run(
         ..watcher::Config::default()
     };
     let context = Arc::new(Context {
-        status: StatusWriter::new(client.clone()),
+        status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
         events: Events::new(client.clone(), &config.pod_name),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
         client,
@@ -88,6 +91,7 @@ pub async fn run(
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
         looks: Slots::new(LOOKS, LOOKS),
         memory: Memory::default(),
+        metrics,
     });
     let (filled, mut cache) = watch::channel(0_usize);
     let watches = scopes.len();
@@ -132,6 +136,7 @@ async fn control(
         .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
     let (heads, writer) = reflector::store::<PolicyHead>();
     let (known, all, looking) = (heads.clone(), heads.clone(), heads.clone());
+    context.metrics.watch(heads.clone());
     let stop = context.stop.clone();
     let waking = Arc::clone(&context);
     let mut is_filled = false;

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
-use crate::crd::PolicyRun;
+use crate::crd::{Action, PolicyRun};
 use crate::policy::progress::Failure;
 use crate::policy::{Activity, Ending, Progress, Step};
+use crate::upstash::error::ErrorClass;
 use crate::upstash::types::{Call, Page};
 use crate::upstash::{ApiError, Client};
 
@@ -58,6 +59,18 @@ pub trait Halt {
     fn is_lost(&self) -> bool;
 }
 
+/// Counts what is done, as it is done.
+pub trait Meter {
+    /// A call is made now.
+    fn calls(&self);
+    /// Upstash acknowledged that so many entries were acted on.
+    fn acted(&self, action: Action, entries: u64);
+    /// So many acting calls have an unknown outcome.
+    fn doubted(&self, pages: u64);
+    /// Upstash answered 429, and the run waits.
+    fn rate_limited(&self, until: Timestamp);
+}
+
 /// How a slice of a run's work ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SliceEnd {
@@ -78,7 +91,7 @@ pub enum SliceEnd {
 }
 
 /// What a slice needs beyond the run.
-pub struct Slice<'a, H, C> {
+pub struct Slice<'a, H, C, M> {
     /// The account.
     pub client: &'a Client,
     /// The clock.
@@ -91,13 +104,15 @@ pub struct Slice<'a, H, C> {
     pub checkpoint_interval: Duration,
     /// How long the slice may take.
     pub length: Duration,
+    /// What counts.
+    pub meter: &'a M,
     /// Whether to log the new workflow runs of each page.
     pub audit: bool,
     /// Whose run it is, for logs.
     pub policy: &'a str,
 }
 
-impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
+impl<H: Halt, C: Checkpoint, M: Meter> Slice<'_, H, C, M> {
     /// Works on a run until it ends, must wait, is stopped, or the slice's time is up. But for [`SliceEnd::Finished`],
     /// [`SliceEnd::Lost`] and [`SliceEnd::Stuck`] the state is written when this returns, unless another process may act.
     pub async fn work(mut self, progress: &mut Progress) -> SliceEnd {
@@ -192,8 +207,28 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
         )
     }
 
-    /// Sends one call and folds its answer in.
+    /// Makes one call, and counts what came of it.
     async fn call(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
+        let counts = |run: &PolicyRun| [run.processed, run.uncertain_pages];
+        let before = counts(progress.run());
+        self.meter.calls();
+        let end = self.exchange(progress, call).await;
+        let run = progress.run();
+        let after = counts(run);
+        let [acted, doubted] =
+            [0, 1].map(|index: usize| u64::try_from(after[index].saturating_sub(before[index])).unwrap_or(0));
+        // A dry run only counts what matches.
+        if acted > 0 && !run.dry_run {
+            self.meter.acted(run.action, acted);
+        }
+        if doubted > 0 {
+            self.meter.doubted(doubted);
+        }
+        end
+    }
+
+    /// Sends one call and folds its answer in.
+    async fn exchange(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
         let started = Instant::now();
         let span = self.page_span(progress.run(), call);
         let answer = match self.send(call).instrument(span.clone()).await {
@@ -233,7 +268,14 @@ impl<H: Halt, C: Checkpoint> Slice<'_, H, C> {
                 warn!(policy = self.policy, run_id = run.id, action = %run.action, operation = %call.operation(),
                     duration_ms, %error, "call failed");
                 match progress.failed(call, &error, (self.now)(), fastrand::f64()) {
-                    Failure::GoOn => None,
+                    Failure::GoOn => {
+                        let until =
+                            progress.run().waiting_until.filter(|_| error.class == ErrorClass::RateLimited);
+                        if let Some(until) = until {
+                            self.meter.rate_limited(until.timestamp());
+                        }
+                        None
+                    }
                     Failure::TokenRefused => Some(SliceEnd::TokenRefused(error)),
                 }
             }

@@ -35,6 +35,7 @@ mod sifting;
 mod simulation_tests;
 mod size;
 pub mod status;
+pub mod tally;
 pub mod validate;
 mod window;
 

@@ -1,28 +1,57 @@
-//! The admin server: `/livez` and `/readyz`.
+//! The admin server: `/livez`, `/readyz` and `/metrics`.
+
+use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::fmt::Write as _;
-use std::net::SocketAddr;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
+use super::metrics::exposition::{Exposition, Format};
 use super::readiness::Readiness;
 
-fn report(readiness: &Readiness) -> (StatusCode, String) {
-    let mut status = StatusCode::OK;
-    let mut lines = String::new();
-    for (name, open) in readiness.gates() {
-        if !open {
-            status = StatusCode::SERVICE_UNAVAILABLE;
-        }
-        let (mark, word) = if open { ("[+]", "ok") } else { ("[-]", "not yet") };
-        // Writing to a String cannot fail.
-        let _ = writeln!(lines, "{mark} {name} {word}");
+/// What the server tells of.
+#[derive(Clone, Debug)]
+struct Told {
+    readiness: Readiness,
+    metrics: Exposition,
+}
+
+/// Whether the query has `verbose`, with or without a value, as kube-apiserver takes it.
+fn is_verbose(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').any(|part| part.split('=').next() == Some("verbose"))
+}
+
+/// The form of kube-apiserver's own checks: in short when all is well, and with the list when not or when asked.
+fn report(check: &str, (is_well, lines): (bool, String), verbose: bool) -> (StatusCode, String) {
+    match (is_well, verbose) {
+        (true, false) => (StatusCode::OK, "ok".to_owned()),
+        (true, true) => (StatusCode::OK, format!("{lines}{check} check passed\n")),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, format!("{lines}{check} check failed\n")),
     }
-    (status, lines)
+}
+
+/// That the process answers is all there is to it: a restart mends nothing else.
+async fn livez(RawQuery(query): RawQuery) -> (StatusCode, String) {
+    report("livez", (true, "[+]ping ok\n".to_owned()), is_verbose(query.as_deref()))
+}
+
+async fn readyz(State(told): State<Told>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    report("readyz", told.readiness.report(), is_verbose(query.as_deref()))
+}
+
+async fn metrics(State(told): State<Told>, headers: HeaderMap) -> Response {
+    let accept: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::wanted(&accept.join(","));
+    match told.metrics.render(format) {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Binds the address, so that a wrong one is told before anything starts.
@@ -33,20 +62,21 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until `stop`. `/livez` says only that the process answers: a restart mends nothing else.
+/// Serves until it is dropped: also while the process stops, and all the more then somebody may look.
 ///
 /// # Errors
 /// The socket breaks.
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
-    stop: CancellationToken,
+    metrics_of: Exposition,
 ) -> std::io::Result<()> {
     let routes = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(|State(readiness): State<Readiness>| async move { report(&readiness) }))
-        .with_state(readiness);
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Told { readiness, metrics: metrics_of });
+    axum::serve(listener, routes).await
 }
 
 #[cfg(test)]
@@ -54,14 +84,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readiness_names_the_gates_that_are_shut() {
-        let readiness = Readiness::new(&["a", "b"]);
+    fn readiness_names_the_gates_that_are_shut_and_why() {
+        let readiness = Readiness::new(&[("a", "too early"), ("b", "no luck")]);
+        let told = |verbose| report("readyz", readiness.report(), verbose);
         readiness.open("a");
-        assert_eq!(
-            report(&readiness),
-            (StatusCode::SERVICE_UNAVAILABLE, "[+] a ok\n[-] b not yet\n".to_owned())
-        );
+        let shut = "[+]a ok\n[-]b failed: no luck\nreadyz check failed\n".to_owned();
+        assert_eq!(told(false), (StatusCode::SERVICE_UNAVAILABLE, shut.clone()));
+        assert_eq!(told(true), (StatusCode::SERVICE_UNAVAILABLE, shut));
         readiness.open("b");
-        assert_eq!(report(&readiness).0, StatusCode::OK);
+        assert_eq!(told(false), (StatusCode::OK, "ok".to_owned()));
+        assert_eq!(told(true), (StatusCode::OK, "[+]a ok\n[+]b ok\nreadyz check passed\n".to_owned()));
+        readiness.shut("shutdown", "the process stops");
+        assert_eq!(told(false).0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn the_list_is_asked_for_by_a_word() {
+        for query in ["verbose", "verbose=", "verbose=1", "x=1&verbose"] {
+            assert!(is_verbose(Some(query)), "{query}");
+        }
+        for query in [None, Some(""), Some("verboser"), Some("x=verbose")] {
+            assert!(!is_verbose(query), "{query:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The one place that talks to Upstash.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::error::ApiError;
 use super::request::{self, RequestError};
 use super::response;
 use super::token::Token;
-use super::types::{Call, Page};
+use super::types::{Call, Operation, Page};
 
 /// The longest answer that is read, in bytes. A longer one is an error and is never held in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -37,12 +38,35 @@ impl ClientOptions {
     }
 }
 
+/// Is told of every call.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// A call ended, with this status or without a whole answer.
+    fn called(&self, operation: Operation, status: Option<u16>, took: Duration);
+}
+
+/// A call under way. Also one that is given up on is told of.
+struct Observed<'a> {
+    observer: Option<&'a dyn Observer>,
+    operation: Operation,
+    since: Instant,
+    status: Option<u16>,
+}
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer {
+            observer.called(self.operation, self.status, self.since.elapsed());
+        }
+    }
+}
+
 /// The connections of a process: shared by all accounts, so that there is one pool.
 #[derive(Clone, Debug)]
 pub struct Transport {
     http: reqwest::Client,
     traceparent: Option<fn() -> Option<String>>,
     clocks: Arc<Mutex<Clocks>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// The HTTP library could not be set up.
@@ -62,12 +86,23 @@ impl Transport {
             .timeout(options.request_timeout)
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http: client, traceparent: options.traceparent, clocks: Arc::default() })
+        Ok(Self { http: client, traceparent: options.traceparent, clocks: Arc::default(), observer: None })
+    }
+
+    /// Tells of every call from now on.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// What to add to our time to get that of the server at `base`, as far as its answers have told.
     pub fn clock_offset(&self, base: &Url) -> SignedDuration {
         self.clocks().offset(&base.origin())
+    }
+
+    /// The offset of the server whose clock is furthest from ours.
+    pub fn farthest_clock_offset(&self) -> SignedDuration {
+        self.clocks().farthest_offset()
     }
 
     fn clocks(&self) -> MutexGuard<'_, Clocks> {
@@ -97,7 +132,12 @@ impl Client {
     pub async fn send(&self, call: &Call, now: Timestamp) -> Result<Result<Page, ApiError>, RequestError> {
         let request = request::build(call)?;
         let operation = call.operation();
-        let answer = self.exchange(request, now).await.and_then(|(status, headers, body)| {
+        let observer = self.transport.observer.as_deref();
+        let mut told = Observed { observer, operation, since: Instant::now(), status: None };
+        let answer = self.exchange(request, now).await;
+        told.status = answer.as_ref().ok().map(|(status, ..)| status.as_u16());
+        drop(told);
+        let answer = answer.and_then(|(status, headers, body)| {
             response::read(operation, status, &headers, &body, now, &self.token)
         });
         let answer = answer

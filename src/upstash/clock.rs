@@ -38,6 +38,12 @@ impl Clocks {
     pub fn offset(&self, server: &Origin) -> SignedDuration {
         self.0.get(server).map(|(_, offset)| offset.value()).unwrap_or_default()
     }
+
+    /// The offset of the server whose clock is furthest from ours.
+    pub fn farthest_offset(&self) -> SignedDuration {
+        let offsets = self.0.values().map(|(_, offset)| offset.value());
+        offsets.max_by_key(|offset| offset.abs()).unwrap_or_default()
+    }
 }
 
 /// What the answers so far leave possible: Upstash's clock less ours lies between the two.

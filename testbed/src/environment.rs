@@ -1,6 +1,10 @@
 //! The environment variables the testbed looks at: all of them, in one place.
 
-use std::{env::var_os, ffi::OsString, path::PathBuf};
+use std::{
+    env::{split_paths, var_os},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 /// What a process started by the testbed inherits; everything else it must be given. `HOME` is left out on purpose:
 /// nothing may find the kubeconfig of the person who runs the tests.
@@ -18,6 +22,9 @@ pub(crate) struct Environment {
     pub(crate) target_dir: PathBuf,
     /// `CARGO`: the cargo that runs us, else the one in `PATH`.
     pub(crate) cargo: PathBuf,
+    /// `REQUIRE_PROMETHEUS`: no test is skipped for want of Prometheus.
+    pub(crate) require_prometheus: bool,
+    path: OsString,
 }
 
 impl Environment {
@@ -30,7 +37,15 @@ impl Environment {
             bin_dir: path("TESTBED_BIN_DIR"),
             target_dir: root.join(path("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())),
             cargo: path("CARGO").unwrap_or_else(|| "cargo".into()),
+            require_prometheus: var_os("REQUIRE_PROMETHEUS")
+                .is_some_and(|value| !value.is_empty() && value != "0"),
+            path: var_os("PATH").unwrap_or_default(),
         }
+    }
+
+    /// A program in `PATH`.
+    pub(crate) fn find(&self, name: &str) -> Option<PathBuf> {
+        split_paths(&self.path).map(|dir| dir.join(name)).find(|path| path.is_file())
     }
 }
 

@@ -4,7 +4,8 @@
 //! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
-//! [`ApiServerProxy`] stands between the latter and the API server where that must misbehave.
+//! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
+//! [`ApiServerProxy`] stands between an operator and the API server where that must misbehave.
 //!
 //! What was started is stopped when its value is dropped, and also when this process dies without dropping
 //! anything: see `reaper.rs`. Tests wait with [`eventually()`], never by sleeping.
@@ -23,6 +24,7 @@ mod otlp_receiver;
 mod own_server;
 mod ports;
 mod process;
+mod prometheus;
 mod reaper;
 mod simulator;
 mod tokens;
@@ -38,6 +40,7 @@ pub use namespace::Namespace;
 pub use operator::{Operator, OperatorOptions};
 pub use otlp_receiver::{OtlpReceiver, TraceSpan};
 pub use process::{Process, Program, Signal};
+pub use prometheus::{Prometheus, PrometheusOptions, Sample, promtool};
 pub use reaper::ScratchDir;
 pub use simulator::Simulator;
 pub use tokens::Tokens;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use testbed::{
-    ControlPlane, Entry, Fate, Process, Program, ScratchDir, Signal, Simulator, User, eventually,
+    ControlPlane, Entry, Fate, Process, Program, Prometheus, ScratchDir, Signal, Simulator, User, eventually,
     workspace_root,
 };
 
@@ -189,5 +189,23 @@ async fn the_simulator_holds_what_it_was_given_and_tells_what_it_was_asked() -> 
     let refused =
         simulator.add("dlq", &[Entry { dlq_id: Some("named".to_owned()), ..Entry::default() }]).await;
     assert!(refused.unwrap_err().to_string().contains("named"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_what_it_is_told_to() -> Result<()> {
+    if !Prometheus::is_installed()? {
+        return Ok(());
+    }
+    let other = Prometheus::start(&[]).await?;
+    let prometheus = Prometheus::start(&[other.url()]).await?;
+    eventually(SOON, "the target is up", async || -> Result<()> {
+        let samples = prometheus.query(r#"up{job="dlq-operator"} == 1"#).await?;
+        samples.first().map(drop).context("it is not up")
+    })
+    .await?;
+    assert_eq!(prometheus.targets().await?.len(), 1);
+    assert!(prometheus.alerts().await?.is_empty());
+    assert!(prometheus.query("no{").await.is_err());
     Ok(())
 }

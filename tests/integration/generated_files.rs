@@ -9,7 +9,7 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 use testbed::workspace_root;
 
-use crate::reference;
+use crate::{metrics, reference};
 
 /// The definition, as `dlq-operator crd` prints it.
 pub(crate) fn definition() -> String {
@@ -58,6 +58,11 @@ fn the_committed_definition_is_what_the_types_say() {
 #[test]
 fn the_committed_reference_is_what_the_types_say() {
     assert_is_current("docs/reference.md", &reference::render(&schema()));
+}
+
+#[test]
+fn the_committed_table_of_metrics_is_what_the_code_defines() {
+    assert_is_current("docs/metrics.md", &metrics::reference::render());
 }
 
 #[test]

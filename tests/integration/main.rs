@@ -29,6 +29,7 @@ mod limits;
 mod logs;
 mod main_job;
 mod memory;
+mod metrics;
 mod overrides;
 mod poison;
 mod problems;

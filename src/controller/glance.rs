@@ -1,0 +1,306 @@
+//! What metrics show of a policy, read off the watch's answers: the few fields for it, and nothing that could make an
+//! object unreadable. What has another form than it should is as if it were not there.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::crd::ConditionType;
+
+/// What metrics show of a policy. Both replicas that act and those that stand by have it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Glance {
+    pub(crate) action: Box<str>,
+    pub(crate) schedule: Box<str>,
+    pub(crate) conditions: Vec<(ConditionType, Truth)>,
+    pub(crate) is_running: bool,
+    pub(crate) last_run: Option<Timestamp>,
+    pub(crate) last_success: Option<Timestamp>,
+    pub(crate) next_run: Option<Timestamp>,
+    pub(crate) consecutive_failures: i64,
+    pub(crate) is_circuit_open: bool,
+}
+
+/// A condition's status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+impl Truth {
+    pub(crate) const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+const CONDITIONS: [ConditionType; 5] = [
+    ConditionType::Ready,
+    ConditionType::Running,
+    ConditionType::LastRunSucceeded,
+    ConditionType::Reconciling,
+    ConditionType::Stalled,
+];
+
+impl Glance {
+    /// Of the two parts of an object.
+    pub(crate) fn new(spec: Loose<Spec>, status: Loose<Status>) -> Self {
+        let spec = spec.part().unwrap_or_default();
+        let status = status.part().unwrap_or_default();
+        let limit = spec.failure_policy.part().and_then(|policy| policy.limit.number());
+        let consecutive_failures = status.consecutive_failures.number().unwrap_or_default();
+        Self {
+            action: spec.action.text().unwrap_or_default().into_boxed_str(),
+            schedule: spec.schedule.text().unwrap_or_default().into_boxed_str(),
+            conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
+            is_running: matches!(status.current_run, Loose::Part(_)),
+            last_run: status.last_run.part().and_then(|run| run.start_time.time()),
+            last_success: status.last_successful_time.time(),
+            next_run: status.next_schedule_time.time(),
+            consecutive_failures,
+            is_circuit_open: limit.is_some_and(|limit| consecutive_failures >= limit),
+        }
+    }
+}
+
+/// A value of any form.
+#[derive(Debug, Default)]
+pub(crate) enum Loose<T> {
+    #[default]
+    Nothing,
+    Text(String),
+    Number(i64),
+    Items(Vec<Loose<T>>),
+    Part(Box<T>),
+}
+
+/// For values that are no objects.
+type Leaf = Loose<IgnoredAny>;
+
+impl<T> Loose<T> {
+    fn text(self) -> Option<String> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn number(&self) -> Option<i64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        if let Self::Text(text) = self { text.parse().ok() } else { None }
+    }
+
+    fn part(self) -> Option<T> {
+        if let Self::Part(part) = self { Some(*part) } else { None }
+    }
+
+    fn items(self) -> Vec<Self> {
+        if let Self::Items(items) = self { items } else { Vec::new() }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
+            type Value = Loose<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Loose::Text(text.to_owned()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Loose::Number(number))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(i64::try_from(number).map_or(Loose::Nothing, Loose::Number))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Loose::Nothing)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Loose::Nothing)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Loose::Nothing)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut found = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    found.push(item);
+                }
+                Ok(Loose::Items(found))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|part| Loose::Part(Box::new(part)))
+            }
+        }
+
+        deserializer.deserialize_any(Any(PhantomData))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Spec {
+    action: Leaf,
+    schedule: Leaf,
+    failure_policy: Loose<FailurePolicy>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FailurePolicy {
+    #[serde(rename = "pauseAfterConsecutiveFailures")]
+    limit: Leaf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Status {
+    conditions: Loose<Condition>,
+    current_run: Leaf,
+    last_run: Loose<Run>,
+    last_successful_time: Leaf,
+    next_schedule_time: Leaf,
+    consecutive_failures: Leaf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Run {
+    start_time: Leaf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: Leaf,
+    status: Leaf,
+}
+
+impl Condition {
+    /// One of ours: what others write there is theirs to count.
+    fn known(condition: Loose<Self>) -> Option<(ConditionType, Truth)> {
+        let condition = condition.part()?;
+        let (kind, status) = (condition.kind.text()?, condition.status.text()?);
+        let kind = CONDITIONS.into_iter().find(|known| known.as_str() == kind)?;
+        Some((kind, Truth::ALL.into_iter().find(|known| known.as_str() == status)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn glance(spec: &Value, status: &Value) -> Glance {
+        let text = |value: &Value| serde_json::to_vec(value).unwrap();
+        Glance::new(
+            serde_json::from_slice(&text(spec)).unwrap(),
+            serde_json::from_slice(&text(status)).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_policy_is_read_at_a_glance() {
+        let spec = json!({ "action": "resume", "schedule": "@hourly", "filters": { "all": true },
+            "failurePolicy": { "pauseAfterConsecutiveFailures": 3 } });
+        let status = json!({
+            "conditions": [
+                { "type": "Ready", "status": "False", "reason": "CircuitOpen", "message": "m" },
+                { "type": "Running", "status": "False" },
+                { "type": "LastRunSucceeded", "status": "Unknown" },
+                { "type": "Another", "status": "True" },
+            ],
+            "currentRun": { "id": "r", "cursor": "c" },
+            "lastRun": { "startTime": "2026-11-20T12:00:00.250Z", "processed": 7 },
+            "lastSuccessfulTime": "2026-11-20T11:00:00Z",
+            "nextScheduleTime": "2026-11-20T13:00:00Z",
+            "consecutiveFailures": 3,
+            "history": [{}, {}],
+        });
+        let time = |text: &str| Some(text.parse().unwrap());
+        let expected = Glance {
+            action: "resume".into(),
+            schedule: "@hourly".into(),
+            conditions: vec![
+                (ConditionType::Ready, Truth::False),
+                (ConditionType::Running, Truth::False),
+                (ConditionType::LastRunSucceeded, Truth::Unknown),
+            ],
+            is_running: true,
+            last_run: time("2026-11-20T12:00:00.250Z"),
+            last_success: time("2026-11-20T11:00:00Z"),
+            next_run: time("2026-11-20T13:00:00Z"),
+            consecutive_failures: 3,
+            is_circuit_open: true,
+        };
+        assert_eq!(glance(&spec, &status), expected);
+    }
+
+    #[test]
+    fn the_circuit_is_open_from_the_limit_on_where_there_is_one() {
+        let open = |limit: Value, failures: i64| {
+            let spec = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": limit } });
+            glance(&spec, &json!({ "consecutiveFailures": failures })).is_circuit_open
+        };
+        assert!(open(json!(2), 2) && open(json!(2), 3));
+        assert!(!open(json!(2), 1) && !open(Value::Null, 100));
+    }
+
+    #[test]
+    fn nothing_that_is_written_there_makes_a_policy_unreadable() {
+        let odd = [
+            json!(null),
+            json!(true),
+            json!(-7),
+            json!(1e300),
+            json!(u64::MAX),
+            json!("text"),
+            json!([]),
+            json!([[1], {}, null]),
+            json!({}),
+            json!({ "startTime": {} }),
+        ];
+        for value in &odd {
+            assert_eq!(glance(value, &json!(null)), Glance::default());
+            let status = json!({ "conditions": value, "lastRun": value, "lastSuccessfulTime": value,
+                "nextScheduleTime": value });
+            assert_eq!(glance(&json!({ "failurePolicy": value }), &status), Glance::default(), "{value}");
+            for part in ["type", "status"] {
+                let mut condition = json!({ "type": "Ready", "status": "True" });
+                condition[part] = value.clone();
+                assert_eq!(
+                    glance(&json!({}), &json!({ "conditions": [condition] })),
+                    Glance::default(),
+                    "{value}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The series of single policies, or their sums. What a policy is and how it stands comes from the watch, so that standbys
+//! show it too and a restart loses nothing; the counts are those of this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use kube::runtime::reflector::{ObjectRef, Store};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+
+use super::definitions::{
+    CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN, LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION,
+    POLICY_INFO, RUN_ACTIVE, RUNS, UNCERTAIN_PAGES,
+};
+use crate::controller::context::{PolicyRef, lock};
+use crate::controller::glance::{Glance, Truth};
+use crate::controller::head::PolicyHead;
+use crate::crd::{Action, RunResult, Trigger};
+use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
+
+/// What this process did with a policy, or with all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) entries: BTreeMap<&'static str, u64>,
+    /// By action, trigger and result.
+    pub(super) runs: BTreeMap<[&'static str; 3], u64>,
+    pub(super) uncertain_pages: u64,
+    pub(super) missed: u64,
+}
+
+impl Counts {
+    /// The counts with a zero for what is likely to be counted next: an increase is seen only by who saw the zero.
+    fn with_zeros(mut self, glance: &Glance) -> Self {
+        let Some(action) = ACTIONS.into_iter().map(Action::as_str).find(|name| *name == &*glance.action)
+        else {
+            return self;
+        };
+        self.entries.entry(action).or_default();
+        let trigger = if glance.schedule.is_empty() { Trigger::Spec } else { Trigger::Schedule };
+        for result in [RunResult::Succeeded, RunResult::Failed] {
+            self.runs.entry([action, trigger.as_str(), result.as_str()]).or_default();
+        }
+        self
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (action, count) in &other.entries {
+            *self.entries.entry(action).or_default() += count;
+        }
+        for (run, count) in &other.runs {
+            *self.runs.entry(*run).or_default() += count;
+        }
+        self.uncertain_pages += other.uncertain_pages;
+        self.missed += other.missed;
+    }
+}
+
+const ACTIONS: [Action; 3] = [Action::Resume, Action::Restart, Action::Delete];
+
+/// The policies that the watches know, and what this process did with them.
+#[derive(Default)]
+pub(super) struct Policies {
+    /// Whether there is a series for each policy.
+    pub(super) is_each: bool,
+    stores: Mutex<Vec<Store<PolicyHead>>>,
+    counts: Mutex<HashMap<PolicyRef, Counts>>,
+    /// Of all policies, where they are not told apart.
+    sum: Mutex<Counts>,
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Policies").field("is_each", &self.is_each).finish_non_exhaustive()
+    }
+}
+
+impl Policies {
+    pub(super) fn new(is_each: bool) -> Self {
+        Self { is_each, ..Self::default() }
+    }
+
+    /// Shows the policies of a watch.
+    pub(super) fn watch(&self, heads: Store<PolicyHead>) {
+        lock(&self.stores).push(heads);
+    }
+
+    /// Counts something of a policy.
+    pub(super) fn count(&self, policy: &PolicyRef, count: impl FnOnce(&mut Counts)) {
+        if self.is_each {
+            count(lock(&self.counts).entry(policy.clone()).or_default());
+        } else {
+            count(&mut lock(&self.sum));
+        }
+    }
+
+    fn heads(&self) -> Vec<Arc<PolicyHead>> {
+        lock(&self.stores).iter().flat_map(Store::state).collect()
+    }
+
+    /// A row for each policy that the watches know. What was counted of others goes with them.
+    fn rows(&self) -> Vec<Row> {
+        let heads = self.heads();
+        let mut known: HashMap<PolicyRef, Counts> = HashMap::with_capacity(heads.len());
+        let mut counts = lock(&self.counts);
+        for head in &heads {
+            let policy = ObjectRef::from_obj(&**head);
+            if let Some(kept) = counts.remove(&policy) {
+                known.insert(policy, kept);
+            }
+        }
+        let rows = heads
+            .iter()
+            .map(|head| {
+                let policy = ObjectRef::from_obj(&**head);
+                let counts = known.get(&policy).cloned().unwrap_or_default();
+                Row::of(&policy, head.glance().clone(), counts)
+            })
+            .collect();
+        *counts = known;
+        rows
+    }
+
+    /// One row of sums.
+    fn sums(&self) -> (Vec<Glance>, Counts) {
+        let glances: Vec<_> = self.heads().iter().map(|head| head.glance().clone()).collect();
+        let mut counts = lock(&self.sum).clone();
+        for glance in &glances {
+            counts.add(&Counts::default().with_zeros(glance));
+        }
+        (glances, counts)
+    }
+}
+
+/// One policy, as it is shown.
+struct Row {
+    namespace: String,
+    name: String,
+    glance: Glance,
+    counts: Counts,
+}
+
+impl Row {
+    fn of(policy: &PolicyRef, glance: Glance, counts: Counts) -> Self {
+        let counts = counts.with_zeros(&glance);
+        let namespace = policy.namespace.clone().unwrap_or_default();
+        Self { namespace, name: policy.name.clone(), glance, counts }
+    }
+
+    /// The labels of a series of this policy; `more`: what comes after namespace and name.
+    fn series(&self, definition: &Definition, more: &[&str]) -> Labels {
+        let values: Vec<_> =
+            [&*self.namespace, &*self.name].into_iter().chain(more.iter().copied()).collect();
+        definition.series(&values)
+    }
+}
+
+/// Without namespace and name.
+fn summed(definition: &Definition, values: &[&str]) -> Labels {
+    definition.labels[2..].iter().zip(values).map(|(name, value)| (*name, (*value).to_owned())).collect()
+}
+
+type Written = Result<(), fmt::Error>;
+
+fn bit(is_set: bool) -> f64 {
+    if is_set { 1.0 } else { 0.0 }
+}
+
+fn unix(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
+fn number(count: i64) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
+fn amount(items: impl Iterator) -> f64 {
+    items.count() as f64
+}
+
+/// A gauge that each policy has at most one series of.
+type Read = fn(&Glance) -> Option<f64>;
+
+const GAUGES: [(Definition, Read); 6] = [
+    (RUN_ACTIVE, |glance| Some(bit(glance.is_running))),
+    (LAST_RUN, |glance| glance.last_run.map(unix)),
+    (LAST_SUCCESS, |glance| glance.last_success.map(unix)),
+    (NEXT_RUN, |glance| glance.next_run.map(unix)),
+    (CIRCUIT_OPEN, |glance| Some(bit(glance.is_circuit_open))),
+    (CONSECUTIVE_FAILURES, |glance| Some(number(glance.consecutive_failures))),
+];
+
+fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
+    let mut write = |definition: &Definition,
+                     series: &dyn Fn(&mut MetricEncoder<'_>, &Row) -> Written|
+     -> Written {
+        definition.encode(encoder, |mut encoder| rows.iter().try_for_each(|row| series(&mut encoder, row)))
+    };
+    write(&POLICY_INFO, &|encoder, row| {
+        let labels = row.series(&POLICY_INFO, &[&row.glance.action, &row.glance.schedule]);
+        encode_gauge(encoder, &labels, 1.0)
+    })?;
+    write(&POLICY_CONDITION, &|encoder, row| {
+        for (kind, truth) in &row.glance.conditions {
+            for status in Truth::ALL {
+                let labels = row.series(&POLICY_CONDITION, &[kind.as_str(), status.as_str()]);
+                encode_gauge(encoder, &labels, bit(status == *truth))?;
+            }
+        }
+        Ok(())
+    })?;
+    for (definition, read) in &GAUGES {
+        write(definition, &|encoder, row| {
+            let labels = || row.series(definition, &[]);
+            read(&row.glance).map_or(Ok(()), |value| encode_gauge(encoder, &labels(), value))
+        })?;
+    }
+    write(&RUNS, &|encoder, row| {
+        let mut runs = row.counts.runs.iter();
+        runs.try_for_each(|(run, count)| encode_counter(encoder, &row.series(&RUNS, run), *count))
+    })?;
+    write(&ENTRIES, &|encoder, row| {
+        let mut entries = row.counts.entries.iter();
+        entries
+            .try_for_each(|(action, count)| encode_counter(encoder, &row.series(&ENTRIES, &[action]), *count))
+    })?;
+    write(&UNCERTAIN_PAGES, &|encoder, row| {
+        encode_counter(encoder, &row.series(&UNCERTAIN_PAGES, &[]), row.counts.uncertain_pages)
+    })?;
+    write(&MISSED, &|encoder, row| encode_counter(encoder, &row.series(&MISSED, &[]), row.counts.missed))
+}
+
+/// Gauges whose sum says nothing are left out.
+fn encode_sums(encoder: &mut DescriptorEncoder<'_>, glances: &[Glance], counts: &Counts) -> Written {
+    let mut conditions: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for (kind, truth) in glances.iter().flat_map(|glance| &glance.conditions) {
+        for status in Truth::ALL {
+            *conditions.entry((kind.as_str(), status.as_str())).or_default() += bit(status == *truth);
+        }
+    }
+    POLICY_CONDITION.encode(encoder, |mut encoder| {
+        conditions.iter().try_for_each(|((kind, status), count)| {
+            encode_gauge(&mut encoder, &summed(&POLICY_CONDITION, &[kind, status]), *count)
+        })
+    })?;
+    let running = amount(glances.iter().filter(|glance| glance.is_running));
+    let open = amount(glances.iter().filter(|glance| glance.is_circuit_open));
+    for (definition, value) in [(RUN_ACTIVE, running), (CIRCUIT_OPEN, open)] {
+        definition.encode(encoder, |mut encoder| encode_gauge(&mut encoder, &Labels::new(), value))?;
+    }
+    RUNS.encode(encoder, |mut encoder| {
+        let mut runs = counts.runs.iter();
+        runs.try_for_each(|(run, count)| encode_counter(&mut encoder, &summed(&RUNS, run), *count))
+    })?;
+    ENTRIES.encode(encoder, |mut encoder| {
+        let mut entries = counts.entries.iter();
+        entries.try_for_each(|(action, count)| {
+            encode_counter(&mut encoder, &summed(&ENTRIES, &[action]), *count)
+        })
+    })?;
+    for (definition, count) in [(UNCERTAIN_PAGES, counts.uncertain_pages), (MISSED, counts.missed)] {
+        definition.encode(encoder, |mut encoder| encode_counter(&mut encoder, &Labels::new(), count))?;
+    }
+    Ok(())
+}
+
+/// Writes what the policies say.
+#[derive(Debug)]
+pub(super) struct PolicyCollector(pub(super) Arc<Policies>);
+
+impl Collector for PolicyCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        if self.0.is_each {
+            encode_rows(&mut encoder, &self.0.rows())
+        } else {
+            let (glances, counts) = self.0.sums();
+            encode_sums(&mut encoder, &glances, &counts)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "policies_tests.rs"]
+mod tests;
