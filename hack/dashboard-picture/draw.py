@@ -14,11 +14,11 @@ import urllib.parse
 import urllib.request
 
 WIDTH, COLUMN, UNIT, GAP, HEAD = 1440, 60, 30, 6, 44
-SPAN, STEP = 86400, 300
+SPAN, STEP = 86400, 600
 BACK, CARD, EDGE, TEXT, DIM = "#111217", "#181b1f", "#2c3235", "#d8d9da", "#8e9199"
 LINES = ["#73bf69", "#f2cc0c", "#5794f2", "#ff780a", "#f2495c", "#b877d9", "#37872d", "#fade2a", "#8ab8ff", "#ffb357"]
-NAMED = {"green": "#73bf69", "red": "#f2495c", "orange": "#ff9830", "blue": "#5794f2"}
-VARIABLES = {"$__rate_interval": "5m", "$__range": "24h", "$namespace": ".*", "$policy": ".*"}
+NAMED = {"green": "#73bf69", "red": "#f2495c", "orange": "#ff9830", "blue": "#5794f2", "yellow": "#f2cc0c"}
+VARIABLES = {"$__rate_interval": "10m", "$__range": "24h", "$namespace": ".*", "$policy": ".*"}
 
 
 class Drawing:
@@ -39,7 +39,7 @@ class Drawing:
     def line(self, points, stroke, width=1.2):
         if len(points) == 1:
             points = [points[0], (points[0][0] + 1, points[0][1])]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in without_flat_runs(points))
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="{width}"/>')
 
     def area(self, points, floor, fill):
@@ -94,11 +94,23 @@ def stat(drawing, panel, box, base, end):
     drawing.text(x + w / 2, y + h / 2 + 26, shown, 36, NAMED[steps[-1]["color"]], "middle", 'font-weight="600"')
 
 
-def nice(low, high):
+def nice(low, high, unit):
     """A step for about four grid lines."""
     rough = (high - low) / 4 or 1
+    if unit == "s" and rough > 30:
+        return next(step for step in (60, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800) if step >= rough)
+    if unit == "bytes":
+        return nice(0, rough * 4 / 2**20, "") * 2**20
     size = 10 ** math.floor(math.log10(rough))
     return next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough)
+
+
+def without_flat_runs(points):
+    """The same line with fewer points."""
+    last = len(points) - 1
+    return [
+        point for i, point in enumerate(points) if i in (0, last) or not points[i - 1][1] == point[1] == points[i + 1][1]
+    ]
 
 
 def timeseries(drawing, panel, box, base, end):
@@ -113,6 +125,11 @@ def timeseries(drawing, panel, box, base, end):
             values = {at: value for at, value in values.items() if not math.isnan(value)}
             series.append((legend(target, one["metric"]), [values.get(at) for at in times]))
     series.sort(key=lambda one: one[0])
+    fixed = {
+        one["matcher"]["options"]: NAMED[one["properties"][0]["value"]["fixedColor"]]
+        for one in panel["fieldConfig"]["overrides"]
+    }
+    colours = [fixed.get(name, LINES[i % len(LINES)]) for i, (name, _) in enumerate(series)]
     floors = []
     if stacked:
         below = [0.0] * len(times)
@@ -123,9 +140,9 @@ def timeseries(drawing, panel, box, base, end):
     known = [value for _, values in series for value in values if value is not None]
     low = min([*known, 0])
     high = max([*known, defaults.get("max", 0)], default=1) or 1
-    step = nice(low, high)
+    step = nice(low, high, defaults["unit"])
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    left, top, right, bottom = x + 62, y + 32, x + w - 12, y + h - 44
+    left, top, right, bottom = x + 62, y + 32, x + w - 22, y + h - 44
 
     def place(at, value):
         return left + (at - times[0]) / SPAN * (right - left), bottom - (value - low) / (high - low) * (bottom - top)
@@ -138,7 +155,7 @@ def timeseries(drawing, panel, box, base, end):
     for hour in range(0, 25, 6):
         drawing.text(place(times[0] + hour * 3600, low)[0], bottom + 15, f"{hour:02}:00", 10, DIM, "middle")
     for i, (_, values) in enumerate(series):
-        colour, run = LINES[i % len(LINES)], []
+        colour, run = colours[i], []
         points = [None if value is None else place(at, value) for at, value in zip(times, values)]
         if stacked:
             drawing.area(points, [place(at, value) for at, value in zip(times, floors[i])], colour)
@@ -151,10 +168,10 @@ def timeseries(drawing, panel, box, base, end):
     across = left - 50
     for i, (name, _) in enumerate(series):
         size = 18 + 6.1 * len(name)
-        if across + size > right + 8:
+        if across + size > right + 14:
             drawing.text(across, y + h - 11, "...", 11, DIM)
             break
-        drawing.rect(across, y + h - 16, 10, 4, LINES[i % len(LINES)])
+        drawing.rect(across, y + h - 16, 10, 4, colours[i])
         drawing.text(across + 14, y + h - 11, name, 11, DIM)
         across += size + 8
 
