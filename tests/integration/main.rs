@@ -38,6 +38,7 @@ mod queue;
 mod reference;
 mod replicas;
 mod run_control;
+mod runbooks;
 mod scene;
 mod scheduling;
 mod sdk_requests;
