@@ -167,7 +167,7 @@ def timeseries(drawing, panel, box, base, end):
                 run = []
     across = left - 50
     for i, (name, _) in enumerate(series):
-        size = 18 + 6.1 * len(name)
+        size = 18 + 6.5 * len(name)
         if across + size > right + 14:
             drawing.text(across, y + h - 11, "...", 11, DIM)
             break
