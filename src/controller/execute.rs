@@ -316,7 +316,7 @@ impl Look<'_> {
     async fn tell(&mut self, progress: &Progress, activity: Activity) -> Result<(), SliceEnd> {
         let (run, now) = (progress.run(), (self.context.clock)());
         let next = status::running(&self.policy, &self.observed.status, run, activity, now);
-        self.save(&next).await.map_err(|error| match error {
+        self.save(&next, &[]).await.map_err(|error| match error {
             CheckpointError::Lost => SliceEnd::Lost,
             CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
         })
@@ -330,7 +330,7 @@ impl Look<'_> {
         let duration_ms = now.duration_since(run.start_time.timestamp()).as_millis();
         let since = Instant::now();
         loop {
-            match self.save(&next).await {
+            match self.save(&next, &notes).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
                     warn!(policy = %self.reference, run_id = run.id, "the run ended, and is no longer this process'");
@@ -348,7 +348,6 @@ impl Look<'_> {
         }
         info!(policy = %self.reference, run_id = run.id, action = %run.action, result = %ending.result,
             reason = %ending.reason, pages = run.pages, processed = run.processed, duration_ms, "{}", ending.message);
-        context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
     }
 }
@@ -362,6 +361,6 @@ impl Checkpoint for RunCheckpoint<'_, '_> {
     async fn save(&mut self, run: &PolicyRun, activity: Activity) -> Result<(), CheckpointError> {
         let now = (self.look.context.clock)();
         let next = status::running(&self.look.policy, &self.look.observed.status, run, activity, now);
-        self.look.save(&next).await
+        self.look.save(&next, &[]).await
     }
 }

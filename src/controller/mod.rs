@@ -16,6 +16,7 @@ mod look;
 mod observe;
 mod persist;
 mod reconcile;
+mod series;
 mod session;
 mod slots;
 mod watch;
