@@ -194,8 +194,8 @@ async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones
     })
     .await
     .unwrap();
-    let status = scene.policy("idle").await["status"].take();
-    assert_eq!(condition(&status, "Ready")["observedGeneration"], 2);
+    let edited = scene.policy("idle").await;
+    assert_eq!(condition(&edited["status"], "Ready")["observedGeneration"], 2);
 }
 
 /// The texts that a field of the status may be.
