@@ -54,7 +54,7 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
-	  generated_files columns conditions::every_state events::story::kubectl_describe
+	  generated_files columns conditions::every_state conditions::a_policy events::story::kubectl_describe
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
 	$(READERS) > tests/data/conditions.readers.json
 

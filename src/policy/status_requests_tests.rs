@@ -199,7 +199,7 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         ("no run before", &ended(&found), ended(&found), false),
     ];
     for (row, before, after, told) in table {
-        let note = crate::policy::note::of_first_entries(before, &after);
+        let note = note::of_first_entries(before, &after);
         assert_eq!(note.is_some(), told, "{row}");
         assert!(note.is_none_or(|note| note.text == "a resume run started by request"), "{row}");
     }

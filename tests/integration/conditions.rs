@@ -9,11 +9,14 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
 
+use crate::cluster::control_plane;
 use crate::generated_files::{assert_is_current, schema};
 use crate::scene::{PATIENCE, Scene, condition};
 use states::{CANCELLED, HOLDER, Health, QUEUED, Secret, State, UNREADABLE, states};
 
 const FOLDER: &str = "tests/data/conditions";
+/// One that is not in the table, as it shows no conditions.
+const UNSEEN: &str = "unseen";
 
 fn token(name: &str) -> String {
     format!("token-of-{name}")
@@ -117,10 +120,10 @@ async fn seen(scene: &Scene, states: &[State]) -> BTreeMap<&'static str, Value> 
 fn recorded(policy: &Value) -> String {
     let (metadata, status) = (&policy["metadata"], &policy["status"]);
     let mut conditions = status["conditions"].clone();
-    for condition in conditions.as_array_mut().unwrap() {
+    for condition in conditions.as_array_mut().into_iter().flatten() {
         condition["lastTransitionTime"] = "2026-11-20T12:00:00Z".into();
     }
-    let object = json!({
+    let mut object = json!({
         "apiVersion": policy["apiVersion"],
         "kind": policy["kind"],
         "metadata": { "name": metadata["name"], "namespace": "payments", "generation": metadata["generation"] },
@@ -132,6 +135,7 @@ fn recorded(policy: &Value) -> String {
             "conditions": conditions,
         },
     });
+    object["status"].as_object_mut().unwrap().retain(|_, field| !field.is_null());
     let namespace = metadata["namespace"].as_str().unwrap();
     serde_json::to_string_pretty(&object).unwrap().replace(namespace, "payments")
 }
@@ -180,7 +184,8 @@ async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones
     }
     let files = std::fs::read_dir(workspace_root().join(FOLDER)).unwrap();
     let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(files, seen.keys().map(|name| format!("{name}.json")).collect(), "one file for each state");
+    let names = seen.keys().chain([&UNSEEN]);
+    assert_eq!(files, names.map(|name| format!("{name}.json")).collect(), "one file for each state");
 
     // An edit that nobody has seen yet is waited for, whatever the conditions say of the spec before.
     scene.operator.kill().unwrap();
@@ -196,6 +201,24 @@ async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones
     .unwrap();
     let edited = scene.policy("idle").await;
     assert_eq!(condition(&edited["status"], "Ready")["observedGeneration"], 2);
+}
+
+#[tokio::test]
+async fn a_policy_that_no_operator_has_seen_says_so_to_kstatus() {
+    let control_plane = control_plane().await;
+    let namespace = control_plane.namespace("unseen").await.unwrap();
+    let policy = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1",
+        "kind": "DlqPolicy",
+        "metadata": { "name": UNSEEN, "namespace": namespace.name() },
+        "spec": { "action": "resume", "filters": { "all": true } },
+    });
+    control_plane.kubectl_apply(&policy.to_string()).await.unwrap().ok().unwrap();
+    let args = ["get", "dlqpolicy", UNSEEN, "--output=json", "--namespace", namespace.name()];
+    let policy = control_plane.kubectl(&args).await.unwrap().ok().unwrap();
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    assert_eq!(policy["status"]["observedGeneration"], -1, "{policy:#}");
+    assert_is_current(&format!("{FOLDER}/{UNSEEN}.json"), &recorded(&policy));
 }
 
 /// The texts that a field of the status may be.
@@ -218,15 +241,16 @@ fn kstatus_and_argo_cd_read_every_state_as_a_person_would() {
     let text = std::fs::read_to_string(workspace_root().join("tests/data/conditions.readers.json")).unwrap();
     let read: Vec<Value> = serde_json::from_str(&text).unwrap();
     let states = states();
-    assert_eq!(read.len(), states.len(), "`make generate` asks the readers anew");
-    for state in states {
-        let (kstatus, argo_cd) = match state.health() {
+    assert_eq!(read.len(), states.len() + 1, "`make generate` asks the readers anew");
+    let expected = states.iter().map(|state| (state.name, state.health()));
+    for (name, health) in expected.chain([(UNSEEN, Health::InProgress)]) {
+        let (kstatus, argo_cd) = match health {
             Health::Healthy => ("Current", "Healthy"),
             Health::InProgress => ("InProgress", "Progressing"),
             Health::Failed => ("Failed", "Degraded"),
         };
         let expected = json!({
-            "state": state.name,
+            "state": name,
             "kstatus": kstatus,
             "argocd": argo_cd,
             "editedKstatus": "InProgress",

@@ -5,7 +5,7 @@
 -- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red.
 
 local status = obj.status or {}
-if status.observedGeneration == nil then
+if (status.observedGeneration or -1) < 0 then
   return { status = "Progressing", message = "the operator has not seen the policy yet" }
 end
 if status.observedGeneration ~= obj.metadata.generation then
