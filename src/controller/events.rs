@@ -1,39 +1,75 @@
-//! Publishes notes as Kubernetes events. A failure to do so is logged and harms nothing else.
+//! Publishes notes as Kubernetes events, beside everything else: neither a failure nor a wait reaches a reconcile.
+
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use tokio::time::timeout;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use super::context::PolicyRef;
+use super::context::{Clock, PolicyRef};
 use super::observe::API_TIMEOUT;
 use super::report::Named;
+use super::series::{AllSeries, Telling};
 use crate::policy::Note;
 use crate::upstash::error::printable;
 
 /// The API server takes 1,024 bytes, and a character has at most four.
 const MAX_NOTE_CHARS: usize = 256;
+/// What the API server takes as the name of a publisher's process, and of an object.
+const MAX_INSTANCE: usize = 128;
+const MAX_NAME: usize = 253;
+const CONTROLLER: &str = "dlq-operator";
 
-/// Publishes notes.
-pub(crate) struct Events(Recorder);
+/// How many are published at once. Those of one policy follow each other.
+const PUBLISHERS: u64 = 4;
+/// How many wait for each publisher. What comes when it is full is only logged.
+const MOST_WAITING: usize = 1024;
+/// How long the last ones may take when the process stops.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Takes notes to publish.
+pub(crate) struct Events(Vec<mpsc::Sender<Job>>);
+
+enum Job {
+    Publish(Box<Published>),
+    /// Everything before it is done.
+    Flush(oneshot::Sender<()>),
+}
+
+struct Published {
+    regarding: ObjectReference,
+    note: Note,
+}
 
 impl Events {
-    pub(crate) fn new(client: kube::Client, pod: &str) -> Self {
-        let reporter = Reporter { controller: "dlq-operator".to_owned(), instance: Some(pod.to_owned()) };
-        Self(Recorder::new(client, reporter))
+    /// Starts the publishers.
+    pub(crate) fn new(client: &kube::Client, clock: Clock, pod: &str) -> Self {
+        let start = |_| {
+            let (sender, jobs) = mpsc::channel(MOST_WAITING);
+            let instance = beginning(pod, MAX_INSTANCE).to_owned();
+            let publisher =
+                Publisher { client: client.clone(), clock, instance, series: AllSeries::default(), last: 0 };
+            tokio::spawn(publisher.run(jobs));
+            sender
+        };
+        Self((0..PUBLISHERS).map(start).collect())
     }
 
     /// Publishes each note, after what it tells of is written.
-    pub(crate) async fn publish(&self, policy: &PolicyRef, uid: Option<&str>, notes: Vec<Note>) {
-        let regarding = ObjectReference {
-            api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
-            kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
-            name: Some(policy.name.clone()),
-            namespace: policy.namespace.clone(),
-            uid: uid.map(str::to_owned),
-            ..ObjectReference::default()
-        };
+    pub(crate) fn publish(&self, policy: &PolicyRef, uid: &str, notes: Vec<Note>) {
+        if notes.is_empty() {
+            return;
+        }
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let index = usize::try_from(hasher.hash_one(uid) % PUBLISHERS).unwrap_or_default();
+        let Some(publisher) = self.0.get(index) else { return };
         for note in notes {
             if note.reason.is_of_a_run() {
                 // The run's own line says it, with its counts.
@@ -41,23 +77,145 @@ impl Events {
             } else {
                 info!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
             }
-            let text = note.text.chars().take(MAX_NOTE_CHARS).collect();
-            let event = Event {
-                type_: if note.reason.is_warning() { EventType::Warning } else { EventType::Normal },
-                reason: note.reason.as_str().to_owned(),
-                note: Some(text),
-                action: "Reconcile".to_owned(),
-                secondary: None,
+            let regarding = ObjectReference {
+                api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
+                kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
+                name: Some(policy.name.clone()),
+                namespace: policy.namespace.clone(),
+                uid: Some(uid.to_owned()),
+                ..ObjectReference::default()
             };
-            match timeout(API_TIMEOUT, self.0.publish(&event, &regarding)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    warn!(policy = %Named(policy), reason = event.reason, %error, "cannot publish an event");
+            let reason = note.reason.as_str();
+            if publisher.try_send(Job::Publish(Box::new(Published { regarding, note }))).is_err() {
+                warn!(policy = %Named(policy), reason, "too many events wait to be published; this one is not");
+            }
+        }
+    }
+
+    /// Waits a moment for what is still to be published.
+    pub(crate) async fn flush(&self) {
+        let flush = async {
+            for publisher in &self.0 {
+                let (done, flushed) = oneshot::channel();
+                if publisher.send(Job::Flush(done)).await.is_ok() {
+                    // Gone without an answer: there is nothing to wait for.
+                    let _ = flushed.await;
                 }
-                Err(_) => {
-                    warn!(policy = %Named(policy), reason = event.reason, "cannot publish an event: no answer in time");
+            }
+        };
+        if timeout(FLUSH, flush).await.is_err() {
+            warn!("some events are not published");
+        }
+    }
+}
+
+/// Publishes the events of some policies, one after the other.
+struct Publisher {
+    client: kube::Client,
+    clock: Clock,
+    instance: String,
+    series: AllSeries,
+    /// The number in the last event's name: kubectl shows events in the order of their names.
+    last: i128,
+}
+
+impl Publisher {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.recv().await {
+            match job {
+                Job::Publish(published) => self.publish(*published).await,
+                Job::Flush(done) => {
+                    // Who asked may have given up.
+                    let _ = done.send(());
                 }
             }
         }
+    }
+
+    async fn publish(&mut self, Published { regarding, note }: Published) {
+        let (uid, reason) = (regarding.uid.clone().unwrap_or_default(), note.reason.as_str());
+        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let policy = format!("{namespace}/{}", regarding.name.as_deref().unwrap_or_default());
+        let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
+        let mut telling = self.series.count(&uid, &note, Instant::now());
+        if let Telling::Again { name, count } = &telling {
+            match timeout(API_TIMEOUT, self.again(&events, name, *count)).await {
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                    // Events are kept for a while only, and anybody may delete them.
+                    self.series.end(&uid, &note);
+                    telling = Telling::New;
+                }
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(policy, reason, %error, "cannot publish an event"),
+                Err(_) => warn!(policy, reason, "cannot publish an event: no answer in time"),
+            }
+        }
+        match telling {
+            Telling::New => {
+                let event = self.event(regarding, &note);
+                let name = event.metadata.name.clone().unwrap_or_default();
+                match timeout(API_TIMEOUT, events.create(&PostParams::default(), &event)).await {
+                    Ok(Ok(_)) => self.series.begin(&uid, &note, name, Instant::now()),
+                    Ok(Err(error)) => warn!(policy, reason, %error, "cannot publish an event"),
+                    Err(_) => warn!(policy, reason, "cannot publish an event: no answer in time"),
+                }
+            }
+            Telling::TooMany => warn!(policy, reason, "this policy has too many events"),
+            Telling::Again { .. } | Telling::Later => {}
+        }
+    }
+
+    async fn again(&self, events: &Api<Event>, name: &str, count: i32) -> Result<(), kube::Error> {
+        let series = EventSeries { count, last_observed_time: MicroTime((self.clock)()) };
+        let patch = Patch::Merge(json!({ "series": series }));
+        events.patch(name, &PatchParams::default(), &patch).await.map(drop)
+    }
+
+    fn event(&mut self, regarding: ObjectReference, note: &Note) -> Event {
+        let now = (self.clock)();
+        self.last = now.as_nanosecond().max(self.last + 1);
+        let name = event_name(regarding.name.as_deref().unwrap_or_default(), self.last);
+        Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: regarding.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(if note.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(note.reason.as_str().to_owned()),
+            note: Some(note.text.chars().take(MAX_NOTE_CHARS).collect()),
+            action: Some("Reconcile".to_owned()),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            regarding: Some(regarding),
+            ..Event::default()
+        }
+    }
+}
+
+/// As Kubernetes' own are named; a policy's name may be as long as an event's.
+fn event_name(policy: &str, number: i128) -> String {
+    let number = format!("{number:016x}");
+    let policy = beginning(policy, MAX_NAME - 1 - number.len());
+    format!("{}.{number}", policy.trim_end_matches(['.', '-']))
+}
+
+/// The first characters of a name, which is ASCII.
+fn beginning(name: &str, length: usize) -> &str {
+    name.get(..length).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_event_fits_and_sorts_by_time() {
+        assert_eq!(event_name("resume", 0x18_7a0f_b2c3_d4e5), "resume.00187a0fb2c3d4e5");
+        let long = format!("{}.{}", "a".repeat(235), "b".repeat(17));
+        let name = event_name(&long, i128::from(i64::MAX));
+        assert_eq!(name, format!("{}.7fffffffffffffff", "a".repeat(235)));
+        assert!(name.len() <= MAX_NAME && event_name(&long, 9) < event_name(&long, 10));
     }
 }

@@ -324,7 +324,7 @@ impl Look<'_> {
     async fn tell(&mut self, progress: &Progress, activity: Activity) -> Result<(), SliceEnd> {
         let (run, now) = (progress.run(), (self.context.clock)());
         let next = status::running(&self.policy, &self.observed.status, run, activity, now);
-        self.save(&next).await.map_err(|error| match error {
+        self.save(&next, &[]).await.map_err(|error| match error {
             CheckpointError::Lost => SliceEnd::Lost,
             CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
         })
@@ -338,7 +338,7 @@ impl Look<'_> {
         let since = Instant::now();
         let mut is_repeated = false;
         loop {
-            match self.save(&next).await {
+            match self.save(&next, &notes).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
                     warn!(policy = %Named(self.reference), run_id = run.id, "the run ended, and is no longer this process'");
@@ -360,7 +360,6 @@ impl Look<'_> {
             }
         }
         report::run_ended(self.reference, self.observed.uid(), &run, ending, now);
-        context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
         Ok(Action::requeue(NEXT_SLICE))
     }
 }
@@ -374,6 +373,6 @@ impl Checkpoint for RunCheckpoint<'_, '_> {
     async fn save(&mut self, run: &PolicyRun, activity: Activity) -> Result<(), CheckpointError> {
         let now = (self.look.context.clock)();
         let next = status::running(&self.look.policy, &self.look.observed.status, run, activity, now);
-        self.look.save(&next).await
+        self.look.save(&next, &[]).await
     }
 }

@@ -17,7 +17,7 @@ use super::slots::Slot;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::CheckpointError;
 use crate::policy::tally::{EndedRun, tally};
-use crate::policy::{Note, Policy};
+use crate::policy::{Note, Policy, note};
 use crate::runtime::leadership::Term;
 
 /// How soon to look again after somebody else was faster.
@@ -74,8 +74,7 @@ impl Look<'_> {
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
         match status.write(self.object(), &self.observed.raw_status, wanted, unchanged).await {
             Ok(written) => {
-                self.note_written(next, written);
-                self.context.events.publish(self.reference, Some(self.observed.uid()), notes).await;
+                self.note_written(next, written, notes);
                 Ok(true)
             }
             Err(PersistError::Conflict) => Ok(false),
@@ -94,8 +93,15 @@ impl Look<'_> {
         }
     }
 
-    /// Keeps what was written, so that the next write knows what differs.
-    fn note_written(&mut self, next: &DlqPolicyStatus, written: Option<kube::api::DynamicObject>) {
+    /// Keeps what was written, so that the next write knows what differs, and tells of it.
+    fn note_written(
+        &mut self,
+        next: &DlqPolicyStatus,
+        written: Option<kube::api::DynamicObject>,
+        notes: Vec<Note>,
+    ) {
+        let notes = note::of_first_entries(&self.observed.status, next).into_iter().chain(notes).collect();
+        self.context.events.publish(self.reference, self.observed.uid(), notes);
         let news = tally(&self.policy, &self.observed.status, next);
         self.context.metrics.tell(self.reference, &news);
         if let Some(object) = written {
@@ -107,14 +113,18 @@ impl Look<'_> {
     }
 
     /// Writes a state of our run.
-    pub(crate) async fn save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
+    pub(crate) async fn save(
+        &mut self,
+        next: &DlqPolicyStatus,
+        notes: &[Note],
+    ) -> Result<(), CheckpointError> {
         let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
         let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
         let wanted =
             self.observed.written_as(next).map_err(|error| CheckpointError::Failed(error.to_string()))?;
         match self.context.status.write(self.object(), &self.observed.raw_status, wanted, ours).await {
             Ok(written) => {
-                self.note_written(next, written);
+                self.note_written(next, written, notes.to_vec());
                 Ok(())
             }
             Err(PersistError::Conflict) => Err(CheckpointError::Lost),

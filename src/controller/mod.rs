@@ -19,6 +19,7 @@ mod observe;
 mod persist;
 mod reconcile;
 mod report;
+mod series;
 mod session;
 mod slots;
 mod watch;

@@ -77,7 +77,7 @@ pub async fn run(
     };
     let context = Arc::new(Context {
         status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
-        events: Events::new(client.clone(), &config.pod_name),
+        events: Events::new(&client, clock, &config.pod_name),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
         client,
         permissions: config.permissions,
@@ -121,6 +121,7 @@ pub async fn run(
     };
     tokio::join!(ending, waiting);
     release_all(&context).await;
+    context.events.flush().await;
 }
 
 /// Watches and looks after the policies of one namespace, or of all.

@@ -10,6 +10,8 @@ use super::run::{PolicyRun, RunSummary};
 /// What the operator knows of a policy. Only the operator writes here.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+// What a policy says before the operator has seen it: kstatus would take one without status for finished.
+#[schemars(extend("default" = { "observedGeneration": -1 }))]
 pub struct DlqPolicyStatus {
     /// The `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,9 +6,9 @@ use super::ending::Ending;
 use super::instants::{due, schedule_since};
 use super::status::cut;
 use super::validate::Policy;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason, RunResult};
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason, RunResult, Trigger};
 
-/// One event. Its text holds no counts: the publisher joins equal events into one series and keeps the first text.
+/// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Note {
     /// What happened.
@@ -136,6 +136,26 @@ impl NoteReason {
     }
 }
 
+/// What is told when the first write of a run's entries lands: most runs of a healthy queue find none, and are not told of.
+pub(crate) fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<Note> {
+    let known = before.current_run.as_ref()?;
+    let run = after.current_run.as_ref().or(after.last_run.as_ref()).filter(|run| run.id == known.id)?;
+    if has_entries(known) || !has_entries(run) {
+        return None;
+    }
+    let what = if run.dry_run { "dry run" } else { "run" };
+    let why = match run.trigger {
+        Trigger::Schedule => "on schedule",
+        Trigger::Manual => "by request",
+        Trigger::Spec => "for a new spec",
+    };
+    Some(Note::new(NoteReason::RunStarted, format!("a {} {what} started {why}", run.action)))
+}
+
+fn has_entries(run: &PolicyRun) -> bool {
+    run.processed > 0 || run.rejected > 0
+}
+
 /// What is told when a run ends.
 pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -148,6 +168,7 @@ pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
     let reason = match (ending.result, ending.reason) {
         // Most runs of a healthy queue: not worth an event.
         (_, Reason::NothingMatched) => None,
+        (RunResult::Succeeded, _) if run.dry_run && run.processed == 0 => None,
         (RunResult::Succeeded, _) if run.dry_run => Some(NoteReason::DryRunSucceeded),
         (RunResult::Succeeded, _) => Some(NoteReason::RunSucceeded),
         (RunResult::LimitReached, _) => Some(NoteReason::LimitReached),
@@ -157,7 +178,10 @@ pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
     };
     let text = match ending.result {
         // Counts stay out of the text, see `Note`.
-        RunResult::Succeeded => format!("the {} run ended", run.action),
+        RunResult::Succeeded if run.dry_run => {
+            format!("the {} dry run counted what matches; see status.lastRun", run.action)
+        }
+        RunResult::Succeeded => format!("the {} run did its work; see status.lastRun", run.action),
         _ => cut(&ending.message),
     };
     notes.extend(reason.map(|reason| Note::new(reason, text)));

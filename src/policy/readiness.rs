@@ -65,9 +65,12 @@ pub(crate) fn able(policy: &Policy) -> Readiness {
 
 /// Too many runs failed in a row.
 pub(crate) fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
+    let failed = match status.consecutive_failures {
+        1 => "a run failed".to_owned(),
+        count => format!("{count} runs failed in a row"),
+    };
     let message = format!(
-        "{} runs failed in a row; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended",
-        status.consecutive_failures
+        "{failed}; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended"
     );
     Readiness { ready: false, reason: Reason::CircuitOpen, message }
 }
@@ -93,5 +96,9 @@ pub(crate) fn note_change(before: &DlqPolicyStatus, readiness: &Readiness, notes
         _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
         _ => None,
     };
-    notes.extend(reason.map(|reason| Note::new(reason, readiness.message.clone())));
+    let text = match reason {
+        Some(NoteReason::PolicyUnsuspended) => format!("no longer held back: {}", readiness.message),
+        _ => readiness.message.clone(),
+    };
+    notes.extend(reason.map(|reason| Note::new(reason, text)));
 }

@@ -40,7 +40,7 @@ pub fn observed(
         status.missed_schedules += count;
         notes.push(Note::new(
             NoteReason::MissedSchedule,
-            format!("missed {at}: more than startingDeadlineSeconds had passed"),
+            "an instant was missed, as startingDeadlineSeconds had passed; see status.lastMissedTime",
         ));
     }
     let readiness = readiness::planned(policy, before, plan);
@@ -64,7 +64,10 @@ pub fn claimed(
     if let Some((latest, count)) = missed {
         status.last_missed_time = Some(seconds(latest));
         status.missed_schedules += count;
-        notes.push(Note::new(NoteReason::MissedSchedule, format!("missed instants up to {latest}")));
+        notes.push(Note::new(
+            NoteReason::MissedSchedule,
+            "instants were missed, and the latest is made up for; see status.lastMissedTime",
+        ));
     }
     if let Some(at) = run.scheduled_time {
         status.last_schedule_time = Some(seconds(at.timestamp()));

@@ -168,3 +168,39 @@ fn events_tell_of_changes_only() {
     assert_eq!(reasons(&notes), [NoteReason::UncertainPage, NoteReason::RunSucceeded]);
     assert!(notes.iter().all(|note| !note.text.contains(|c: char| c.is_ascii_digit())), "{notes:?}");
 }
+
+#[test]
+fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
+    let claimed = requested(&json!({}));
+    let with = |change: fn(&mut PolicyRun)| {
+        let mut status = claimed.clone();
+        change(status.current_run.as_mut().unwrap());
+        status
+    };
+    let found = with(|run| run.processed = 3);
+    let ended = |before: &DlqPolicyStatus| {
+        let run = before.current_run.clone().unwrap();
+        finished(&policy(&json!({})), before, &run, &well(), at("12:05:00")).0
+    };
+    let another = with(|run| {
+        run.id = "another".to_owned();
+        run.processed = 3;
+    });
+    let table = [
+        ("nothing yet", &claimed, with(|run| run.pages = 1), false),
+        ("a lost answer", &claimed, with(|run| run.uncertain_pages = 1), false),
+        ("the first entries", &claimed, found.clone(), true),
+        ("refused ones", &claimed, with(|run| run.rejected = 1), true),
+        ("more of them", &found, with(|run| run.processed = 9), false),
+        ("all at once", &claimed, ended(&found), true),
+        ("told before", &found, ended(&found), false),
+        ("an end without any", &claimed, ended(&claimed), false),
+        ("another run", &claimed, another, false),
+        ("no run before", &ended(&found), ended(&found), false),
+    ];
+    for (row, before, after, told) in table {
+        let note = note::of_first_entries(before, &after);
+        assert_eq!(note.is_some(), told, "{row}");
+        assert!(note.is_none_or(|note| note.text == "a resume run started by request"), "{row}");
+    }
+}

@@ -17,7 +17,7 @@ use crate::cluster::control_plane;
 use crate::scene::Scene;
 
 /// A scene whose operator reaches the API server through a proxy. The test's own kubectl does not.
-async fn behind_a_proxy(name: &str, args: &[&str]) -> (Scene, ApiServerProxy) {
+pub(crate) async fn behind_a_proxy(name: &str, args: &[&str]) -> (Scene, ApiServerProxy) {
     let control_plane = control_plane().await;
     let proxy = ApiServerProxy::start(control_plane, User::Admin).await.unwrap();
     let kubeconfig = proxy.kubeconfig();

@@ -1,5 +1,8 @@
 //! What a policy's Kubernetes events say.
 
+mod refused;
+mod story;
+
 use serde_json::Value;
 use testbed::eventually;
 
@@ -24,4 +27,19 @@ pub(crate) async fn wait_until_told(scene: &Scene, policy: &str, reason: &str, t
     })
     .await
     .unwrap();
+}
+
+/// A policy's events as the API server has them, in the order they were first told.
+async fn events(scene: &Scene, policy: &str) -> Vec<Value> {
+    let list = scene.kubectl(&["get", "events.events.k8s.io", "--output=json"]).await;
+    let mut list: Value = serde_json::from_str(&list).unwrap();
+    let items = list["items"].as_array_mut().unwrap().drain(..);
+    let mut events: Vec<_> = items.filter(|event| event["regarding"]["name"] == policy).collect();
+    events.sort_by_key(|event| event["eventTime"].as_str().map(str::to_owned));
+    events
+}
+
+async fn reasons(scene: &Scene, policy: &str) -> Vec<String> {
+    let events = events(scene, policy).await;
+    events.iter().filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect()
 }

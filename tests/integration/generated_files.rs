@@ -34,7 +34,7 @@ pub(crate) fn children<'a>(path: &str, schema: &'a Value) -> Vec<(String, &'a Va
     children
 }
 
-fn assert_is_current(path: &str, content: &str) {
+pub(crate) fn assert_is_current(path: &str, content: &str) {
     let file = workspace_root().join(path);
     #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
     let update = std::env::var("UPDATE_GENERATED").is_ok_and(|value| value == "1");

@@ -1,0 +1,38 @@
+-- What Argo CD says of a DlqPolicy. Put it into the ConfigMap argocd-cm, under the key
+-- resource.customizations.health.dlq-operator.dev_DlqPolicy
+--
+-- It says what kstatus says, which Flux and Helm ask: a policy is healthy when it is accepted and able to run, be it idle,
+-- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red.
+
+local status = obj.status or {}
+if (status.observedGeneration or -1) < 0 then
+  return { status = "Progressing", message = "the operator has not seen the policy yet" }
+end
+if status.observedGeneration ~= obj.metadata.generation then
+  return { status = "Progressing", message = "the operator has not seen the last edit yet" }
+end
+
+local conditions = {}
+for _, condition in ipairs(status.conditions or {}) do
+  conditions[condition.type] = condition
+end
+local function is_true(type)
+  return conditions[type] ~= nil and conditions[type].status == "True"
+end
+local function say(health, type)
+  return { status = health, message = conditions[type].reason .. ": " .. conditions[type].message }
+end
+
+if is_true("Reconciling") then
+  return say("Progressing", "Reconciling")
+end
+if is_true("Stalled") then
+  return say("Degraded", "Stalled")
+end
+if is_true("Ready") then
+  return say("Healthy", "Ready")
+end
+if conditions.Ready ~= nil then
+  return say("Progressing", "Ready")
+end
+return { status = "Progressing", message = "the policy says nothing of itself yet" }

@@ -1,0 +1,122 @@
+//! What `kubectl get dlqp` shows.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use testbed::Entry;
+
+use crate::generated_files::assert_is_current;
+use crate::scene::{DLQ, Scene, condition};
+
+/// What a terminal shows of a line, when it is not made wider.
+const WIDTH: usize = 120;
+
+/// Where each column begins, and its name.
+fn columns(header: &str) -> Vec<(usize, &str)> {
+    let names = header.split("   ").map(str::trim).filter(|name| !name.is_empty());
+    let mut from = 0;
+    names
+        .map(|name| {
+            let start = from + header[from..].find(name).unwrap();
+            from = start + name.len();
+            (start, name)
+        })
+        .collect()
+}
+
+/// The table with what differs from one time to the next replaced, and its columns as wide as then needed.
+fn steady(table: &str, namespace: &str) -> String {
+    let columns = columns(table.lines().next().unwrap());
+    let ends = columns.iter().skip(1).map(|(start, _)| *start).chain([usize::MAX]);
+    let ends: Vec<_> = ends.collect();
+    let cell = |line: &str, index: usize| {
+        let (start, name) = columns[index];
+        let text = line.get(start..ends[index].min(line.len())).unwrap_or_default().trim();
+        match name {
+            _ if text.is_empty() || text == name => text.to_owned(),
+            "LAST RUN" | "AGE" => "9s".to_owned(),
+            "NEXT RUN" => "2027-01-01T00:00:00Z".to_owned(),
+            _ => text.replace(namespace, "payments"),
+        }
+    };
+    let rows: Vec<Vec<_>> =
+        table.lines().map(|line| (0..columns.len()).map(|index| cell(line, index)).collect()).collect();
+    let width = |index: usize| rows.iter().map(|row| row[index].len()).max().unwrap_or_default();
+    let mut steady = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (index, cell) in row.iter().enumerate() {
+            write!(line, "{cell:0$}   ", width(index)).unwrap();
+        }
+        writeln!(steady, "{}", line.trim_end()).unwrap();
+    }
+    steady
+}
+
+fn resume(further: Value) -> Value {
+    let mut spec = json!({ "action": "resume", "filters": { "all": true } });
+    spec.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+    spec
+}
+
+#[tokio::test]
+async fn kubectl_shows_every_state_in_columns_that_fit() {
+    let scene = Scene::start_with("columns", &["--request-timeout=5m"]).await;
+    scene.simulator.generate(DLQ, 1234, &Entry::default()).await.unwrap();
+    let quick = [("running", "slow-token-5e1f", "slow"), ("failed", "broken-token-77a", "broken")];
+    for (name, token, dlq) in quick {
+        scene.simulator.allow(token, dlq).await.unwrap();
+        scene.simulator.generate(dlq, 1, &Entry::default()).await.unwrap();
+        scene.apply_secret(name, "token", token).await;
+    }
+    let faults = json!([
+        { "dlq": "slow", "fault": { "latency": { "ms": 200_000 } } },
+        { "dlq": "broken", "fault": { "status": { "code": 422, "body": "{\"error\":\"no such filter\"}" } } },
+    ]);
+    scene.simulator.set_faults(&faults).await.unwrap();
+    let with_secret = |name: &str| json!({ "tokenSecretRef": { "name": name, "key": "token" } });
+    let dry = json!({ "action": "delete", "dryRun": true, "filters": { "all": true } });
+    let table = [
+        ("resume-payments-hourly", resume(json!({ "schedule": "0 0 1 1 *" })), "Ready", "Scheduled"),
+        (
+            "resume-checkout",
+            resume(json!({ "connection": with_secret("running") })),
+            "Running",
+            "RunInProgress",
+        ),
+        (
+            "restart-emails",
+            resume(json!({ "schedule": "*/15 * * * *", "suspend": true })),
+            "Ready",
+            "Suspended",
+        ),
+        ("resume-orders", resume(json!({ "schedule": "61 * * * *" })), "Ready", "InvalidSchedule"),
+        ("resume-invoices", resume(json!({ "connection": with_secret("later") })), "Ready", "SecretNotFound"),
+        (
+            "resume-refunds",
+            resume(json!({ "connection": with_secret("failed") })),
+            "LastRunSucceeded",
+            "BadRequest",
+        ),
+        ("delete-old-preview", dry, "LastRunSucceeded", "DryRunSucceeded"),
+    ];
+    for (name, spec, ..) in &table {
+        scene.apply(name, spec.clone()).await;
+    }
+    for (name, _, kind, reason) in &table {
+        scene
+            .status(name, &format!("{name}: {kind}, {reason}"), |status| {
+                condition(status, kind)["reason"] == *reason
+            })
+            .await;
+    }
+    let narrow = scene.kubectl(&["get", "dlqp"]).await;
+    for line in narrow.lines() {
+        assert!(line.len() <= WIDTH, "{} characters: {line}", line.len());
+    }
+    let namespace = scene.namespace.name();
+    assert_is_current("tests/data/kubectl-get.txt", &steady(&narrow, namespace));
+    let wide = scene.kubectl(&["get", "dlqp", "--output=wide"]).await;
+    assert_is_current("tests/data/kubectl-get-wide.txt", &steady(&wide, namespace));
+    assert_eq!(scene.kubectl(&["get", "upstash", "--output=name"]).await.lines().count(), table.len());
+}
