@@ -1,6 +1,7 @@
 //! A crowd of policies on schedules, for a while: replicas come and go, the API misbehaves, entries fail all the time.
 //!
-//! A minute of a hundred policies in every test run; `make soak` asks for ten minutes of two thousand.
+//! A minute of a hundred policies in every test run; `make soak` asks for seven minutes of two
+//! thousand, and three at most until all is drained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
