@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -35,7 +36,10 @@ const MOST_WAITING: usize = 1024;
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Takes notes to publish.
-pub(crate) struct Events(Vec<mpsc::Sender<Job>>);
+pub(crate) struct Events {
+    publishers: Vec<mpsc::Sender<Job>>,
+    clock: Clock,
+}
 
 enum Job {
     Publish(Box<Published>),
@@ -46,6 +50,8 @@ enum Job {
 struct Published {
     regarding: ObjectReference,
     note: Note,
+    /// When it happened: publishing may take its time.
+    at: Timestamp,
 }
 
 impl Events {
@@ -55,11 +61,11 @@ impl Events {
             let (sender, jobs) = mpsc::channel(MOST_WAITING);
             let instance = beginning(pod, MAX_INSTANCE).to_owned();
             let publisher =
-                Publisher { client: client.clone(), clock, instance, series: AllSeries::default(), last: 0 };
+                Publisher { client: client.clone(), instance, series: AllSeries::default(), last: 0 };
             tokio::spawn(publisher.run(jobs));
             sender
         };
-        Self((0..PUBLISHERS).map(start).collect())
+        Self { publishers: (0..PUBLISHERS).map(start).collect(), clock }
     }
 
     /// Publishes each note, after what it tells of is written.
@@ -69,7 +75,8 @@ impl Events {
         }
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let index = usize::try_from(hasher.hash_one(uid) % PUBLISHERS).unwrap_or_default();
-        let Some(publisher) = self.0.get(index) else { return };
+        let Some(publisher) = self.publishers.get(index) else { return };
+        let at = (self.clock)();
         for note in notes {
             if note.reason.is_of_a_run() {
                 // The run's own line says it, with its counts.
@@ -86,7 +93,7 @@ impl Events {
                 ..ObjectReference::default()
             };
             let reason = note.reason.as_str();
-            if publisher.try_send(Job::Publish(Box::new(Published { regarding, note }))).is_err() {
+            if publisher.try_send(Job::Publish(Box::new(Published { regarding, note, at }))).is_err() {
                 warn!(policy = %Named(policy), reason, "too many events wait to be published; this one is not");
             }
         }
@@ -95,7 +102,7 @@ impl Events {
     /// Waits a moment for what is still to be published.
     pub(crate) async fn flush(&self) {
         let flush = async {
-            for publisher in &self.0 {
+            for publisher in &self.publishers {
                 let (done, flushed) = oneshot::channel();
                 if publisher.send(Job::Flush(done)).await.is_ok() {
                     // Gone without an answer: there is nothing to wait for.
@@ -112,7 +119,6 @@ impl Events {
 /// Publishes the events of some policies, one after the other.
 struct Publisher {
     client: kube::Client,
-    clock: Clock,
     instance: String,
     series: AllSeries,
     /// The number in the last event's name: kubectl shows events in the order of their names.
@@ -132,14 +138,14 @@ impl Publisher {
         }
     }
 
-    async fn publish(&mut self, Published { regarding, note }: Published) {
+    async fn publish(&mut self, Published { regarding, note, at }: Published) {
         let (uid, reason) = (regarding.uid.clone().unwrap_or_default(), note.reason.as_str());
         let namespace = regarding.namespace.clone().unwrap_or_default();
         let policy = format!("{namespace}/{}", regarding.name.as_deref().unwrap_or_default());
         let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
         let mut telling = self.series.count(&uid, &note, Instant::now());
         if let Telling::Again { name, count } = &telling {
-            match timeout(API_TIMEOUT, self.again(&events, name, *count)).await {
+            match timeout(API_TIMEOUT, again(&events, name, *count, at)).await {
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                     // Events are kept for a while only, and anybody may delete them.
                     self.series.end(&uid, &note);
@@ -152,7 +158,7 @@ impl Publisher {
         }
         match telling {
             Telling::New => {
-                let event = self.event(regarding, &note);
+                let event = self.event(regarding, &note, at);
                 let name = event.metadata.name.clone().unwrap_or_default();
                 match timeout(API_TIMEOUT, events.create(&PostParams::default(), &event)).await {
                     Ok(Ok(_)) => self.series.begin(&uid, &note, name, Instant::now()),
@@ -165,15 +171,8 @@ impl Publisher {
         }
     }
 
-    async fn again(&self, events: &Api<Event>, name: &str, count: i32) -> Result<(), kube::Error> {
-        let series = EventSeries { count, last_observed_time: MicroTime((self.clock)()) };
-        let patch = Patch::Merge(json!({ "series": series }));
-        events.patch(name, &PatchParams::default(), &patch).await.map(drop)
-    }
-
-    fn event(&mut self, regarding: ObjectReference, note: &Note) -> Event {
-        let now = (self.clock)();
-        self.last = now.as_nanosecond().max(self.last + 1);
+    fn event(&mut self, regarding: ObjectReference, note: &Note, at: Timestamp) -> Event {
+        self.last = at.as_nanosecond().max(self.last + 1);
         let name = event_name(regarding.name.as_deref().unwrap_or_default(), self.last);
         Event {
             metadata: ObjectMeta {
@@ -181,7 +180,7 @@ impl Publisher {
                 namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
-            event_time: Some(MicroTime(now)),
+            event_time: Some(MicroTime(at)),
             type_: Some(if note.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
             reason: Some(note.reason.as_str().to_owned()),
             note: Some(note.text.chars().take(MAX_NOTE_CHARS).collect()),
@@ -192,6 +191,12 @@ impl Publisher {
             ..Event::default()
         }
     }
+}
+
+async fn again(events: &Api<Event>, name: &str, count: i32, at: Timestamp) -> Result<(), kube::Error> {
+    let series = EventSeries { count, last_observed_time: MicroTime(at) };
+    let patch = Patch::Merge(json!({ "series": series }));
+    events.patch(name, &PatchParams::default(), &patch).await.map(drop)
 }
 
 /// As Kubernetes' own are named; a policy's name may be as long as an event's.

@@ -13,7 +13,7 @@ use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
 use super::reconcile::wait;
 use super::report::{self, Named};
-use super::session::{Session, release};
+use super::session::{Ended, Session, release};
 use super::slots::{Asked, Slot};
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 use crate::drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
@@ -94,13 +94,15 @@ impl Look<'_> {
         }
         let (next, more) = status::finished(&self.policy, &next, &run, &ending, self.now);
         notes.extend(more);
-        match self.write_unchanged(&next, notes).await {
+        let ended = Ended { run, ending, notes, at: self.now };
+        match self.write_unchanged(&next, ended.notes.clone()).await {
             Ok(true) => {
-                report::run_ended(reference, self.observed.uid(), &run, &ending, self.now);
+                report::run_ended(reference, self.observed.uid(), &ended);
                 Ok(Action::requeue(NEXT_SLICE))
             }
             outcome => {
-                if let Some(session) = session {
+                if let Some(mut session) = session {
+                    session.ended = Some(ended);
                     context.memory.keep_session(reference.clone(), session);
                 }
                 outcome.map(|_| Action::requeue(AFTER_CONFLICT))
@@ -137,6 +139,7 @@ impl Look<'_> {
             progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
             looked_again_at: None,
+            ended: None,
         };
         // Looking for the token may have taken longer than the term.
         if self.term.is_over() {
@@ -331,24 +334,30 @@ impl Look<'_> {
     }
 
     /// Writes the end of a run: run, conditions, history and totals at once.
-    async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
+    async fn finish(mut self, mut session: Session, ending: &Ending) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
         let run = session.progress.ended_run();
         let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
+        let ended = Ended { run, ending: ending.clone(), notes, at: now };
         let since = Instant::now();
         let mut is_repeated = false;
         loop {
-            match self.save(&next, &notes).await {
+            match self.save(&next, &ended.notes).await {
                 Ok(()) => break,
                 Err(CheckpointError::Lost) => {
-                    warn!(policy = %Named(self.reference), run_id = run.id, "the run ended, and is no longer this process'");
                     if is_repeated {
+                        session.ended = Some(ended);
+                    }
+                    if session.ended.is_some() {
                         // The write before this one may have been ours: the next look tells.
                         context.memory.keep_session(self.reference.clone(), session);
+                    } else {
+                        warn!(policy = %Named(self.reference), run_id = session.run_id, "the run ended, and is no longer this process'");
                     }
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
+                    session.ended = Some(ended);
                     context.memory.keep_session(self.reference.clone(), session);
                     return Err(Error::Checkpoint(problem));
                 }
@@ -359,7 +368,7 @@ impl Look<'_> {
                 }
             }
         }
-        report::run_ended(self.reference, self.observed.uid(), &run, ending, now);
+        report::run_ended(self.reference, self.observed.uid(), &ended);
         Ok(Action::requeue(NEXT_SLICE))
     }
 }

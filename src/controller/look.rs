@@ -86,10 +86,16 @@ impl Look<'_> {
     /// where it is learnt that the run ended.
     pub(crate) fn drop_session(&self) {
         let Some(session) = self.context.memory.take_session(self.reference) else { return };
-        let ended = self.observed.status.last_run.as_ref();
-        let ended = ended.filter(|run| run.id == session.run_id && session.uid == self.observed.uid());
-        if let Some(run) = ended.and_then(EndedRun::of) {
+        // Another process may have ended it, and told so.
+        let Some(ended) = session.ended.filter(|_| session.uid == self.observed.uid()) else { return };
+        let is_this = |run: &&PolicyRun| {
+            (&run.id, run.start_time, run.completion_time)
+                == (&ended.run.id, ended.run.start_time, Some(ended.at.into()))
+        };
+        if let Some(run) = self.observed.status.last_run.as_ref().filter(is_this).and_then(EndedRun::of) {
             self.context.metrics.ended(self.reference, &run);
+            report::run_ended(self.reference, self.observed.uid(), &ended);
+            self.context.events.publish(self.reference, self.observed.uid(), ended.notes);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use jiff::Timestamp;
 use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
@@ -11,7 +12,8 @@ use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::persist::PersistError;
 use super::report::{self, Named};
-use crate::policy::Progress;
+use crate::crd::PolicyRun;
+use crate::policy::{Ending, Note, Progress};
 
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {
@@ -21,6 +23,16 @@ pub(crate) struct Session {
     pub(crate) connected: Connected,
     /// After how many pages the Secret was read again, as the token was refused. Once for each token that worked.
     pub(crate) looked_again_at: Option<i64>,
+    /// How it ended, once that was sent to be written: the write may get no answer, and be told of later.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// The end of a run, as it is told once it is written.
+pub(crate) struct Ended {
+    pub(crate) run: PolicyRun,
+    pub(crate) ending: Ending,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) at: Timestamp,
 }
 
 /// How long giving runs back may take in all: a successor waits for the lease.

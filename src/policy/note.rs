@@ -105,6 +105,7 @@ impl NoteReason {
                 | Self::LimitReached
                 | Self::RunCancelled
                 | Self::RunFailed
+                | Self::Unauthorized
                 | Self::UncertainPage
         )
     }

@@ -91,6 +91,10 @@ async fn a_run_is_one_line_at_info_that_says_how_it_ended() {
     scene.simulator.set_faults(&refused).await.unwrap();
     scene.apply("refused", resume()).await;
     scene.ran("refused", 1).await;
+    let unknown = json!([{ "fault": { "status": { "code": 401, "body": "who?" } } }]);
+    scene.simulator.set_faults(&unknown).await.unwrap();
+    scene.apply("unknown", resume()).await;
+    scene.ran("unknown", 1).await;
     scene.simulator.generate(DLQ, 500, &Entry::default()).await.unwrap();
     scene.slow_down(200).await;
     scene.apply("cancelled", resume()).await;
@@ -102,6 +106,7 @@ async fn a_run_is_one_line_at_info_that_says_how_it_ended() {
         ("drain", "resume", "Succeeded"),
         ("dry", "delete", "Succeeded"),
         ("refused", "resume", "Failed"),
+        ("unknown", "resume", "Failed"),
         ("cancelled", "resume", "Cancelled"),
     ] {
         let lines = of_policy(&scene, name).await;

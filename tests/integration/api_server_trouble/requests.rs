@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::{CallKind, Entry, Trouble, eventually};
 
 use super::{assert_as_if_nothing_had_happened, behind_a_proxy};
+use crate::metrics::scrape::Scrape;
 use crate::scene::{DLQ, PATIENCE, Scene};
 
 fn all() -> serde_json::Value {
@@ -72,7 +73,24 @@ async fn a_start_and_an_end_whose_writes_get_no_answer_count_once() {
             "{trouble:?}: {status:#}"
         );
         assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), runs_before + 1, "{trouble:?}");
+        assert_told_once(&scene, &name).await;
     }
+    assert_eq!(Scrape::of(scene.operator.admin_url()).await.count("runs_total", &[]), Some(3));
+}
+
+/// Its end is one line in the log and one event.
+async fn assert_told_once(scene: &Scene, name: &str) {
+    let policy = format!("\"policy\":\"{}/{name}\"", scene.namespace.name());
+    let ended = |line: &&str| line.contains(&policy) && line.contains("\"result\":\"Succeeded\"");
+    eventually(PATIENCE, "the end is logged", async || scene.operator.log().lines().any(|line| ended(&line)))
+        .await
+        .unwrap();
+    assert_eq!(scene.operator.log().lines().filter(ended).count(), 1, "{name}");
+    let events = async || {
+        let of_policy = format!("--field-selector=regarding.name={name},reason=RunSucceeded");
+        scene.kubectl(&["get", "events.events.k8s.io", &of_policy, "--output=name"]).await.lines().count()
+    };
+    eventually(PATIENCE, "the end is an event", async || events().await == 1).await.unwrap();
 }
 
 #[tokio::test]
