@@ -36,7 +36,8 @@ soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, an
 	$(CARGO) build --release --workspace --bins --locked
 	PROPTEST_CASES=20000 $(CARGO) test --locked --lib -- --test-threads=2 simulation_tests::
 	TESTBED_BIN_DIR=$(CARGO_TARGET_DIR)/release API_SERVER_ABSENCE=120 SOAK_KILLS=200 SOAK_POLICIES=2000 \
-	  SOAK_SECONDS=420 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 api_server_trouble::away kills:: soak::
+	  SOAK_SECONDS=420 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
+	  api_server_trouble::away kills:: memory:: soak::
 
 .PHONY: bench
 bench: ## Say how many calls a second the simulator takes, with a million entries

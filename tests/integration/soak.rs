@@ -18,7 +18,8 @@ const CALLS_AT_ONCE: usize = 16;
 /// How many more files and threads are no leak: as many connections come and go.
 const SLACK: u64 = 16;
 
-fn asked(name: &str, otherwise: u64) -> u64 {
+/// What a soak asks for in the environment.
+pub(crate) fn asked(name: &str, otherwise: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
     let value = std::env::var(name).ok();
     value.map_or(otherwise, |value| value.parse().expect("a number"))
