@@ -10,6 +10,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::crd::ConditionType;
+use crate::policy::Truth;
 
 /// What metrics show of a policy. Both replicas that act and those that stand by have it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,26 +24,6 @@ pub(crate) struct Glance {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
-}
-
-/// A condition's status.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Truth {
-    True,
-    False,
-    Unknown,
-}
-
-impl Truth {
-    pub(crate) const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
 }
 
 const CONDITIONS: [ConditionType; 5] = [

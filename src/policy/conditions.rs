@@ -14,7 +14,9 @@ pub(crate) enum Truth {
 }
 
 impl Truth {
-    fn as_str(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
             Self::False => "False",

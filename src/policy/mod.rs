@@ -41,6 +41,7 @@ mod window;
 
 pub use activity::Activity;
 pub use cancel::CancelCause;
+pub(crate) use conditions::Truth;
 pub use ending::Ending;
 pub use note::{Note, NoteReason};
 pub use permissions::Permissions;

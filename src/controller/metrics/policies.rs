@@ -15,9 +15,10 @@ use super::definitions::{
     POLICY_INFO, RUN_ACTIVE, RUNS, UNCERTAIN_PAGES,
 };
 use crate::controller::context::{PolicyRef, lock};
-use crate::controller::glance::{Glance, Truth};
+use crate::controller::glance::Glance;
 use crate::controller::head::PolicyHead;
 use crate::crd::{Action, RunResult, Trigger};
+use crate::policy::Truth;
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
 
 /// What this process did with a policy, or with all.
