@@ -14,6 +14,7 @@ use super::connections::Connections;
 use super::events::Events;
 use super::head::PolicyHead;
 use super::metrics::Metrics;
+use super::news::Unanswered;
 use super::persist::StatusWriter;
 use super::session::Session;
 use super::slots::{Slot, Slots};
@@ -53,6 +54,7 @@ pub(crate) struct Memory {
     sessions: Mutex<HashMap<PolicyRef, Session>>,
     places: Mutex<HashMap<PolicyRef, (u64, BoxFuture<'static, Slot>)>>,
     errors: Mutex<HashMap<PolicyRef, u32>>,
+    unanswered: Mutex<HashMap<PolicyRef, Unanswered>>,
     working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
 }
 
@@ -70,6 +72,21 @@ impl Memory {
     /// Keeps a run until the next slice.
     pub(crate) fn keep_session(&self, policy: PolicyRef, session: Session) {
         lock(&self.sessions).insert(policy, session);
+    }
+
+    /// Takes the policy's last write that got no answer.
+    pub(crate) fn take_unanswered(&self, policy: &PolicyRef) -> Option<Unanswered> {
+        lock(&self.unanswered).remove(policy)
+    }
+
+    /// Keeps a write that got no answer, until a read tells what came of it.
+    pub(crate) fn keep_unanswered(&self, policy: PolicyRef, unanswered: Unanswered) {
+        lock(&self.unanswered).insert(policy, unanswered);
+    }
+
+    /// Whether the policy's last write got no answer.
+    pub(crate) fn has_unanswered(&self, policy: &PolicyRef) -> bool {
+        lock(&self.unanswered).contains_key(policy)
     }
 
     /// Takes a policy's place in line for a slot of this connection.
@@ -101,6 +118,7 @@ impl Memory {
         let mut policies: Vec<_> = lock(&self.sessions).keys().cloned().collect();
         policies.extend(lock(&self.errors).keys().cloned());
         policies.extend(lock(&self.places).keys().cloned());
+        policies.extend(lock(&self.unanswered).keys().cloned());
         policies
     }
 
@@ -112,6 +130,7 @@ impl Memory {
     /// Forgets a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyRef) {
         drop(self.take_session(policy));
+        drop(self.take_unanswered(policy));
         self.leave_line(policy);
         self.recovered(policy);
     }

@@ -11,9 +11,10 @@ use tracing::{debug, info, warn};
 use super::error::Error;
 use super::halt::RunHalt;
 use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
+use super::news::{Ended, News};
 use super::reconcile::wait;
-use super::report::{self, Named};
-use super::session::{Ended, Session, release};
+use super::report::Named;
+use super::session::{Session, release};
 use super::slots::{Asked, Slot};
 use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 use crate::drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
@@ -44,7 +45,7 @@ impl Look<'_> {
         missed: Missed,
     ) -> Result<Action, Error> {
         let Planned { next, mut notes } = planned;
-        self.drop_session();
+        drop(self.context.memory.take_session(self.reference));
         debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
@@ -94,15 +95,11 @@ impl Look<'_> {
         }
         let (next, more) = status::finished(&self.policy, &next, &run, &ending, self.now);
         notes.extend(more);
-        let ended = Ended { run, ending, notes, at: self.now };
-        match self.write_unchanged(&next, ended.notes.clone()).await {
-            Ok(true) => {
-                report::run_ended(reference, self.observed.uid(), &ended);
-                Ok(Action::requeue(NEXT_SLICE))
-            }
+        let news = News { notes, ended: Some(Ended { run, ending, at: self.now }) };
+        match self.write_unchanged(&next, news).await {
+            Ok(true) => Ok(Action::requeue(NEXT_SLICE)),
             outcome => {
-                if let Some(mut session) = session {
-                    session.ended = Some(ended);
+                if let Some(session) = session {
                     context.memory.keep_session(reference.clone(), session);
                 }
                 outcome.map(|_| Action::requeue(AFTER_CONFLICT))
@@ -139,7 +136,7 @@ impl Look<'_> {
             progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
             looked_again_at: None,
-            ended: None,
+            waits: self.context.metrics.run_waits(),
         };
         // Looking for the token may have taken longer than the term.
         if self.term.is_over() {
@@ -178,7 +175,7 @@ impl Look<'_> {
             length: SLICE,
             audit: context.audit,
             policy: &Named(self.reference).to_string(),
-            meter: &context.metrics.meter(self.reference),
+            meter: &context.metrics.meter(self.reference, &session.waits),
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
@@ -211,6 +208,10 @@ impl Look<'_> {
                 Ok(Action::await_change())
             }
             SliceEnd::Waiting(until) => {
+                if session.progress.activity() == Activity::Throttled {
+                    // Also a wait that began in another process.
+                    session.waits.begin((context.clock)(), until);
+                }
                 let left = wait(until, (context.clock)());
                 keep(session);
                 let instant = replaced_at.map_or_else(|| self.until_refresh(), |at| self.until(Some(at)));
@@ -249,7 +250,6 @@ impl Look<'_> {
             }
             SliceEnd::Lost => {
                 warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
-                context.metrics.let_go(reference);
                 Ok(Action::requeue(AFTER_LOSS))
             }
             SliceEnd::Stuck(problem) => {
@@ -327,49 +327,39 @@ impl Look<'_> {
     async fn tell(&mut self, progress: &Progress, activity: Activity) -> Result<(), SliceEnd> {
         let (run, now) = (progress.run(), (self.context.clock)());
         let next = status::running(&self.policy, &self.observed.status, run, activity, now);
-        self.save(&next, &[]).await.map_err(|error| match error {
+        self.save(&next, &News::default()).await.map_err(|error| match error {
             CheckpointError::Lost => SliceEnd::Lost,
             CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
         })
     }
 
     /// Writes the end of a run: run, conditions, history and totals at once.
-    async fn finish(mut self, mut session: Session, ending: &Ending) -> Result<Action, Error> {
+    async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
         let run = session.progress.ended_run();
         let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
-        let ended = Ended { run, ending: ending.clone(), notes, at: now };
+        let news = News { notes, ended: Some(Ended { run, ending: ending.clone(), at: now }) };
         let since = Instant::now();
-        let mut is_repeated = false;
         loop {
-            match self.save(&next, &ended.notes).await {
-                Ok(()) => break,
+            match self.save(&next, &news).await {
+                Ok(()) => return Ok(Action::requeue(NEXT_SLICE)),
                 Err(CheckpointError::Lost) => {
-                    if is_repeated {
-                        session.ended = Some(ended);
-                    }
-                    if session.ended.is_some() {
-                        // The write before this one may have been ours: the next look tells.
-                        context.memory.keep_session(self.reference.clone(), session);
-                    } else {
+                    // A write before this one may have been done: the next look tells.
+                    if !context.memory.has_unanswered(self.reference) {
                         warn!(policy = %Named(self.reference), run_id = session.run_id, "the run ended, and is no longer this process'");
                     }
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
-                    session.ended = Some(ended);
                     context.memory.keep_session(self.reference.clone(), session);
                     return Err(Error::Checkpoint(problem));
                 }
                 Err(CheckpointError::Failed(problem)) => {
                     warn!(policy = %Named(self.reference), problem, "cannot write the end of the run yet");
-                    is_repeated = true;
                     sleep(FINAL_WRITE_RETRY).await;
                 }
             }
         }
-        report::run_ended(self.reference, self.observed.uid(), &ended);
-        Ok(Action::requeue(NEXT_SLICE))
     }
 }
 
@@ -382,6 +372,6 @@ impl Checkpoint for RunCheckpoint<'_, '_> {
     async fn save(&mut self, run: &PolicyRun, activity: Activity) -> Result<(), CheckpointError> {
         let now = (self.look.context.clock)();
         let next = status::running(&self.look.policy, &self.look.observed.status, run, activity, now);
-        self.look.save(&next, &[]).await
+        self.look.save(&next, &News::default()).await
     }
 }

@@ -10,13 +10,14 @@ use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::head::{HeadKey, PolicyHead};
+use super::news::{News, Unanswered};
 use super::observe::{Observed, decode};
 use super::persist::{PersistError, Precondition};
 use super::report;
 use super::slots::Slot;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::CheckpointError;
-use crate::policy::tally::{EndedRun, tally};
+use crate::policy::tally::{Tally, tally};
 use crate::policy::{Note, Policy, note};
 use crate::runtime::leadership::Term;
 
@@ -66,7 +67,7 @@ impl Look<'_> {
     pub(crate) async fn write_unchanged(
         &mut self,
         next: &DlqPolicyStatus,
-        notes: Vec<Note>,
+        news: impl Into<News>,
     ) -> Result<bool, Error> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
         let unchanged = Precondition::Unchanged { status: &self.observed.raw_status, resource_version };
@@ -74,28 +75,14 @@ impl Look<'_> {
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
         match status.write(self.object(), &self.observed.raw_status, wanted, unchanged).await {
             Ok(written) => {
-                self.note_written(next, written, notes);
+                self.note_written(next, written, news.into());
                 Ok(true)
             }
             Err(PersistError::Conflict) => Ok(false),
-            Err(error) => Err(Error::Persist(error)),
-        }
-    }
-
-    /// Drops what this process knows of a run that goes on no more. When the write of its end was never answered, this is
-    /// where it is learnt that the run ended.
-    pub(crate) fn drop_session(&self) {
-        let Some(session) = self.context.memory.take_session(self.reference) else { return };
-        // Another process may have ended it, and told so.
-        let Some(ended) = session.ended.filter(|_| session.uid == self.observed.uid()) else { return };
-        let is_this = |run: &&PolicyRun| {
-            (&run.id, run.start_time, run.completion_time)
-                == (&ended.run.id, ended.run.start_time, Some(ended.at.into()))
-        };
-        if let Some(run) = self.observed.status.last_run.as_ref().filter(is_this).and_then(EndedRun::of) {
-            self.context.metrics.ended(self.reference, &run);
-            report::run_ended(self.reference, self.observed.uid(), &ended);
-            self.context.events.publish(self.reference, self.observed.uid(), ended.notes);
+            Err(error) => {
+                self.note_unanswered(next, news.into());
+                Err(Error::Persist(error))
+            }
         }
     }
 
@@ -104,13 +91,13 @@ impl Look<'_> {
         &mut self,
         next: &DlqPolicyStatus,
         written: Option<kube::api::DynamicObject>,
-        notes: Vec<Note>,
+        news: News,
     ) {
-        let notes = note::of_first_entries(&self.observed.status, next).into_iter().chain(notes).collect();
-        self.context.events.publish(self.reference, self.observed.uid(), notes);
-        let news = tally(&self.policy, &self.observed.status, next);
-        self.context.metrics.tell(self.reference, &news);
+        let (tally, news) = self.all_news(next, news);
+        self.context.tell(self.reference, self.observed.uid(), &tally, news);
         if let Some(object) = written {
+            // What went before and got no answer is part of it, or came too late.
+            drop(self.context.memory.take_unanswered(self.reference));
             let written = decode(object);
             self.observed.metadata.resource_version = written.metadata.resource_version;
             self.observed.raw_status = written.raw_status;
@@ -118,23 +105,36 @@ impl Look<'_> {
         self.observed.status = next.clone();
     }
 
+    /// Keeps what is to be told if the write turns out to be done.
+    fn note_unanswered(&self, next: &DlqPolicyStatus, news: News) {
+        let (tally, news) = self.all_news(next, news);
+        if let Ok(wanted) = self.observed.written_as(next) {
+            let unanswered = Unanswered::new(&self.observed, next, wanted, tally, news);
+            self.context.memory.keep_unanswered(self.reference.clone(), unanswered);
+        }
+    }
+
+    /// What a status tells in all.
+    fn all_news(&self, next: &DlqPolicyStatus, news: News) -> (Tally, News) {
+        let before = &self.observed.status;
+        let notes = note::of_first_entries(before, next).into_iter().chain(news.notes).collect();
+        (tally(&self.policy, before, next), News { notes, ..news })
+    }
+
     /// Writes a state of our run.
-    pub(crate) async fn save(
-        &mut self,
-        next: &DlqPolicyStatus,
-        notes: &[Note],
-    ) -> Result<(), CheckpointError> {
+    pub(crate) async fn save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
         let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
         let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
         let wanted =
             self.observed.written_as(next).map_err(|error| CheckpointError::Failed(error.to_string()))?;
         match self.context.status.write(self.object(), &self.observed.raw_status, wanted, ours).await {
             Ok(written) => {
-                self.note_written(next, written, notes.to_vec());
+                self.note_written(next, written, news.clone());
                 Ok(())
             }
             Err(PersistError::Conflict) => Err(CheckpointError::Lost),
             Err(error) => {
+                self.note_unanswered(next, news.clone());
                 // It may have been written all the same: what differs is no longer known, so the whole status is
                 // written next time.
                 self.observed.raw_status = Value::Null;

@@ -14,6 +14,7 @@ use prometheus_client::collector::Collector;
 
 pub use self::definitions::{SERIES_PER_POLICY, definitions};
 use self::policies::{Policies, PolicyCollector};
+pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
 use super::context::{Clock, PolicyRef};
 use super::error::Error;
@@ -93,7 +94,7 @@ impl Metrics {
 
     /// All of it, for `/metrics`.
     pub fn exposition(&self, build: Build, leadership: Leadership, transport: Transport) -> Exposition {
-        let (waits, clock) = (Arc::clone(&self.waits), self.clock);
+        let (waits, clock, leads) = (Arc::clone(&self.waits), self.clock, leadership.clone());
         let build = [build.version, build.revision];
         let collectors: Vec<Box<dyn Collector>> = vec![
             Box::new(Info::new(definitions::BUILD_INFO, &build)),
@@ -102,7 +103,10 @@ impl Metrics {
             Box::new(self.lateness.clone()),
             Box::new(self.requests.clone()),
             Box::new(self.request_duration.clone()),
-            Box::new(Reading::new(definitions::RATE_LIMITED, move || waits.total(clock()).as_secs_f64())),
+            Box::new(Reading::new(definitions::RATE_LIMITED, move || {
+                let total = if leads.term().is_some() { Waits::total } else { Waits::total_and_end };
+                total(&waits, clock()).as_secs_f64()
+            })),
             Box::new(self.reconciles.clone()),
             Box::new(self.reconcile_errors.clone()),
             Box::new(self.reconcile_duration.clone()),
@@ -158,23 +162,22 @@ impl Metrics {
     }
 
     /// A run ended.
-    pub(crate) fn ended(&self, policy: &PolicyRef, run: &EndedRun) {
+    fn ended(&self, policy: &PolicyRef, run: &EndedRun) {
         let EndedRun { action, trigger, result, duration } = run;
         let (action, result) = (action.as_str(), result.as_str());
         self.run_duration.observe(&[action, result], duration.as_secs_f64());
-        self.let_go(policy);
         let run = [action, trigger.as_str(), result];
         self.policies.count(policy, |counts| *counts.runs.entry(run).or_default() += 1);
     }
 
-    /// This process works on a policy's run no more.
-    pub(crate) fn let_go(&self, policy: &PolicyRef) {
-        self.waits.end(policy, (self.clock)());
+    /// How long a run of this process' waits.
+    pub(crate) fn run_waits(&self) -> RunWaits {
+        self.waits.of_a_run(self.clock)
     }
 
     /// Counts the calls of one policy's run.
-    pub(crate) fn meter<'a>(&'a self, policy: &'a PolicyRef) -> RunMeter<'a> {
-        RunMeter { metrics: self, policy }
+    pub(crate) fn meter<'a>(&'a self, policy: &'a PolicyRef, waits: &'a RunWaits) -> RunMeter<'a> {
+        RunMeter { metrics: self, policy, waits }
     }
 }
 
@@ -182,11 +185,12 @@ impl Metrics {
 pub(crate) struct RunMeter<'a> {
     metrics: &'a Metrics,
     policy: &'a PolicyRef,
+    waits: &'a RunWaits,
 }
 
 impl Meter for RunMeter<'_> {
     fn calls(&self) {
-        self.metrics.waits.end(self.policy, (self.metrics.clock)());
+        self.waits.end((self.metrics.clock)());
     }
 
     fn acted(&self, action: Action, entries: u64) {
@@ -200,7 +204,7 @@ impl Meter for RunMeter<'_> {
     }
 
     fn rate_limited(&self, until: Timestamp) {
-        self.metrics.waits.begin(self.policy, (self.metrics.clock)(), until);
+        self.waits.begin((self.metrics.clock)(), until);
     }
 }
 

@@ -15,6 +15,7 @@ mod halt;
 mod head;
 mod look;
 pub mod metrics;
+mod news;
 mod observe;
 mod persist;
 mod reconcile;

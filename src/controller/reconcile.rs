@@ -57,9 +57,17 @@ async fn look_at(
     context: &Context,
     heads: Store<PolicyHead>,
 ) -> Result<Action, Error> {
-    // A standby looks at nothing; when it leads it looks at all.
-    let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let namespace = reference.namespace.as_deref().unwrap_or_default();
+    // A standby looks at nothing, but for what it wrote last when it led; when it leads it looks at all.
+    let Some(term) = context.leadership.term() else {
+        if context.memory.has_unanswered(reference) {
+            if let Some(observed) = observe(&context.client, namespace, &reference.name).await? {
+                context.learn(reference, &observed);
+            }
+            drop(context.memory.take_unanswered(reference));
+        }
+        return Ok(Action::await_change());
+    };
     // Namespaces take turns; the connection is not known yet.
     let turn = match context.looks.ask(namespace, 0) {
         Asked::Granted(turn) => turn,
@@ -86,6 +94,7 @@ async fn look_at(
         context.memory.forget(reference);
         return Ok(Action::await_change());
     };
+    context.learn(reference, &observed);
     let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
     let now = (context.clock)();
     let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
@@ -173,8 +182,8 @@ async fn decide(
 async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Action, Error> {
     let Planned { next, notes } = planned;
     if look.observed.is_status_readable {
-        // No run goes on: one that is remembered ended with a write that was never answered.
-        look.drop_session();
+        // No run goes on: one that is remembered ended, with a write that got no answer or by another process.
+        drop(look.context.memory.take_session(look.reference));
         look.context.memory.leave_line(look.reference);
     }
     if look.write_unchanged(&next, notes).await? {

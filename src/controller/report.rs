@@ -7,7 +7,7 @@ use tracing::field::Empty;
 use tracing::{Span, info, info_span};
 
 use super::context::PolicyRef;
-use super::session::Ended;
+use super::news::Ended;
 use crate::crd::{PolicyRun, RunResult};
 use crate::policy::Ending;
 
@@ -75,7 +75,7 @@ fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending) ->
 
 /// The one line for each run, and its span, once its end is written.
 pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, ended: &Ended) {
-    let Ended { run, ending, at, .. } = ended;
+    let Ended { run, ending, at } = ended;
     drop(whole_run(policy, uid, run, ending));
     // What is nothing to worry about is left out.
     let some = |count: i64| (count > 0).then_some(count);

@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
 use super::connections::Connected;
 use super::context::{Context, PolicyRef};
+use super::metrics::RunWaits;
 use super::persist::PersistError;
 use super::report::{self, Named};
-use crate::crd::PolicyRun;
-use crate::policy::{Ending, Note, Progress};
+use crate::policy::Progress;
 
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {
@@ -23,16 +22,8 @@ pub(crate) struct Session {
     pub(crate) connected: Connected,
     /// After how many pages the Secret was read again, as the token was refused. Once for each token that worked.
     pub(crate) looked_again_at: Option<i64>,
-    /// How it ended, once that was sent to be written: the write may get no answer, and be told of later.
-    pub(crate) ended: Option<Ended>,
-}
-
-/// The end of a run, as it is told once it is written.
-pub(crate) struct Ended {
-    pub(crate) run: PolicyRun,
-    pub(crate) ending: Ending,
-    pub(crate) notes: Vec<Note>,
-    pub(crate) at: Timestamp,
+    /// How long it waits because Upstash asked for it.
+    pub(crate) waits: RunWaits,
 }
 
 /// How long giving runs back may take in all: a successor waits for the lease.
@@ -63,7 +54,6 @@ pub(crate) async fn release_all(context: &Context) {
 
 /// Gives a run back, so that whoever takes it over knows that its counts are whole.
 pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Session) {
-    context.metrics.let_go(policy);
     let run = session.progress.handed_back();
     let object =
         (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());

@@ -203,6 +203,7 @@ async fn control(
 fn let_go(context: &Arc<Context>, policy: PolicyRef) {
     context.memory.recovered(&policy);
     context.memory.leave_line(&policy);
+    drop(context.memory.take_unanswered(&policy));
     if let Some(session) = context.memory.take_session(&policy) {
         let context = Arc::clone(context);
         tokio::spawn(async move { release(&context, &policy, session).await });

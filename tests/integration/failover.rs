@@ -1,10 +1,13 @@
 //! Two replicas, of which one leads: what the other does when the leader stops, dies or freezes.
 
+use std::time::{Duration, Instant};
+
 use dlq_operator::runtime::clock;
 use serde_json::{Value, json};
-use testbed::{ApiServerProxy, CallKind, Entry, Signal, Trouble, User, eventually};
+use testbed::{ApiServerProxy, CallKind, Entry, Operator, Signal, Trouble, User, eventually};
 
 use crate::cluster::control_plane;
+use crate::metrics::scrape::Scrape;
 use crate::replicas::{FIRST, Replicas, SECOND, calls_of};
 use crate::scene::{DLQ, PATIENCE};
 
@@ -185,4 +188,81 @@ async fn a_leader_that_the_api_server_cannot_hear_stops_before_another_can_lead(
         // It knew by its own clock, a third of the lease before anybody else could.
         assert!(successors.at - last.at > 800, "{trouble:?}: {} ms apart", successors.at - last.at);
     }
+}
+
+/// Over both replicas.
+async fn counted(replicas: &Replicas, name: &str) -> i64 {
+    let first = Scrape::of(replicas.scene.operator.admin_url()).await;
+    let second = Scrape::of(replicas.second.admin_url()).await;
+    [first, second].iter().filter_map(|scrape| scrape.count(name, &[])).sum()
+}
+
+#[tokio::test]
+async fn a_run_whose_end_was_written_and_not_answered_before_the_term_was_lost_is_counted_once() {
+    let proxy = ApiServerProxy::start(control_plane().await, User::Admin).await.unwrap();
+    let kubeconfig = proxy.kubeconfig();
+    let replicas =
+        Replicas::start_changed("counted", &["--lease-duration=9s", "--checkpoint-interval=1m"], |options| {
+            options.kubeconfig = kubeconfig;
+        })
+        .await;
+    replicas.scene.simulator.generate(DLQ, 20, &Entry::default()).await.unwrap();
+    replicas.scene.slow_down(2500).await;
+    replicas.scene.apply("drain", json!({ "action": "resume", "filters": { "all": true } })).await;
+    replicas.scene.status("drain", "the run has begun", |status| status["currentRun"].is_object()).await;
+    // The end is written, and it does not learn of it, nor is it heard from then on.
+    proxy.trouble(&[CallKind::WriteStatus], Trouble::HangAnswer);
+    replicas.scene.ran("drain", 1).await;
+    proxy.trouble(&[CallKind::Other, CallKind::ReadPolicy], Trouble::Drop);
+    replicas.led_by(SECOND).await;
+    assert_eq!(counted(&replicas, "runs_total").await, 0, "nobody knows yet");
+    proxy.clear();
+    proxy.cut();
+    eventually(PATIENCE, "who wrote the end learns of it", async || {
+        counted(&replicas, "runs_total").await == 1
+    })
+    .await
+    .unwrap();
+    let runs = Scrape::of(replicas.scene.operator.admin_url()).await.count("runs_total", &[]);
+    assert_eq!(runs, Some(1), "by who did the work");
+    // Also when it leads again.
+    let mut replicas = replicas;
+    assert!(replicas.second.terminate().await.unwrap().success());
+    replicas.led_by(FIRST).await;
+    replicas.scene.annotate("drain", &[("requestedAt", "now")]).await;
+    replicas.scene.ran("drain", 2).await;
+    Scrape::until(replicas.scene.operator.admin_url(), "both runs are counted", |scrape| {
+        scrape.count("runs_total", &[]) == Some(2)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wait_that_upstash_asked_for_is_counted_by_who_holds_the_run() {
+    let replicas = Replicas::start("waits", &["--lease-duration=3s"]).await;
+    replicas.scene.simulator.generate(DLQ, 100, &Entry::default()).await.unwrap();
+    let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "60" }, "body": "{\"error\":\"slow down\"}" } });
+    let rules = json!([{ "dlq": DLQ, "nth": 2, "fault": limit }]);
+    replicas.scene.simulator.set_faults(&rules).await.unwrap();
+    replicas.scene.apply("drain", json!({ "action": "resume", "filters": { "all": true } })).await;
+    replicas.scene.condition("drain", "Running", "True", "Throttled").await;
+    let waited = |scrape: &Scrape| scrape.sum("rate_limited_seconds_total", &[]).unwrap_or_default();
+    let grows = async |operator: &Operator, from: f64| {
+        Scrape::until(operator.admin_url(), "the wait counts", |scrape| waited(scrape) > from).await
+    };
+    grows(&replicas.scene.operator, 0.5).await;
+    assert!(waited(&Scrape::of(replicas.second.admin_url()).await) == 0.0, "a standby waits for nothing");
+    let mut replicas = replicas;
+    replicas.scene.operator.kill().unwrap();
+    grows(&replicas.second, 2.0).await;
+    // A cancelled run waits no more.
+    replicas.scene.annotate("drain", &[("cancelAt", "now")]).await;
+    replicas.scene.ran("drain", 1).await;
+    let counted = waited(&Scrape::of(replicas.second.admin_url()).await);
+    let since = Instant::now();
+    eventually(PATIENCE, "two seconds pass", async || since.elapsed() > Duration::from_secs(2))
+        .await
+        .unwrap();
+    let later = waited(&Scrape::of(replicas.second.admin_url()).await);
+    assert!((later - counted).abs() < 0.01, "{counted} s, and {later} s later");
 }

@@ -2,11 +2,11 @@
 //! the hour is over.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controller::context::{PolicyRef, lock};
+use crate::controller::context::{Clock, lock};
 
 /// The waits of all runs together.
 #[derive(Debug, Default)]
@@ -15,12 +15,13 @@ pub(super) struct Waits(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     over: SignedDuration,
-    open: HashMap<PolicyRef, (Timestamp, Timestamp)>,
+    runs: u64,
+    open: HashMap<u64, (Timestamp, Timestamp)>,
 }
 
 impl State {
-    fn end(&mut self, policy: &PolicyRef, now: Timestamp) {
-        if let Some(wait) = self.open.remove(policy) {
+    fn end(&mut self, run: u64, now: Timestamp) {
+        if let Some(wait) = self.open.remove(&run) {
             self.over += passed(wait, now);
         }
     }
@@ -32,16 +33,11 @@ fn passed((since, until): (Timestamp, Timestamp), now: Timestamp) -> SignedDurat
 }
 
 impl Waits {
-    /// A run waits from now.
-    pub(super) fn begin(&self, policy: &PolicyRef, now: Timestamp, until: Timestamp) {
+    /// The waits of a run, as long as it is this process'.
+    pub(super) fn of_a_run(self: &Arc<Self>, clock: Clock) -> RunWaits {
         let mut state = lock(&self.0);
-        state.end(policy, now);
-        state.open.insert(policy.clone(), (now, until));
-    }
-
-    /// A run goes on, or not any more.
-    pub(super) fn end(&self, policy: &PolicyRef, now: Timestamp) {
-        lock(&self.0).end(policy, now);
+        state.runs += 1;
+        RunWaits { waits: Arc::clone(self), run: state.runs, clock }
     }
 
     /// All waits so far. The clock may be set, and yet this never sinks: what has been told is kept.
@@ -56,6 +52,41 @@ impl Waits {
         state.over += told;
         state.over
     }
+
+    /// All of them, when they are another process' to count from now on.
+    pub(super) fn total_and_end(&self, now: Timestamp) -> SignedDuration {
+        let total = self.total(now);
+        lock(&self.0).open.clear();
+        total
+    }
+}
+
+/// The waits of one run. The last one ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct RunWaits {
+    waits: Arc<Waits>,
+    run: u64,
+    clock: Clock,
+}
+
+impl RunWaits {
+    /// The run waits from now.
+    pub(crate) fn begin(&self, now: Timestamp, until: Timestamp) {
+        let mut state = lock(&self.waits.0);
+        state.end(self.run, now);
+        state.open.insert(self.run, (now, until));
+    }
+
+    /// The run goes on.
+    pub(crate) fn end(&self, now: Timestamp) {
+        lock(&self.waits.0).end(self.run, now);
+    }
+}
+
+impl Drop for RunWaits {
+    fn drop(&mut self) {
+        self.end((self.clock)());
+    }
 }
 
 #[cfg(test)]
@@ -68,19 +99,25 @@ mod tests {
 
     #[test]
     fn a_wait_counts_while_it_goes_on_and_no_longer_than_it_was_to_last() {
-        let waits = Waits::default();
-        let (a, b) = (PolicyRef::new("a").within("n"), PolicyRef::new("b").within("n"));
+        let waits = Arc::new(Waits::default());
+        let (a, b) = (waits.of_a_run(|| at(120)), waits.of_a_run(|| at(0)));
         let total = |second| waits.total(at(second)).as_secs();
-        waits.begin(&a, at(0), at(10));
+        a.begin(at(0), at(10));
         assert_eq!(total(4), 4);
         assert_eq!(total(2), 4, "a clock that is set back takes nothing back");
-        waits.begin(&b, at(5), at(7));
+        b.begin(at(5), at(7));
         assert_eq!(total(8), 10);
-        waits.end(&b, at(9));
-        waits.end(&a, at(9));
+        b.end(at(9));
+        a.end(at(9));
         assert_eq!(total(100), 11);
-        waits.begin(&a, at(100), at(130));
-        waits.begin(&a, at(110), at(120));
+        a.begin(at(100), at(130));
+        a.begin(at(110), at(120));
         assert_eq!(total(500), 31);
+        a.begin(at(100), at(200));
+        drop(a);
+        assert_eq!(total(500), 51, "a run that this process works on no more waits no more");
+        b.begin(at(500), at(600));
+        assert_eq!(waits.total_and_end(at(510)).as_secs(), 61);
+        assert_eq!(total(600), 61);
     }
 }

@@ -78,7 +78,30 @@ async fn a_start_and_an_end_whose_writes_get_no_answer_count_once() {
     assert_eq!(Scrape::of(scene.operator.admin_url()).await.count("runs_total", &[]), Some(3));
 }
 
-/// Its end is one line in the log and one event.
+#[tokio::test]
+async fn starts_whose_writes_get_no_answer_are_counted_with_how_late_they_were() {
+    let (scene, proxy) = behind_a_proxy("unanswered-starts", &[]).await;
+    let mut spec = all();
+    spec["schedule"] = json!("@every 3s");
+    scene.apply("often", spec).await;
+    for runs in 1..=3 {
+        scene.ran("often", runs).await;
+        // The next write is the next run's claim.
+        proxy.trouble_times(&[CallKind::WriteStatus], Trouble::LoseAnswer, 1);
+        eventually(PATIENCE, "the answer is lost", async || proxy.is_over()).await.unwrap();
+    }
+    scene.patch("often", json!({ "suspend": true })).await;
+    let status = scene.status("often", "it is at rest", |status| status["phase"] == "Suspended").await;
+    let (runs, missed) = (status["totals"]["runs"].as_i64(), status["missedSchedules"].as_i64());
+    Scrape::until(scene.operator.admin_url(), "starts and ends are counted once", |scrape| {
+        scrape.count("schedule_lateness_seconds_count", &[]) == runs
+            && scrape.count("runs_total", &[]) == runs
+    })
+    .await;
+    assert_eq!(Scrape::of(scene.operator.admin_url()).await.count("missed_schedules_total", &[]), missed);
+}
+
+/// Its end is one line in the log and one event, and so is its start an event.
 async fn assert_told_once(scene: &Scene, name: &str) {
     let policy = format!("\"policy\":\"{}/{name}\"", scene.namespace.name());
     let ended = |line: &&str| line.contains(&policy) && line.contains("\"result\":\"Succeeded\"");
@@ -86,11 +109,17 @@ async fn assert_told_once(scene: &Scene, name: &str) {
         .await
         .unwrap();
     assert_eq!(scene.operator.log().lines().filter(ended).count(), 1, "{name}");
-    let events = async || {
-        let of_policy = format!("--field-selector=regarding.name={name},reason=RunSucceeded");
-        scene.kubectl(&["get", "events.events.k8s.io", &of_policy, "--output=name"]).await.lines().count()
-    };
-    eventually(PATIENCE, "the end is an event", async || events().await == 1).await.unwrap();
+    for reason in ["RunStarted", "RunSucceeded"] {
+        let events = async || {
+            let of_policy = format!("--field-selector=regarding.name={name},reason={reason}");
+            let events = scene.kubectl(&["get", "events.events.k8s.io", &of_policy, "--output=json"]).await;
+            let events: serde_json::Value = serde_json::from_str(&events).unwrap();
+            let times = |event: &serde_json::Value| event["series"]["count"].as_i64().unwrap_or(1);
+            events["items"].as_array().unwrap().iter().map(times).sum::<i64>()
+        };
+        let told = async || events().await == 1;
+        eventually(PATIENCE, &format!("{name}: {reason} is told once"), told).await.unwrap();
+    }
 }
 
 #[tokio::test]
