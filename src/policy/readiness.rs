@@ -1,10 +1,11 @@
 //! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
 //! deploy tools wait for it.
 
+use super::ending::Ending;
 use super::note::{Note, NoteReason};
-use super::plan::{Plan, is_new_work, refusal};
+use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
-use crate::crd::{ConditionType, DlqPolicyStatus, Reason};
+use crate::crd::{ConditionType, DlqPolicyStatus, Reason, RunResult};
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
@@ -32,24 +33,44 @@ fn not_ready(invalid: &Invalid) -> Readiness {
     Readiness { ready: false, reason: invalid.reason, message: invalid.message.clone() }
 }
 
-/// Able to run, but for a token that was refused: that stands until a run gets through or the work changes.
+/// Able to run, but for a circuit that is open, also while a trial goes on, or a token that was refused: that stands until
+/// a run gets through or the work changes. In the order of the plan's gates.
 pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
-    let able = able(policy);
-    let reason = match refusal(status) {
+    unless_held(policy, status, || match refusal(status) {
         Some(reason @ (Reason::Unauthorized | Reason::ReadOnlyToken)) if !is_new_work(policy, status) => {
-            reason
+            let message = status.last_run.as_ref().and_then(|run| run.message.clone());
+            Some((reason, message.unwrap_or_default()))
         }
-        _ => return able,
-    };
+        _ => None,
+    })
+}
+
+/// After a run ended so; `status` has its end already.
+pub(crate) fn after(policy: &Policy, status: &DlqPolicyStatus, ending: &Ending) -> Readiness {
+    if ending.result == RunResult::Cancelled {
+        return ready_now(policy, status);
+    }
+    unless_held(policy, status, || ending.not_ready.map(|reason| (reason, ending.message.clone())))
+}
+
+/// What is found last, where the policy itself and the circuit let runs start.
+fn unless_held(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    refused: impl FnOnce() -> Option<(Reason, String)>,
+) -> Readiness {
+    let able = able(policy);
     if !matches!(able.reason, Reason::Idle | Reason::Scheduled) {
         return able;
     }
-    let message = status.last_run.as_ref().and_then(|run| run.message.clone());
-    Readiness { ready: false, reason, message: message.unwrap_or_default() }
+    if is_circuit_open(policy, status) {
+        return circuit_open(status);
+    }
+    refused().map_or(able, |(reason, message)| Readiness { ready: false, reason, message })
 }
 
 /// What the policy itself says, in the order of the plan's gates.
-pub(crate) fn able(policy: &Policy) -> Readiness {
+fn able(policy: &Policy) -> Readiness {
     let (reason, message) = match (&policy.work, &policy.schedule) {
         (Err(invalid), _) | (_, Err(invalid)) => return not_ready(invalid),
         _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts"),
@@ -64,7 +85,7 @@ pub(crate) fn able(policy: &Policy) -> Readiness {
 }
 
 /// Too many runs failed in a row.
-pub(crate) fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
+fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
     let failed = match status.consecutive_failures {
         1 => "a run failed".to_owned(),
         count => format!("{count} runs failed in a row"),

@@ -169,12 +169,7 @@ pub fn finished(
     } else if was_open && !is_open {
         notes.push(Note::new(NoteReason::CircuitClosed, "a run succeeded; the circuit is closed"));
     }
-    let readiness = match ending.not_ready {
-        Some(reason) => Readiness { ready: false, reason, message: ending.message.clone() },
-        None if is_open && !policy.suspend && !policy.paused => readiness::circuit_open(&status),
-        None if ending.result == RunResult::Cancelled => readiness::ready_now(policy, &status),
-        None => readiness::able(policy),
-    };
+    let readiness = readiness::after(policy, &status, ending);
     conclude(&mut status, policy, &readiness, None, now);
     (status, notes)
 }

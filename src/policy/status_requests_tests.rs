@@ -100,6 +100,35 @@ fn taking_a_run_over_counts_an_interruption_unless_it_was_handed_back() {
 }
 
 #[test]
+fn a_circuit_that_a_refused_token_opens_is_open_from_its_first_status_on_and_during_a_trial() {
+    let fields = json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
+    let (plain, trial) = (policy(&fields), annotated(&fields, &[("requestedAt", "1")]));
+    let refused = Ending::unauthorized("the token was refused");
+    let mut status = seen(&plain, "12:00:01");
+    let mut readings = Vec::new();
+    let mut read = |status: &DlqPolicyStatus| {
+        readings.push((condition(status, "Ready"), condition(status, "Stalled")));
+    };
+    for (policy, start, end_at, next_look) in [
+        (&plain, "12:15:00", "12:15:01", "12:15:02"),
+        (&plain, "12:30:00", "12:30:01", "12:30:02"),
+        (&trial, "12:40:00", "12:40:01", "12:40:02"),
+    ] {
+        status = started(policy, &status, at(start));
+        read(&status);
+        status = end(policy, &status, &refused, at(end_at)).0;
+        read(&status);
+        status = look(policy, &status, at(next_look)).0;
+        read(&status);
+    }
+    let row = |ready: &str, stalled: &str| (ready.to_owned(), stalled.to_owned());
+    let refused = row("False Unauthorized", "True Unauthorized");
+    let open = row("False CircuitOpen", "");
+    let expected = [vec![row("True Scheduled", "")], vec![refused; 3], vec![open; 5]].concat();
+    assert_eq!(readings, expected);
+}
+
+#[test]
 fn the_circuit_opens_and_closes_with_a_word() {
     let fields = json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
     let plain = policy(&fields);
@@ -119,6 +148,7 @@ fn the_circuit_opens_and_closes_with_a_word() {
 
     let trial = annotated(&fields, &[("requestedAt", "1")]);
     let on_trial = started(&trial, &status, at("12:40:00"));
+    assert_eq!(condition(&on_trial, "Ready"), "False CircuitOpen", "until a run succeeds");
     let (failed, notes) = end(&trial, &on_trial, &badly(), at("12:41:00"));
     assert_eq!((reasons(&notes), failed.consecutive_failures), (vec![NoteReason::RunFailed], 3));
     assert_eq!(condition(&failed, "Ready"), "False CircuitOpen");
