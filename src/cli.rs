@@ -21,6 +21,7 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::telemetry::{self, DeliveryError, TelemetryOptions, log_filter};
 use crate::runtime::{admin, clock, shutdown};
 use crate::upstash::client::{ClientOptions, Observer, Transport, TransportError};
+use crate::upstash::error::with_causes;
 
 /// Resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue, as `DlqPolicy`
 /// resources declare.
@@ -96,16 +97,7 @@ pub fn main(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut message = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                // Some libraries repeat their causes in their own message.
-                let text = cause.to_string();
-                if !message.contains(&text) {
-                    message = format!("{message}: {text}");
-                }
-                source = cause.source();
-            }
+            let message = with_causes(&error);
             #[expect(clippy::print_stderr, reason = "logs may not be set up yet")]
             {
                 eprintln!("dlq-operator: {message}");

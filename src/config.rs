@@ -28,6 +28,7 @@ const DEFAULT_URL: &str = "https://qstash.upstash.io";
 /// The flags of `dlq-operator run`. Each is also an environment variable: `--allowed-url` is
 /// `DLQ_OPERATOR_ALLOWED_URL`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Flags {
     /// Namespaces whose policies are looked after; none: all
     #[arg(long, env = "DLQ_OPERATOR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
@@ -113,14 +114,16 @@ pub struct Flags {
     #[arg(long, env = "DLQ_OPERATOR_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: String,
 
-    /// Log the new workflow runs of each acknowledged page
-    #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_enum, default_value = "on")]
-    audit_log: Switch,
+    /// Log the new workflow runs of each acknowledged page: on or off
+    #[arg(long, env = "DLQ_OPERATOR_AUDIT_LOG", value_parser = BoolishValueParser::new(), action = ArgAction::Set,
+        default_value = "on", value_name = "SWITCH")]
+    audit_log: bool,
 
     /// Where traces go: the URL of a receiver of OTLP over HTTP, such as `http://collector:4318`; none: nowhere
     #[arg(long, env = "DLQ_OPERATOR_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// Write the metrics of single policies, with their namespace and name as labels; off: only sums
+
+    /// Write the metrics of single policies, with their namespace and name as labels: on, or off for sums alone
     #[arg(long, env = "DLQ_OPERATOR_PER_POLICY_METRICS", value_parser = BoolishValueParser::new(),
         action = ArgAction::Set, default_value = "on", value_name = "SWITCH")]
     per_policy_metrics: bool,
@@ -160,13 +163,6 @@ enum ActionFlag {
     Resume,
     Restart,
     Delete,
-}
-
-/// On or off.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Switch {
-    On,
-    Off,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -323,7 +319,7 @@ impl Config {
             checkpoint_interval,
             request_timeout,
             retry_limit,
-            audit: audit_log == Switch::On,
+            audit: audit_log,
             per_policy_metrics,
             lease,
             admin_address,
@@ -401,14 +397,15 @@ mod tests {
     }
 
     #[test]
-    fn metrics_tell_policies_apart_unless_that_is_switched_off() {
-        assert!(config(&[]).per_policy_metrics);
+    fn what_is_on_by_default_is_switched_off_by_any_usual_word() {
+        assert!(config(&[]).per_policy_metrics && config(&[]).audit);
         for (argument, is_on) in
             [("on", true), ("off", false), ("true", true), ("false", false), ("1", true), ("0", false)]
         {
             assert_eq!(config(&["--per-policy-metrics", argument]).per_policy_metrics, is_on, "{argument}");
+            assert_eq!(config(&["--audit-log", argument]).audit, is_on, "{argument}");
         }
-        assert!(refuses(&["--per-policy-metrics=some"]));
+        assert!(refuses(&["--per-policy-metrics=some"]) && refuses(&["--audit-log=some"]));
     }
 
     #[test]

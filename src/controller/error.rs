@@ -13,6 +13,7 @@ use super::head::PolicyHead;
 use super::persist::PersistError;
 use super::report::Named;
 use crate::policy::backoff;
+use crate::upstash::error::with_causes;
 
 /// The shortest wait after an error.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -75,12 +76,7 @@ impl Error {
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
 pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {
     let policy = ObjectRef::from_obj(&*head);
-    let mut problem = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        problem = format!("{problem}: {cause}");
-        source = cause.source();
-    }
+    let problem = with_causes(error);
     let failures = context.memory.failed(policy.clone());
     let wait = SHORTEST + backoff::delay(failures, fastrand::f64());
     warn!(policy = %Named(&policy), problem, failures, "reconcile failed");

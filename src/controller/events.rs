@@ -48,7 +48,8 @@ enum Job {
 }
 
 struct Published {
-    regarding: ObjectReference,
+    policy: PolicyRef,
+    uid: String,
     note: Note,
     /// When it happened: publishing may take its time.
     at: Timestamp,
@@ -84,16 +85,9 @@ impl Events {
             } else {
                 info!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
             }
-            let regarding = ObjectReference {
-                api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
-                kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
-                name: Some(policy.name.clone()),
-                namespace: policy.namespace.clone(),
-                uid: Some(uid.to_owned()),
-                ..ObjectReference::default()
-            };
             let reason = note.reason.as_str();
-            if publisher.try_send(Job::Publish(Box::new(Published { regarding, note, at }))).is_err() {
+            let job = Published { policy: policy.clone(), uid: uid.to_owned(), note, at };
+            if publisher.try_send(Job::Publish(Box::new(job))).is_err() {
                 warn!(policy = %Named(policy), reason, "too many events wait to be published; this one is not");
             }
         }
@@ -138,11 +132,12 @@ impl Publisher {
         }
     }
 
-    async fn publish(&mut self, Published { regarding, note, at }: Published) {
-        let (uid, reason) = (regarding.uid.clone().unwrap_or_default(), note.reason.as_str());
-        let namespace = regarding.namespace.clone().unwrap_or_default();
-        let policy = format!("{namespace}/{}", regarding.name.as_deref().unwrap_or_default());
-        let events = Api::<Event>::namespaced(self.client.clone(), &namespace);
+    async fn publish(&mut self, Published { policy, uid, note, at }: Published) {
+        let reason = note.reason.as_str();
+        let namespace = policy.namespace.as_deref().unwrap_or_default();
+        let events = Api::<Event>::namespaced(self.client.clone(), namespace);
+        let regarding = regarding(&policy, &uid);
+        let policy = &Named(&policy);
         let mut telling = self.series.count(&uid, &note, Instant::now());
         if let Telling::Again { name, count } = &telling {
             match timeout(API_TIMEOUT, again(&events, name, *count, at)).await {
@@ -152,8 +147,8 @@ impl Publisher {
                     telling = Telling::New;
                 }
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(policy, reason, %error, "cannot publish an event"),
-                Err(_) => warn!(policy, reason, "cannot publish an event: no answer in time"),
+                Ok(Err(error)) => warn!(%policy, reason, %error, "cannot publish an event"),
+                Err(_) => warn!(%policy, reason, "cannot publish an event: no answer in time"),
             }
         }
         match telling {
@@ -162,11 +157,11 @@ impl Publisher {
                 let name = event.metadata.name.clone().unwrap_or_default();
                 match timeout(API_TIMEOUT, events.create(&PostParams::default(), &event)).await {
                     Ok(Ok(_)) => self.series.begin(&uid, &note, name, Instant::now()),
-                    Ok(Err(error)) => warn!(policy, reason, %error, "cannot publish an event"),
-                    Err(_) => warn!(policy, reason, "cannot publish an event: no answer in time"),
+                    Ok(Err(error)) => warn!(%policy, reason, %error, "cannot publish an event"),
+                    Err(_) => warn!(%policy, reason, "cannot publish an event: no answer in time"),
                 }
             }
-            Telling::TooMany => warn!(policy, reason, "this policy has too many events"),
+            Telling::TooMany => warn!(%policy, reason, "this policy has too many events"),
             Telling::Again { .. } | Telling::Later => {}
         }
     }
@@ -190,6 +185,18 @@ impl Publisher {
             regarding: Some(regarding),
             ..Event::default()
         }
+    }
+}
+
+/// What an event is about.
+fn regarding(policy: &PolicyRef, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
+        kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
+        name: Some(policy.name.clone()),
+        namespace: policy.namespace.clone(),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

@@ -127,6 +127,11 @@ impl Metrics {
         self.policies.watch(heads);
     }
 
+    /// Forgets a policy that is gone.
+    pub(crate) fn forget(&self, policy: &PolicyRef) {
+        self.policies.forget(policy);
+    }
+
     /// A look at a policy ended.
     pub(crate) fn looked<T>(&self, outcome: &Result<T, Error>, took: Duration) {
         self.reconcile_duration.observe(&[], took.as_secs_f64());

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::display;
 
+use super::context::PolicyRef;
 use super::metrics::Metrics;
 use super::observe::{API_TIMEOUT, policies};
 use super::report;
@@ -105,7 +106,7 @@ impl StatusWriter {
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = policies(self.client.clone(), namespace);
         let patch = Patch::<()>::Json(patch);
-        let span = report::status_write(namespace, name);
+        let span = report::status_write(&PolicyRef::new(name).within(namespace));
         let write =
             timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).instrument(span.clone());
         let outcome = match write.await {

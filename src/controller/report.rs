@@ -40,8 +40,8 @@ pub(crate) fn slice(policy: &PolicyRef, uid: &str, run: &PolicyRun, holder: &str
 }
 
 /// The span of one write of a status.
-pub(crate) fn status_write(namespace: &str, name: &str) -> Span {
-    info_span!(target: "trace", "status write", otel.client = true, policy = format!("{namespace}/{name}"), otel.error = Empty)
+pub(crate) fn status_write(policy: &PolicyRef) -> Span {
+    info_span!(target: "trace", "status write", otel.client = true, policy = %Named(policy), otel.error = Empty)
 }
 
 /// The span of a whole run, which began in some slice before.

@@ -16,7 +16,7 @@ const BETWEEN_SWEEPS: Duration = Duration::from_secs(10);
 const WRITTEN_AT_ONCE: i32 = 10;
 /// After that, how much time lies between two writes.
 const BETWEEN_WRITES: Duration = Duration::from_secs(10);
-/// So many new events a policy may have at once: the texts of failures may differ each time.
+/// So many new events of one reason a policy may have at once: the texts of failures may differ each time.
 const MOST_NEW: u32 = 25;
 /// And one more each time that this has passed.
 const ONE_MORE_AFTER: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) enum Telling {
 #[derive(Default)]
 pub(super) struct AllSeries {
     series: HashMap<Key, Series>,
-    budgets: HashMap<String, Budget>,
+    budgets: HashMap<(String, NoteReason), Budget>,
     swept: Option<Instant>,
 }
 
@@ -67,7 +67,7 @@ struct Series {
     written: Instant,
 }
 
-/// What is left of a policy's new events.
+/// What is left of a policy's new events of one reason.
 struct Budget {
     left: u32,
     since: Instant,
@@ -78,7 +78,9 @@ impl AllSeries {
     pub(super) fn count(&mut self, uid: &str, note: &Note, now: Instant) -> Telling {
         self.forget(now);
         let Some(series) = self.series.get_mut(&Key::new(uid, note)) else {
-            return if self.may_be_new(uid, now) { Telling::New } else { Telling::TooMany };
+            let budget = self.budgets.get(&(uid.to_owned(), note.reason));
+            let may_be_new = budget.is_none_or(|budget| budget.left > 0);
+            return if may_be_new { Telling::New } else { Telling::TooMany };
         };
         series.count = series.count.saturating_add(1);
         series.seen = now;
@@ -92,6 +94,9 @@ impl AllSeries {
     /// Remembers an event that was written.
     pub(super) fn begin(&mut self, uid: &str, note: &Note, name: String, now: Instant) {
         self.series.insert(Key::new(uid, note), Series { name, count: 1, seen: now, written: now });
+        let whole = Budget { left: MOST_NEW, since: now };
+        let budget = self.budgets.entry((uid.to_owned(), note.reason)).or_insert(whole);
+        budget.left = budget.left.saturating_sub(1);
     }
 
     /// Forgets an event that is no longer there.
@@ -112,13 +117,6 @@ impl AllSeries {
             budget.since += ONE_MORE_AFTER * more;
             budget.left < MOST_NEW
         });
-    }
-
-    fn may_be_new(&mut self, uid: &str, now: Instant) -> bool {
-        let budget = self.budgets.entry(uid.to_owned()).or_insert(Budget { left: MOST_NEW, since: now });
-        let may = budget.left > 0;
-        budget.left = budget.left.saturating_sub(1);
-        may
     }
 }
 
@@ -178,6 +176,8 @@ mod tests {
         let new = (0..600).filter(|run| is_new(tell(&mut all, "a", &run.to_string(), start + SECOND * *run)));
         assert_eq!(new.count(), 25 + 9);
         assert_eq!(tell(&mut all, "b", "down", start + SECOND * 600), Telling::New, "another policy's own");
+        let invalid = Note { reason: NoteReason::InvalidSpec, text: "no".to_owned() };
+        assert_eq!(all.count("a", &invalid, start + SECOND * 600), Telling::New, "another reason's own");
         let later = start + SECOND * 600 + ONE_MORE_AFTER * MOST_NEW;
         assert_eq!(tell(&mut all, "c", "down", later), Telling::New);
         assert_eq!(all.budgets.len(), 1, "what is whole again takes no memory");

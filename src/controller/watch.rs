@@ -204,6 +204,7 @@ fn let_go(context: &Arc<Context>, policy: PolicyRef) {
     context.memory.recovered(&policy);
     context.memory.leave_line(&policy);
     drop(context.memory.take_unanswered(&policy));
+    context.metrics.forget(&policy);
     if let Some(session) = context.memory.take_session(&policy) {
         let context = Arc::clone(context);
         tokio::spawn(async move { release(&context, &policy, session).await });

@@ -1,6 +1,7 @@
 //! The admin server: `/livez`, `/readyz` and `/metrics`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -8,6 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::metrics::exposition::{Exposition, Format};
 use super::readiness::Readiness;
@@ -17,6 +20,7 @@ use super::readiness::Readiness;
 struct Told {
     readiness: Readiness,
     metrics: Exposition,
+    scrapes: Arc<Semaphore>,
 }
 
 /// Whether the query has `verbose`, with or without a value, as kube-apiserver takes it.
@@ -46,11 +50,14 @@ async fn metrics(State(told): State<Told>, headers: HeaderMap) -> Response {
     let accept: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::wanted(&accept.join(","));
-    match told.metrics.render(format) {
-        Ok(text) => {
+    // One at a time: with thousands of policies a text takes a while and megabytes.
+    let _turn = told.scrapes.acquire().await;
+    let rendered = spawn_blocking(move || told.metrics.render(format)).await;
+    match rendered {
+        Ok(Ok(text)) => {
             ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response()
         }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
@@ -75,7 +82,7 @@ pub async fn serve(
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Told { readiness, metrics: metrics_of });
+        .with_state(Told { readiness, metrics: metrics_of, scrapes: Arc::new(Semaphore::new(1)) });
     axum::serve(listener, routes).await
 }
 

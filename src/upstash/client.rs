@@ -10,7 +10,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::clock::Clocks;
-use super::error::ApiError;
+use super::error::{ApiError, with_causes};
 use super::request::{self, RequestError};
 use super::response;
 use super::token::Token;
@@ -201,12 +201,8 @@ fn transport_error(error: &reqwest::Error) -> ApiError {
     } else {
         "the call failed"
     };
-    let mut message = what.to_owned();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
+    let causes = std::error::Error::source(error).map(with_causes);
+    let message = [what].into_iter().chain(causes.as_deref()).collect::<Vec<_>>().join(": ");
     ApiError::transport(&message, sent)
 }
 

@@ -67,6 +67,20 @@ impl fmt::Display for ApiError {
     }
 }
 
+/// An error with its causes, each once: some libraries repeat their causes in their own message.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = cause.source();
+    }
+    message
+}
+
 /// The first part of a text from outside, without control characters: fit for a log line, an event and a condition.
 pub fn printable(text: &str) -> String {
     let beginning: String = text.chars().take(4 * MAX_MESSAGE_CHARS).collect();

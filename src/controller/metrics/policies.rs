@@ -96,6 +96,11 @@ impl Policies {
         }
     }
 
+    /// Forgets what was counted of a policy that is gone.
+    pub(super) fn forget(&self, policy: &PolicyRef) {
+        lock(&self.counts).remove(policy);
+    }
+
     fn heads(&self) -> Vec<Arc<PolicyHead>> {
         lock(&self.stores).iter().flat_map(Store::state).collect()
     }
