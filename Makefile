@@ -8,9 +8,6 @@ export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # What CronJob's own library makes of a thousand schedules.
 CRONJOB_INSTANTS := set -o pipefail; go -C hack/cronjob-instants run .
 
-# What kstatus and Argo CD make of policies in every state.
-READERS := set -o pipefail; go -C hack/kstatus run .
-
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
@@ -50,14 +47,13 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
 	$(CARGO) deny --all-features check bans licenses sources
 	$(CRONJOB_INSTANTS) | diff -u tests/data/cronjob_instants.json -
-	$(READERS) | diff -u tests/data/conditions.readers.json -
 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
 	  generated_files columns conditions::every_state conditions::a_policy events::story::kubectl_describe
+	UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- day_tests
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
-	$(READERS) > tests/data/conditions.readers.json
 
 .PHONY: fmt
 fmt: ## Format the code
