@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 
-pub use self::definitions::{SERIES_PER_POLICY, definitions};
+pub use self::definitions::{SERIES_OF_PROCESS, SERIES_PER_CODE, SERIES_PER_POLICY, definitions};
 use self::policies::{Policies, PolicyCollector};
 pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
@@ -231,3 +231,7 @@ impl Observer for Metrics {
         self.request_duration.observe(&[operation], took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+#[path = "metrics/series_tests.rs"]
+mod series_tests;
