@@ -13,13 +13,14 @@ use super::process::Process;
 use super::upstash::answer;
 use crate::controller::context::PolicyRef;
 use crate::controller::error::Error;
+use crate::controller::metrics::RunWaits;
 use crate::controller::persist::PersistError;
 use crate::crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
 use crate::drain::Meter as _;
 use crate::policy::plan::plan;
 use crate::policy::tally::tally;
 use crate::policy::validate::Source;
-use crate::policy::{Activity, Connectivity, Permissions, Plan, Policy, Progress, Step, status, validate};
+use crate::policy::{Connectivity, Permissions, Plan, Policy, Progress, Step, status, validate};
 use crate::upstash::client::Observer as _;
 use crate::upstash::error::ErrorClass;
 use crate::upstash::types::Call;
@@ -30,13 +31,19 @@ const SLICE: SignedDuration = SignedDuration::from_secs(10);
 const CHECKPOINT_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
+/// A run, as the process that works on it knows it.
+struct Session {
+    progress: Progress,
+    waits: RunWaits,
+}
+
 pub(super) struct Object {
     namespace: &'static str,
     name: &'static str,
     spec: Value,
     annotations: BTreeMap<String, String>,
     status: DlqPolicyStatus,
-    progress: Option<Progress>,
+    session: Option<Session>,
     /// When it is looked at next.
     pub(super) wake: Timestamp,
     /// How many of its entries fail in an hour.
@@ -70,7 +77,7 @@ impl Object {
             spec,
             annotations: BTreeMap::new(),
             status: DlqPolicyStatus::default(),
-            progress: None,
+            session: None,
             wake: now,
             failing,
             backlog: 0,
@@ -101,8 +108,8 @@ impl Object {
 
     /// The process that works on it stops.
     pub(super) fn hand_back(&mut self) {
-        if let Some(progress) = self.progress.take() {
-            self.status.current_run = Some(progress.handed_back());
+        if let Some(session) = self.session.take() {
+            self.status.current_run = Some(session.progress.handed_back());
         }
     }
 
@@ -140,8 +147,8 @@ impl Object {
                 (next.current_run.clone(), next)
             }
             Plan::Continue { run } => {
-                let run = match &self.progress {
-                    Some(progress) => progress.run().clone(),
+                let run = match &self.session {
+                    Some(session) => session.progress.run().clone(),
                     None => status::taken_over(&run, &process.holder()),
                 };
                 (Some(run.clone()), DlqPolicyStatus { current_run: Some(run), ..next })
@@ -163,11 +170,12 @@ impl Object {
             return Ok(());
         }
         let Some(run) = run else { return Ok(()) };
-        let progress = self.progress.take().unwrap_or_else(|| {
+        let session = self.session.take().unwrap_or_else(|| {
             let activity = status::activity(&self.status, &run, now);
-            Progress::new(policy.work.clone().unwrap(), run, RETRY_LIMIT).seen_as(activity)
+            let progress = Progress::new(policy.work.clone().unwrap(), run, RETRY_LIMIT).seen_as(activity);
+            Session { progress, waits: process.metrics.run_waits() }
         });
-        self.work(process, &policy, progress, dice);
+        self.work(process, &policy, session, dice);
         Ok(())
     }
 
@@ -214,43 +222,45 @@ impl Object {
         self.status = next;
     }
 
-    fn save(&mut self, process: &Process, policy: &Policy, progress: &Progress, activity: Activity) {
-        let next = status::running(policy, &self.status, progress.run(), activity, clock::now());
+    fn save(&mut self, process: &Process, policy: &Policy, progress: &Progress) {
+        let (run, activity) = (progress.run(), progress.activity());
+        let next = status::running(policy, &self.status, run, activity, clock::now());
         self.write(process, policy, next);
     }
 
-    fn work(&mut self, process: &Process, policy: &Policy, mut progress: Progress, dice: &mut Rng) {
+    fn work(&mut self, process: &Process, policy: &Policy, mut session: Session, dice: &mut Rng) {
         let until = clock::now() + SLICE;
         let mut saved = clock::now();
         while clock::now() < until {
             let now = clock::now();
-            match progress.next(now) {
+            match session.progress.next(now) {
                 Step::End(ending) => {
                     let (next, _) =
-                        status::finished(policy, &self.status, &progress.ended_run(), &ending, now);
+                        status::finished(policy, &self.status, &session.progress.ended_run(), &ending, now);
                     self.write(process, policy, next);
                     self.wake = now + SignedDuration::from_millis(1);
                     return;
                 }
                 Step::Wait(time) if time.duration_since(now) > LONGEST_OWN_WAIT => {
-                    self.save(process, policy, &progress, progress.activity());
-                    (self.wake, self.progress) = (time, Some(progress));
+                    self.save(process, policy, &session.progress);
+                    (self.wake, self.session) = (time, Some(session));
                     return;
                 }
                 Step::Wait(time) => clock::set(time),
-                Step::Call(call) => self.call(process, &mut progress, &call, dice),
+                Step::Call(call) => self.call(process, &mut session, &call, dice),
             }
             if clock::now().duration_since(saved) >= CHECKPOINT_INTERVAL {
-                self.save(process, policy, &progress, progress.activity());
+                self.save(process, policy, &session.progress);
                 saved = clock::now();
             }
         }
-        (self.wake, self.progress) = (clock::now(), Some(progress));
+        (self.wake, self.session) = (clock::now(), Some(session));
     }
 
-    fn call(&mut self, process: &Process, progress: &mut Progress, call: &Call, dice: &mut Rng) {
+    fn call(&mut self, process: &Process, session: &mut Session, call: &Call, dice: &mut Rng) {
         let reference = self.reference();
-        let meter = process.metrics.meter(&reference);
+        let Session { progress, waits } = session;
+        let meter = process.metrics.meter(&reference, waits);
         let before = progress.run().clone();
         meter.calls();
         let answer = answer(call, &mut self.backlog, dice);
