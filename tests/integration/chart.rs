@@ -1,10 +1,13 @@
 //! The chart in `charts/dlq-operator`: what the real Helm makes of it, on the real API server.
 
+mod dist;
 mod files;
 mod flags;
 mod naming;
+mod objects;
 mod permissions;
 mod readme;
+mod releases;
 mod rendering;
 mod schema;
 
@@ -40,6 +43,18 @@ async fn rendered_as(release: &str, namespace: &str, values: &Value) -> Result<V
 pub(crate) fn documents(yaml: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
     documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// For comparisons: whoever reads and writes an object may write 1.0 as 1.
+fn with_plain_numbers(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.iter().map(with_plain_numbers).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), with_plain_numbers(field))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
