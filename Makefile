@@ -55,9 +55,15 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
-	  generated_files columns conditions::every_state conditions::a_policy events::story::kubectl_describe
+	  generated_files chart::files chart::readme columns conditions::every_state conditions::a_policy \
+	  events::story::kubectl_describe
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
 	$(READERS) > tests/data/conditions.readers.json
+	$(MAKE) --no-print-directory dist
+
+.PHONY: dist
+dist: ## Write the plain manifests and the kustomize base (dist/) from the chart
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- chart::dist::the_committed
 
 .PHONY: fmt
 fmt: ## Format the code
