@@ -2,6 +2,7 @@
 //!
 //! The definition is one for the whole cluster, so each test has a cluster of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, Helm, HelmOutput, ScratchDir, eventually, workspace_root};
 
 use super::{chart, documents, with_plain_numbers};
+use crate::cluster::Judge;
 use crate::generated_files::definition;
 use crate::scene::PATIENCE;
 
@@ -86,17 +88,21 @@ impl Cluster {
     }
 
     async fn missing_of(&self, objects: &[Value]) -> Vec<String> {
-        let mut missing = Vec::new();
-        for object in objects {
-            let (kind, name) =
-                (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
-            let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
-            if self.get(&[kind, name, "--namespace", namespace]).await.is_none() {
-                missing.push(format!("{kind} {name}"));
-            }
-        }
-        missing
+        let dir = ScratchDir::create("objects").unwrap();
+        let file = dir.path().join("objects.json");
+        fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string())
+            .unwrap();
+        let found = self.get(&["--filename", file.to_str().unwrap()]).await.unwrap_or_default();
+        // One alone comes without a list.
+        let found = found["items"].as_array().cloned().unwrap_or_else(|| vec![found]);
+        let found: BTreeSet<_> = found.iter().map(identity).collect();
+        objects.iter().map(identity).filter(|identity| !found.contains(identity)).collect()
     }
+}
+
+fn identity(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    format!("{} {} {}", object["kind"], metadata["namespace"], metadata["name"])
 }
 
 fn spec() -> Value {
@@ -127,22 +133,18 @@ fn schema(definition: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_installation_says_what_to_do_next_and_everything_is_there() {
-    let cluster = Cluster::start().await;
-    let notes = cluster.install("dlq-operator", "dlq-system", json!({ "pauseAll": true })).await;
+async fn an_installation_says_what_to_do_next() {
+    let helm = Helm::offline().await.unwrap();
+    let chart = chart();
+    let args =
+        ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set=pauseAll=true"];
+    let notes = helm.run(&args).await.unwrap().ok().unwrap();
+    let notes = notes.split("NOTES:").nth(1).unwrap();
     for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set"] {
         assert!(notes.contains(hint), "{hint} is not in {notes}");
     }
-    assert_eq!(cluster.missing("dlq-operator", "dlq-system").await, Vec::<String>::new());
-    // The policy that the notes show is one.
     let policy = notes.split("<<'EOF'\n").nth(1).unwrap().split("EOF").next().unwrap();
-    let mut policy: Value = serde_saphyr::from_str(policy).unwrap();
-    policy["metadata"]["namespace"] = json!("default");
-    eventually(PATIENCE, "the notes' policy is taken", async || {
-        cluster.control_plane.kubectl_apply(&policy.to_string()).await.unwrap().ok()
-    })
-    .await
-    .unwrap();
+    Judge::new().await.judge(&serde_saphyr::from_str(policy).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
@@ -223,7 +225,7 @@ async fn a_change_of_the_definition_arrives_with_an_upgrade() {
 }
 
 #[tokio::test]
-async fn what_is_uninstalled_leaves_the_policies_and_comes_back_to_them() {
+async fn what_is_uninstalled_leaves_the_policies_unless_they_are_to_go() {
     let cluster = Cluster::start().await;
     cluster.install("dlq-operator", "dlq-system", json!({})).await;
     let policy = cluster.apply_policy("kept", &spec()).await;
@@ -235,16 +237,11 @@ async fn what_is_uninstalled_leaves_the_policies_and_comes_back_to_them() {
     assert!(cluster.get(&[DEFINITION]).await.is_some());
     assert_eq!(cluster.policy("kept").await.unwrap()["metadata"]["uid"], policy["metadata"]["uid"]);
 
-    cluster.install("dlq-operator", "dlq-system", json!({})).await;
+    // Installed again, it finds them.
+    cluster.install("dlq-operator", "dlq-system", json!({ "crds": { "keep": false } })).await;
     assert_eq!(cluster.policy("kept").await.unwrap()["metadata"]["uid"], policy["metadata"]["uid"]);
     assert_eq!(cluster.missing("dlq-operator", "dlq-system").await, Vec::<String>::new());
-}
 
-#[tokio::test]
-async fn without_keep_the_definition_and_the_policies_go_too() {
-    let cluster = Cluster::start().await;
-    cluster.install("dlq-operator", "dlq-system", json!({ "crds": { "keep": false } })).await;
-    cluster.apply_policy("gone", &spec()).await;
     cluster.uninstall("dlq-operator", "dlq-system").await;
     eventually(PATIENCE, "the definition is gone", async || cluster.get(&[DEFINITION]).await.is_none())
         .await
