@@ -136,11 +136,11 @@ fn schema(definition: &Value) -> Value {
 async fn an_installation_says_what_to_do_next() {
     let helm = Helm::offline().await.unwrap();
     let chart = chart();
-    let args =
-        ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set=pauseAll=true"];
+    let set = "pauseAll=true,serviceMonitor.enabled=true,podMonitor.enabled=true";
+    let args = ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set", set];
     let notes = helm.run(&args).await.unwrap().ok().unwrap();
     let notes = notes.split("NOTES:").nth(1).unwrap();
-    for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set"] {
+    for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set", "twice"] {
         assert!(notes.contains(hint), "{hint} is not in {notes}");
     }
     let policy = notes.split("<<'EOF'\n").nth(1).unwrap().split("EOF").next().unwrap();
