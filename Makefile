@@ -21,6 +21,8 @@ demo: ## Run the operator against a real control plane and a simulated Upstash (
 .PHONY: test
 test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	$(CARGO) build --workspace --bins --locked
+	@# Before the tests: a build beside them would slow down those that watch the clock.
+	@$(CARGO_TARGET_DIR)/debug/testbed helm || true
 	@status=0; \
 	  tests/sdk/run || status=1; \
 	  tests/openapi/run || status=1; \
@@ -51,9 +53,15 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
-	  generated_files columns conditions::every_state conditions::a_policy events::story::kubectl_describe
+	  generated_files chart::files chart::readme columns conditions::every_state conditions::a_policy \
+	  events::story::kubectl_describe
 	UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- day_tests
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
+	$(MAKE) --no-print-directory dist
+
+.PHONY: dist
+dist: ## Write the plain manifests and the kustomize base (dist/) from the chart
+	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- chart::dist::the_committed
 
 .PHONY: fmt
 fmt: ## Format the code
