@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -58,6 +59,8 @@ pub(crate) struct Connections {
     default: Option<(Url, Token)>,
     process: String,
     looks: Mutex<HashMap<Key, Look>>,
+    /// How many Secrets changed that somebody waits for.
+    changes: AtomicU64,
 }
 
 impl Connections {
@@ -68,7 +71,14 @@ impl Connections {
         default: Option<(Url, Token)>,
         process: &str,
     ) -> Self {
-        Self { kube, transport, default, process: process.to_owned(), looks: Mutex::default() }
+        Self {
+            kube,
+            transport,
+            default,
+            process: process.to_owned(),
+            looks: Mutex::default(),
+            changes: AtomicU64::new(0),
+        }
     }
 
     /// What to add to our time to get that of a policy's account, as far as answers have told.
@@ -97,6 +107,7 @@ impl Connections {
             let ConnectionRef::Secret { secret, .. } = connection else { return false };
             of == namespace && secret.name.as_str() == name
         };
+        self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.looks).retain(|key, _| !is_of(key));
     }
 
@@ -106,6 +117,7 @@ impl Connections {
         namespace: &str,
         connection: &ConnectionRef,
     ) -> Result<Result<Connected, Invalid>, Error> {
+        let changes = self.changes.load(Ordering::Relaxed);
         let found = match connection {
             ConnectionRef::Default => {
                 self.default.clone().map(|(url, token)| (url, token, self.process.clone())).ok_or_else(|| {
@@ -124,7 +136,11 @@ impl Connections {
             Connected { client: Client::new(self.transport.clone(), url, token), fingerprint, secret }
         });
         let outcome = found.as_ref().map(|connected| connected.secret.clone()).map_err(Clone::clone);
-        remember(&mut lock(&self.looks), (namespace.to_owned(), connection.clone()), outcome, Instant::now());
+        let mut looks = lock(&self.looks);
+        // What was read while a Secret changed may be of before.
+        if self.changes.load(Ordering::Relaxed) == changes {
+            remember(&mut looks, (namespace.to_owned(), connection.clone()), outcome, Instant::now());
+        }
         Ok(found)
     }
 

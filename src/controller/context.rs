@@ -78,17 +78,22 @@ impl Memory {
         lock(&self.sessions).insert(policy, session);
     }
 
-    /// Takes the policy's last write that got no answer.
+    /// Takes the policy's last writes that got no answer.
     pub(crate) fn take_unanswered(&self, policy: &PolicyRef) -> Option<Unanswered> {
         lock(&self.unanswered).remove(policy)
     }
 
-    /// Keeps a write that got no answer, until a read tells what came of it.
-    pub(crate) fn keep_unanswered(&self, policy: PolicyRef, unanswered: Unanswered) {
-        lock(&self.unanswered).insert(policy, unanswered);
+    /// Keeps a write that got no answer, with those before it, until a read tells what came of them.
+    pub(crate) fn note_unanswered(&self, policy: PolicyRef, unanswered: Unanswered) {
+        let mut kept = lock(&self.unanswered);
+        let all = match kept.remove(&policy) {
+            Some(earlier) => unanswered.after(earlier),
+            None => unanswered,
+        };
+        kept.insert(policy, all);
     }
 
-    /// Whether the policy's last write got no answer.
+    /// Whether the policy's last writes got no answer.
     pub(crate) fn has_unanswered(&self, policy: &PolicyRef) -> bool {
         lock(&self.unanswered).contains_key(policy)
     }
@@ -96,6 +101,11 @@ impl Memory {
     /// Remembers which Secret of its namespace a policy waits for.
     pub(crate) fn await_secret(&self, policy: PolicyRef, name: String) {
         lock(&self.awaited).insert(policy, name);
+    }
+
+    /// The policy waits for none any more.
+    pub(crate) fn await_no_secret(&self, policy: &PolicyRef) {
+        lock(&self.awaited).remove(policy);
     }
 
     /// Takes the policies that wait for this Secret.
@@ -148,7 +158,7 @@ impl Memory {
     /// Forgets a policy that is gone. Gives its run.
     pub(crate) fn forget(&self, policy: &PolicyRef) -> Option<Session> {
         drop(self.take_unanswered(policy));
-        lock(&self.awaited).remove(policy);
+        self.await_no_secret(policy);
         self.leave_line(policy);
         self.recovered(policy);
         self.take_session(policy)

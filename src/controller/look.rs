@@ -109,8 +109,8 @@ impl Look<'_> {
     fn note_unanswered(&self, next: &DlqPolicyStatus, news: News) {
         let (tally, news) = self.all_news(next, news);
         if let Ok(wanted) = self.observed.written_as(next) {
-            let unanswered = Unanswered::new(&self.observed, next, wanted, tally, news);
-            self.context.memory.keep_unanswered(self.reference.clone(), unanswered);
+            let unanswered = Unanswered::new(&self.observed, next, &wanted, tally, news);
+            self.context.memory.note_unanswered(self.reference.clone(), unanswered);
         }
     }
 

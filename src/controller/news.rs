@@ -1,5 +1,8 @@
 //! What a write of a status tells once it is known to be written: at once, or later when its answer was lost.
 
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -32,10 +35,14 @@ impl From<Vec<Note>> for News {
     }
 }
 
-/// A write that got no answer, or a bad one: it may have been done, or be done yet.
+/// So many statuses are known again. A run's state is tried twenty times before others get a turn.
+const MOST_IN_A_ROW: usize = 64;
+
+/// Writes in a row that got no answer, or a bad one: one of them may have been done, or be done yet.
 pub(crate) struct Unanswered {
     uid: String,
-    wanted: Value,
+    /// Hashes of the statuses that were sent.
+    sent: VecDeque<u64>,
     /// The run that it began.
     began: Option<(String, MilliTime)>,
     news: News,
@@ -47,7 +54,7 @@ impl Unanswered {
     pub(crate) fn new(
         observed: &Observed,
         next: &DlqPolicyStatus,
-        wanted: Value,
+        wanted: &Value,
         tally: Tally,
         news: News,
     ) -> Self {
@@ -55,10 +62,21 @@ impl Unanswered {
             status.current_run.as_ref().map(|run| (run.id.clone(), run.start_time))
         };
         let began = run(next).filter(|began| run(&observed.status).as_ref() != Some(began));
-        Self { uid: observed.uid().to_owned(), wanted, began, news, tally }
+        Self { uid: observed.uid().to_owned(), sent: VecDeque::from([hash(wanted)]), began, news, tally }
     }
 
-    /// Whether it was done. Others may have written since; that a run began or ended stays to be seen, as its times are
+    /// Goes before this one: all of them tell the same, seen from what is known to be written.
+    pub(crate) fn after(mut self, mut earlier: Self) -> Self {
+        if earlier.uid == self.uid {
+            earlier.sent.extend(self.sent);
+            let too_many = earlier.sent.len().saturating_sub(MOST_IN_A_ROW);
+            earlier.sent.drain(..too_many);
+            self.sent = earlier.sent;
+        }
+        self
+    }
+
+    /// Whether one was done. Others may have written since; that a run began or ended stays to be seen, as its times are
     /// those that were sent.
     fn is_done(&self, observed: &Observed) -> bool {
         let DlqPolicyStatus { current_run, last_run, .. } = &observed.status;
@@ -69,8 +87,13 @@ impl Unanswered {
             (&run.id, run.start_time, run.completion_time)
                 == (&ended.run.id, ended.run.start_time, Some(ended.at.into()))
         });
-        began || ended || observed.raw_status == self.wanted
+        began || ended || self.sent.contains(&hash(&observed.raw_status))
     }
+}
+
+/// Objects of `serde_json` hash the same in any order of their keys.
+fn hash(status: &Value) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(status)
 }
 
 impl Context {
@@ -93,7 +116,7 @@ impl Context {
             self.tell(policy, &unanswered.uid, &unanswered.tally, unanswered.news);
         } else {
             // It may be on its way still.
-            self.memory.keep_unanswered(policy.clone(), unanswered);
+            self.memory.note_unanswered(policy.clone(), unanswered);
         }
     }
 }

@@ -23,7 +23,7 @@ use super::slots::Asked;
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
 use crate::policy::progress::deadline;
-use crate::policy::{ConnectionRef, Connectivity, Plan, Policy, Work, status, validate};
+use crate::policy::{ConnectionRef, Connectivity, Plan, Policy, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
@@ -156,6 +156,12 @@ async fn decide(
         _ => return Ok(Decision { policy, plan: first, connected: None }),
     };
     let (connections, namespace) = (&context.connections, reference.namespace.as_deref().unwrap_or_default());
+    if let ConnectionRef::Secret { secret, .. } = &connection
+        && context.watch_secrets
+    {
+        // Before the look: what comes after it is then not missed.
+        context.memory.await_secret(reference.clone(), secret.name.to_string());
+    }
     // A policy that waits shares one look a minute; anything new is looked at afresh.
     let waits = observed.status.observed_generation == Some(policy.generation)
         && awaits_token(&policy, &observed.status);
@@ -172,7 +178,10 @@ async fn decide(
     policy.connectivity = match found {
         Err(missing) => Connectivity::Missing(missing),
         Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
-        Ok(_) => Connectivity::Usable,
+        Ok(_) => {
+            context.memory.await_no_secret(reference);
+            Connectivity::Usable
+        }
     };
     let plan = plan(&policy, &observed.status, now);
     Ok(Decision { policy, plan, connected })
@@ -190,12 +199,6 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
         if !look.observed.is_status_readable {
             // Mending a status wakes nobody.
             return Ok(Action::requeue(LOOK_AGAIN));
-        }
-        if look.context.watch_secrets
-            && let Ok(Work { connection: ConnectionRef::Secret { secret, .. }, .. }) = &look.policy.work
-            && awaits_token(&look.policy, &next)
-        {
-            look.context.memory.await_secret(look.reference.clone(), secret.name.to_string());
         }
         Ok(look_again(plan, &next, look.now))
     } else {

@@ -97,11 +97,22 @@ fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
 }
 
 /// Tells of a reason that is not the one before.
-pub(crate) fn note_change(before: &DlqPolicyStatus, readiness: &Readiness, notes: &mut Vec<Note>) {
+pub(crate) fn note_change(
+    before: &DlqPolicyStatus,
+    readiness: &Readiness,
+    is_reset: bool,
+    notes: &mut Vec<Note>,
+) {
     let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
     if ready.is_some_and(|ready| ready.reason == readiness.reason.as_str()) {
         return;
     }
+    let was_open = ready.is_some_and(|ready| ready.reason == Reason::CircuitOpen.as_str());
+    let could_run = |reason: &str| {
+        [Reason::Idle, Reason::Scheduled, Reason::Unauthorized, Reason::ReadOnlyToken]
+            .iter()
+            .any(|known| known.as_str() == reason)
+    };
     let held = |reason: &str| [Reason::Suspended, Reason::Paused].iter().any(|held| held.as_str() == reason);
     let reason = match readiness.reason {
         Reason::Suspended | Reason::Paused => Some(NoteReason::PolicySuspended),
@@ -115,10 +126,26 @@ pub(crate) fn note_change(before: &DlqPolicyStatus, readiness: &Readiness, notes
             Some(NoteReason::SecretNotFound)
         }
         _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
+        // An edit of the limit alone: a run's end and a reset say it themselves.
+        Reason::CircuitOpen if ready.is_some_and(|ready| could_run(&ready.reason)) => {
+            Some(NoteReason::CircuitOpened)
+        }
+        Reason::Idle | Reason::Scheduled if was_open && before.consecutive_failures > 0 && !is_reset => {
+            Some(NoteReason::CircuitClosed)
+        }
         _ => None,
     };
     let text = match reason {
+        Some(NoteReason::PolicyUnsuspended) if !readiness.ready => {
+            format!("no longer held back, and not ready: {}", readiness.reason.as_str())
+        }
         Some(NoteReason::PolicyUnsuspended) => format!("no longer held back: {}", readiness.message),
+        Some(NoteReason::CircuitOpened) => {
+            "more runs failed in a row than failurePolicy allows; no further run starts".to_owned()
+        }
+        Some(NoteReason::CircuitClosed) => {
+            "fewer runs failed in a row than failurePolicy allows; the circuit is closed".to_owned()
+        }
         _ => readiness.message.clone(),
     };
     notes.extend(reason.map(|reason| Note::new(reason, text)));

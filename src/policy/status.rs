@@ -44,7 +44,7 @@ pub fn observed(
         ));
     }
     let readiness = readiness::planned(policy, before, plan);
-    readiness::note_change(before, &readiness, &mut notes);
+    readiness::note_change(before, &readiness, is_circuit_reset(policy, before), &mut notes);
     let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
     conclude(&mut status, policy, &readiness, activity, now);
     (status, notes)

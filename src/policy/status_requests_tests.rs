@@ -129,6 +129,39 @@ fn a_circuit_that_a_refused_token_opens_is_open_from_its_first_status_on_and_dur
 }
 
 #[test]
+fn a_limit_that_is_edited_opens_and_closes_the_circuit_with_a_word_too() {
+    let limit = |limit: i64| {
+        let fields =
+            json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": limit}});
+        policy(&fields)
+    };
+    let mut status = seen(&limit(3), "12:00:01");
+    for start in ["12:15:00", "12:30:00"] {
+        status = started(&limit(3), &status, at(start));
+        status = end(&limit(3), &status, &badly(), at(start)).0;
+    }
+    assert_eq!(condition(&status, "Ready"), "True Scheduled");
+    let (lowered, notes) = look(&limit(2), &status, at("12:31:00"));
+    assert_eq!(reasons(&notes), [NoteReason::CircuitOpened]);
+    assert_eq!(condition(&lowered, "Ready"), "False CircuitOpen");
+    assert_eq!(look(&limit(2), &lowered, at("12:32:00")).1, [], "once");
+    let (raised, notes) = look(&limit(3), &lowered, at("12:33:00"));
+    assert_eq!(reasons(&notes), [NoteReason::CircuitClosed]);
+    assert_eq!((condition(&raised, "Ready"), raised.consecutive_failures), ("True Scheduled".into(), 2));
+
+    let suspend = |limit: i64, suspend: bool| {
+        let fields = json!({"schedule": "*/15 * * * *", "suspend": suspend,
+            "failurePolicy": {"pauseAfterConsecutiveFailures": limit}});
+        policy(&fields)
+    };
+    let held = look(&suspend(2, true), &lowered, at("12:34:00")).0;
+    let notes = look(&suspend(2, false), &held, at("12:35:00")).1;
+    let told: Vec<_> = notes.iter().map(|note| (note.reason, note.text.as_str())).collect();
+    let text = "no longer held back, and not ready: CircuitOpen";
+    assert_eq!(told, [(NoteReason::PolicyUnsuspended, text)]);
+}
+
+#[test]
 fn the_circuit_opens_and_closes_with_a_word() {
     let fields = json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
     let plain = policy(&fields);

@@ -51,8 +51,14 @@ async fn metrics(State(told): State<Told>, headers: HeaderMap) -> Response {
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::wanted(&accept.join(","));
     // One at a time: with thousands of policies a text takes a while and megabytes.
-    let _turn = told.scrapes.acquire().await;
-    let rendered = spawn_blocking(move || told.metrics.render(format)).await;
+    let turn = told.scrapes.acquire_owned().await;
+    let rendered = spawn_blocking(move || {
+        let text = told.metrics.render(format);
+        // Here, as who asked may have hung up.
+        drop(turn);
+        text
+    })
+    .await;
     match rendered {
         Ok(Ok(text)) => {
             ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response()

@@ -106,25 +106,17 @@ impl Policies {
 
     /// A row for each policy that the watches know. What was counted of others goes with them.
     fn rows(&self) -> Vec<Row> {
-        let heads = self.heads();
-        let mut known: HashMap<PolicyRef, Counts> = HashMap::with_capacity(heads.len());
-        let mut counts = lock(&self.counts);
-        for head in &heads {
-            let policy = ObjectRef::from_obj(&**head);
-            if let Some(kept) = counts.remove(&policy) {
-                known.insert(policy, kept);
-            }
-        }
-        let rows = heads
-            .iter()
-            .map(|head| {
-                let policy = ObjectRef::from_obj(&**head);
-                let counts = known.get(&policy).cloned().unwrap_or_default();
-                Row::of(&policy, head.glance().clone(), counts)
-            })
-            .collect();
-        *counts = known;
-        rows
+        let heads: HashMap<PolicyRef, Arc<PolicyHead>> =
+            self.heads().into_iter().map(|head| (ObjectRef::from_obj(&*head), head)).collect();
+        let mut known = {
+            let mut counts = lock(&self.counts);
+            counts.retain(|policy, _| heads.contains_key(policy));
+            counts.clone()
+        };
+        let row = |(policy, head): (PolicyRef, Arc<PolicyHead>)| {
+            Row::of(&policy, head.glance().clone(), known.remove(&policy).unwrap_or_default())
+        };
+        heads.into_iter().map(row).collect()
     }
 
     /// One row of sums.

@@ -26,6 +26,10 @@ async fn every_metric_has_its_name_type_help_and_labels_in_both_formats() {
             let help = format!("# HELP {name} ");
             assert!(text.lines().any(|line| line.len() > help.len() && line.starts_with(&help)), "{name}");
         }
+        for (unit, word) in [("_seconds", "seconds"), ("_bytes", "bytes")] {
+            let has_unit = open.text.contains(&format!("# UNIT {family} {word}\n"));
+            assert_eq!(has_unit, family.ends_with(unit), "the unit of {name}");
+        }
         let sample = if kind == "histogram" { format!("{name}_sum") } else { name.to_owned() };
         let found: Vec<_> = scrape.series.iter().filter(|series| series.name == sample).collect();
         assert!(!found.is_empty(), "no series of {name} in\n{}", scrape.text);

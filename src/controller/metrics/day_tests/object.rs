@@ -28,7 +28,7 @@ use crate::upstash::types::Call;
 const RETRY_LIMIT: u32 = 10;
 const SLICE: SignedDuration = SignedDuration::from_secs(10);
 /// As `--checkpoint-interval`.
-const CHECKPOINT_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
+const CHECKPOINT_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// A run, as the process that works on it knows it.
