@@ -44,7 +44,7 @@ pub use helm::{Helm, HelmOutput};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
 pub use namespace::Namespace;
-pub use node::{Image, Node, PodView};
+pub use node::{Node, PodView};
 pub use operator::{Operator, OperatorOptions};
 pub use otlp_receiver::{OtlpReceiver, TraceSpan};
 pub use process::{Process, Program, Signal};

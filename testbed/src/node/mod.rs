@@ -22,14 +22,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
+pub use self::pod::PodView;
 use self::{
     api::Api,
     container::text,
     pod::PodRunner,
     rollout::{Seen, Step},
+    sandbox::Image,
     service::Services,
 };
-pub use self::{pod::PodView, sandbox::Image};
 use crate::{ControlPlane, ScratchDir, Tokens, announce, binary, environment::Environment, random_hex};
 
 const NODE: &str = "testbed";
@@ -57,30 +58,32 @@ impl Images {
 }
 
 /// Plays what stands between a Deployment and its processes, for one namespace: the controllers of Deployments and
-/// `ReplicaSets`, the garbage collector of both, the one that makes the `default` `ServiceAccount`, the scheduler, the kubelet, and kube-proxy. The objects are real ones of the
-/// API server, whose defaulting and admission apply; so are the tokens, which are bound to their pods.
+/// `ReplicaSets`, the garbage collector of both, the one that makes the `default` `ServiceAccount`, the scheduler, the
+/// kubelet, and kube-proxy. The objects are real ones of the API server, whose defaulting and admission apply; so are
+/// the tokens, which are bound to their pods.
 ///
 /// A container is a process in a mount namespace of its own (`sandbox.sh`). Exactly as its spec says are: its command, args
 /// and environment (Secrets, `ConfigMaps`, fields of the pod; `envFrom`), the in-cluster variables and the files of its
-/// `ServiceAccount` at their well-known path, volumes of the kinds emptyDir, secret, configMap, downwardAPI and projected, a root
-/// folder that is read-only where it is to be, user, groups, capabilities and `no_new_privs` (the user only where
+/// `ServiceAccount` at their well-known path, volumes of the kinds emptyDir, secret, configMap, downwardAPI and projected,
+/// a root folder that is read-only where it is to be, user, groups, capabilities and `no_new_privs` (the user only where
 /// root runs this), HTTP probes with their thresholds, restarts, SIGTERM and the grace period.
 ///
 /// Otherwise than on a real node:
 ///
-/// * No image is pulled: a container sees the machine's `/usr`, `/bin`, `/lib*` and CA roots, the programs of its [`Image`], its
-///   mounts, and nothing else.
+/// * No image is pulled: a container sees the machine's `/usr` but for `/usr/local`, its `/bin`, `/lib*` and CA roots, the
+///   operator's binary where the image has it, its mounts, and nothing else.
 /// * All pods share the machine's network. Each has a loopback address of its own, and where it would listen on
-///   `0.0.0.0:PORT` it is told that address instead. That is all of a command line that is changed. Services have such
-///   addresses too, and their names are in each pod's `/etc/hosts` as they were at its start.
+///   `0.0.0.0:PORT` it is told that address instead. That is all of a command line that is changed. So nothing else
+///   on the machine may listen on that port of all addresses. Services have such addresses too, and their names are in
+///   each pod's `/etc/hosts` as they were at its start.
 /// * A rolling update starts every new pod first, and stops the old ones when all of those are ready.
 /// * Probes come early while a container is not ready, and restarts begin after 0.3 s.
 /// * Status and conditions carry no times. Tokens and volumes are not renewed while a pod runs.
 ///
-/// Not played, and refused when met: init containers, lifecycle hooks, working folders, probes other than `httpGet`, volumes of
-/// other kinds. Passed over: resources, seccomp and other profiles, where pods should be placed, image pull secrets, network
-/// policies, disruption budgets, priorities, `hostNetwork` and its like, `shareProcessNamespace`, `minReadySeconds`,
-/// `progressDeadlineSeconds`, `maxSurge` and `maxUnavailable`.
+/// Not played, and refused when met: init containers, lifecycle hooks, working folders, probes other than `httpGet`,
+/// `resourceFieldRef`, volumes of other kinds. Passed over: resources, seccomp and other profiles, where pods should be
+/// placed, image pull secrets, network policies, disruption budgets, priorities, deadlines, the variables of Services other
+/// than the API server's, `hostNetwork` and its like, `minReadySeconds`, `maxSurge` and `maxUnavailable`.
 pub struct Node {
     shared: Arc<Shared>,
     tokens: Tokens,
@@ -100,7 +103,7 @@ impl Node {
     pub fn is_possible() -> Result<bool> {
         let Some(problem) = sandbox::problem() else { return Ok(true) };
         ensure!(!Environment::read().require_pods, "REQUIRE_PODS=1, and pods cannot be played: {problem}");
-        announce(&format!("skipped, as pods need mount namespaces of Linux: {problem}"));
+        announce(&format!("skipped, as pods cannot be played here: {problem}"));
         Ok(false)
     }
 

@@ -23,11 +23,10 @@ const PROGRAMS: [&str; 4] = ["unshare", "setpriv", "mount", "chroot"];
 
 /// What an image gives, without an image: the command line it has by itself, its user, and the programs in it that the
 /// machine has not, as pairs of the path in the image and the path here.
-#[derive(Clone, Debug)]
-pub struct Image {
-    pub entrypoint: Vec<String>,
-    pub user: u32,
-    pub programs: Vec<(String, PathBuf)>,
+pub(super) struct Image {
+    pub(super) entrypoint: Vec<String>,
+    pub(super) user: u32,
+    pub(super) programs: Vec<(String, PathBuf)>,
 }
 
 /// What a security context says of a process, as far as it is played.
@@ -83,6 +82,9 @@ impl Identity {
 /// Why containers cannot be played on this machine, if they cannot.
 pub(super) fn problem() -> Option<String> {
     let environment = Environment::read();
+    if environment.use_existing_cluster {
+        return Some("an existing cluster has nodes of its own".to_owned());
+    }
     let missing: Vec<_> =
         PROGRAMS.into_iter().filter(|program| environment.find(program).is_none()).collect();
     if !missing.is_empty() {

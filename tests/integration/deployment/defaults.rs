@@ -34,7 +34,12 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
     let Some(release) = Release::alone("defaults").await else { return };
     let (home, team) = (release.namespace.name(), release.control_plane.namespace("team").await.unwrap());
     release.install(json!({})).await;
-    assert_eq!(release.ready().len(), 1, "helm has waited for it");
+    let pods = release.ready();
+    assert_eq!(pods.len(), 1, "helm has waited for it");
+    let process = std::fs::read_to_string(format!("/proc/{}/status", pods[0].process.unwrap())).unwrap();
+    for line in ["NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"] {
+        assert!(process.lines().any(|found| found == line), "{line:?} is not in\n{process}");
+    }
     assert_eq!(release.may(NAME, team.name()).await, may_elsewhere());
     assert_eq!(release.may(NAME, home).await, MAY);
     assert_eq!(release.may("default", home).await, Vec::<String>::new(), "no other pod may do anything");

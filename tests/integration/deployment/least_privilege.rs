@@ -157,8 +157,8 @@ async fn granted(access: &str) -> Option<Vec<String>> {
     let release = Release::beside_others("granted").await?;
     let objects = release.rendered(json!({ "rbac": { "secretAccess": access } })).await;
     let roles = objects.iter().filter(|object| object["kind"] == "Role");
-    let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());
-    Some(rules.flat_map(grants).collect())
+    let granted = roles.flat_map(|role| role["rules"].as_array().unwrap());
+    Some(granted.flat_map(grants).collect())
 }
 
 #[tokio::test]
