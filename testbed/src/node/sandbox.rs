@@ -18,8 +18,8 @@ use crate::{
 
 const SCRIPT: &str = include_str!("sandbox.sh");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What is run to become a container, all of util-linux and coreutils.
-const PROGRAMS: [&str; 4] = ["unshare", "setpriv", "mount", "chroot"];
+/// What is run to become a container, of util-linux and coreutils, and what runs there in the place of images.
+const PROGRAMS: [&str; 7] = ["unshare", "setpriv", "mount", "chroot", "curl", "wget", "python3"];
 
 /// What an image gives, without an image: the command line it has by itself, its user, and the programs in it that the
 /// machine has not, as pairs of the path in the image and the path here.
