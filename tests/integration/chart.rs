@@ -132,6 +132,12 @@ fn everything() -> Value {
         ],
         "metrics": { "port": 9090, "perPolicy": false, "service": { "annotations": { "a": "b" } } },
         "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "30s" },
+        "podMonitor": {
+            "enabled": true,
+            "scrapeTimeout": "10s",
+            "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
+            "metricRelabelings": [{ "sourceLabels": ["__name__"], "action": "drop", "regex": "process_.*" }],
+        },
         "prometheusRule": { "enabled": true, "annotations": { "a": "b" } },
         "grafanaDashboard": { "enabled": true, "annotations": { "grafana_folder": "Queues" } },
         "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },

@@ -102,7 +102,7 @@ impl Node {
     /// `REQUIRE_PODS=1` makes it an error.
     pub fn is_possible() -> Result<bool> {
         let Some(problem) = sandbox::problem() else { return Ok(true) };
-        ensure!(!Environment::read().require_pods, "REQUIRE_PODS=1, and pods cannot be played: {problem}");
+        ensure!(!Environment::is_set("REQUIRE_PODS"), "REQUIRE_PODS=1, and pods cannot be played: {problem}");
         announce(&format!("skipped, as pods cannot be played here: {problem}"));
         Ok(false)
     }

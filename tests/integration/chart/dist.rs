@@ -169,7 +169,7 @@ async fn versions(control_plane: &ControlPlane, file: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn applied_again_the_manifests_change_nothing() {
+async fn applied_again_the_manifests_change_nothing_and_they_go_without_the_policies() {
     let control_plane = ControlPlane::start().await.unwrap();
     let file = folder().join("install.yaml");
     let file = file.to_str().unwrap();
@@ -200,4 +200,23 @@ async fn applied_again_the_manifests_change_nothing() {
     assert_eq!(versions(&control_plane, file).await, before);
     let diff = control_plane.kubectl(&["diff", "--server-side", "--filename", file]).await.unwrap();
     assert_eq!(diff.status.code(), Some(0), "{}{}", diff.stdout, diff.stderr);
+
+    for command in commands_of_removal() {
+        let args: Vec<_> = command.split_whitespace().skip(1).collect();
+        control_plane.kubectl(&args).await.unwrap().ok().unwrap();
+    }
+    let left =
+        control_plane.kubectl(&["get", "--ignore-not-found", "--output=name", "--filename", file]).await;
+    let left = left.unwrap().ok().unwrap();
+    assert_eq!(left.lines().count(), 2, "{left}");
+    for kind in ["namespace/", "customresourcedefinition"] {
+        assert!(left.contains(kind), "{left}");
+    }
+}
+
+/// What `docs/install.md` tells to run to remove the manifests.
+fn commands_of_removal() -> Vec<String> {
+    let page = fs::read_to_string(workspace_root().join("docs/install.md")).unwrap();
+    let block = page.split("```sh\n").find(|rest| rest.starts_with("kubectl delete deployment")).unwrap();
+    block.split("```").next().unwrap().lines().map(str::to_owned).collect()
 }

@@ -46,16 +46,7 @@ async fn the_api_server_takes_every_object() {
     let control_plane = control_plane().await;
     install_monitors(control_plane).await;
     let namespace = control_plane.namespace("objects").await.unwrap();
-    let mut pod_monitor = everything_in(namespace.name());
-    pod_monitor["serviceMonitor"] = json!({ "enabled": false });
-    pod_monitor["podMonitor"] = json!({
-        "enabled": true,
-        "interval": "1m",
-        "scrapeTimeout": "10s",
-        "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
-        "metricRelabelings": [{ "sourceLabels": ["__name__"], "action": "drop", "regex": "process_.*" }],
-    });
-    for values in [json!({}), everything_in(namespace.name()), pod_monitor] {
+    for values in [json!({}), everything_in(namespace.name())] {
         let objects = rendered_as("judged", namespace.name(), &values).await.unwrap();
         let said = judged(control_plane, &objects).await.unwrap_or_else(|error| panic!("{values}: {error}"));
         assert_eq!(said.lines().count(), objects.len(), "{said}");
@@ -68,7 +59,7 @@ async fn an_object_with_an_unknown_field_is_refused() {
     install_monitors(control_plane).await;
     let namespace = control_plane.namespace("objects").await.unwrap();
     let objects = rendered_as("judged", namespace.name(), &everything_in(namespace.name())).await.unwrap();
-    for kind in ["Deployment", "ServiceMonitor", "PrometheusRule"] {
+    for kind in ["Deployment", "ServiceMonitor", "PodMonitor", "PrometheusRule"] {
         let mut object = the(&objects, kind).clone();
         object["spec"]["tpyo"] = json!(1);
         assert!(judged(control_plane, &[object]).await.unwrap_err().contains("tpyo"), "{kind}");

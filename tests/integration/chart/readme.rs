@@ -24,7 +24,7 @@ helm install dlq-operator oci://ghcr.io/dlq-operator/charts/dlq-operator \\
 
 How to upgrade, to uninstall, and to install without Helm:
 [Installation](https://github.com/dlq-operator/dlq-operator/blob/main/docs/install.md). What to do then:
-[User guide](https://github.com/dlq-operator/dlq-operator/blob/main/docs/guide.md). Kubernetes 1.30 or later; Helm 3.14 or later, or 4.
+[User guide](https://github.com/dlq-operator/dlq-operator/blob/main/docs/guide.md). Kubernetes 1.31 or later; Helm 3.14 or later, or 4.
 
 ## Values
 

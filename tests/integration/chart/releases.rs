@@ -39,11 +39,11 @@ impl Cluster {
         self.try_install(release, namespace, &chart(), values).await.ok().unwrap()
     }
 
-    /// With the values that the release has.
-    async fn upgrade(&self, release: &str, namespace: &str, chart: &Path) {
+    /// With the values that the release has, and others.
+    async fn upgrade(&self, release: &str, namespace: &str, chart: &Path, others: &[&str]) {
         let chart = chart.to_str().unwrap();
-        let args = ["upgrade", release, chart, "--namespace", namespace, "--reuse-values"];
-        self.helm.run(&args).await.unwrap().ok().unwrap();
+        let args = ["upgrade", release, chart, "--namespace", namespace, "--reset-then-reuse-values"];
+        self.helm.run(&[&args, others].concat()).await.unwrap().ok().unwrap();
     }
 
     async fn uninstall(&self, release: &str, namespace: &str) -> String {
@@ -136,11 +136,11 @@ fn schema(definition: &Value) -> Value {
 async fn an_installation_says_what_to_do_next() {
     let helm = Helm::offline().await.unwrap();
     let chart = chart();
-    let args =
-        ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set=pauseAll=true"];
+    let set = "pauseAll=true,serviceMonitor.enabled=true,podMonitor.enabled=true";
+    let args = ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set", set];
     let notes = helm.run(&args).await.unwrap().ok().unwrap();
     let notes = notes.split("NOTES:").nth(1).unwrap();
-    for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set"] {
+    for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set", "twice"] {
         assert!(notes.contains(hint), "{hint} is not in {notes}");
     }
     let policy = notes.split("<<'EOF'\n").nth(1).unwrap().split("EOF").next().unwrap();
@@ -157,7 +157,7 @@ async fn an_upgrade_from_the_release_before_keeps_policies_and_deployment() {
     let before = cluster.get(&deployment).await.unwrap();
     assert!(before["spec"]["template"].to_string().contains(":0.0.1"));
 
-    cluster.upgrade("dlq-operator", "dlq-system", &chart()).await;
+    cluster.upgrade("dlq-operator", "dlq-system", &chart(), &[]).await;
     let after = cluster.get(&deployment).await.unwrap();
     assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"]);
     assert!(after["spec"]["template"].to_string().contains(&format!(":{}", env!("CARGO_PKG_VERSION"))));
@@ -218,10 +218,15 @@ async fn a_change_of_the_definition_arrives_with_an_upgrade() {
     assert!(refused.stderr.contains("note"), "{}", refused.stderr);
 
     let dir = ScratchDir::create("chart").unwrap();
-    cluster.upgrade("dlq-operator", "dlq-system", &chart_with_a_new_field(dir.path())).await;
+    cluster.upgrade("dlq-operator", "dlq-system", &chart_with_a_new_field(dir.path()), &[]).await;
     let taken = cluster.apply_policy("new", &new).await;
     assert_eq!(taken["spec"]["note"], "new");
     assert_eq!(cluster.policy("old").await.unwrap()["metadata"]["uid"], policy["metadata"]["uid"]);
+
+    // The way back that the documentation tells: the older chart, without its definition.
+    let back = ["--set", "crds.enabled=false"];
+    cluster.upgrade("dlq-operator", "dlq-system", &chart(), &back).await;
+    assert_eq!(cluster.policy("new").await.unwrap()["spec"]["note"], "new");
 }
 
 #[tokio::test]

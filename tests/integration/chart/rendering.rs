@@ -121,8 +121,6 @@ async fn two_pods_never_run_without_an_election() {
 
 #[tokio::test]
 async fn values_that_exclude_each_other_are_refused() {
-    let both = json!({ "serviceMonitor": { "enabled": true }, "podMonitor": { "enabled": true } });
-    assert!(refusal(both).await.contains("scrape every pod twice"));
     let no_service = json!({ "serviceMonitor": { "enabled": true }, "metrics": { "enabled": false } });
     assert!(refusal(no_service).await.contains("needs metrics.enabled"));
     let both = json!({ "podDisruptionBudget": { "enabled": true, "minAvailable": 1, "maxUnavailable": 1 } });
