@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 pub use crate::own_server::Part;
 use crate::{
-    Assets, Kubectl, KubectlOutput, Namespace, ScratchDir, Signal, environment::Environment,
-    eventually::Patience, own_server::OwnServer, random_hex,
+    Assets, AuditedCall, Kubectl, KubectlOutput, Namespace, ScratchDir, Signal, audit,
+    environment::Environment, eventually::Patience, own_server::OwnServer, random_hex,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -112,6 +112,12 @@ impl ControlPlane {
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let token = self.kubectl(&["create", "token", name, "--namespace", namespace]).await?.ok()?;
         Ok(token.trim().to_owned())
+    }
+
+    /// What a `ServiceAccount` has asked the API server for, and what it answered.
+    pub fn audited(&self, namespace: &str, name: &str) -> Result<Vec<AuditedCall>> {
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        audit::calls_of(&user, &self.own()?.audit_log()?)
     }
 
     /// Writes a kubeconfig for whoever holds `token`; `name` tells it from others.

@@ -4,7 +4,7 @@
 //! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
-//! [`Helm`] installs charts there, as people do.
+//! [`Helm`] installs charts there, as people do, and [`Node`] runs what their Deployments and pods declare, as processes.
 //!
 //! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
 //! [`ApiServerProxy`] stands between an operator and the API server where that must misbehave.
@@ -14,6 +14,7 @@
 
 mod api_server_proxy;
 mod assets;
+mod audit;
 mod binaries;
 mod control_plane;
 mod environment;
@@ -22,6 +23,7 @@ mod helm;
 mod kubectl;
 mod ledger;
 mod namespace;
+mod node;
 mod operator;
 mod otlp_receiver;
 mod own_server;
@@ -35,6 +37,7 @@ mod tokens;
 
 pub use api_server_proxy::{ApiCall, ApiServerProxy, CallKind, Trouble};
 pub use assets::Assets;
+pub use audit::AuditedCall;
 pub use binaries::binary;
 pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
@@ -42,6 +45,7 @@ pub use helm::{Helm, HelmOutput};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
 pub use namespace::Namespace;
+pub use node::{Node, PodView};
 pub use operator::{Operator, OperatorOptions};
 pub use otlp_receiver::{OtlpReceiver, TraceSpan};
 pub use process::{Process, Program, Signal};

@@ -1,7 +1,7 @@
 //! An etcd and a kube-apiserver of our own, which can be killed, started again and frozen each by itself.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,6 +17,16 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Somebody else may take a port between our finding it free and the server's listening on it.
 const START_ATTEMPTS: u32 = 5;
+
+const AUDIT_LOG: &str = "audit.log";
+/// What `ServiceAccounts` ask for. Nobody else is looked at: that would be much.
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1",
+  "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{ "level": "Metadata", "userGroups": ["system:serviceaccounts"] }, { "level": "None" }]
+}
+"#;
 
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +75,7 @@ impl OwnServer {
             format!("{token},{name},{name},\"{}\"\n", user.groups())
         });
         fs::write(dir.join("tokens.csv"), lines.concat()).context("write the tokens of the users")?;
+        fs::write(dir.join("audit-policy.yaml"), AUDIT_POLICY).context("write the audit policy")?;
         let key = rcgen::KeyPair::generate().context("make the key that signs ServiceAccount tokens")?;
         fs::write(dir.join("service-account.key"), key.serialize_pem()).context("write a key")?;
         fs::write(dir.join("service-account.pub"), key.public_key_pem()).context("write a key")?;
@@ -104,6 +115,14 @@ impl OwnServer {
     pub(crate) fn token(&self, user: User) -> Result<&str> {
         let known = self.tokens.iter().find(|(known, _)| *known == user);
         known.map(|(_, token)| token.as_str()).context("every user has a token")
+    }
+
+    pub(crate) fn audit_log(&self) -> Result<String> {
+        match fs::read_to_string(self.commands.dir.join(AUDIT_LOG)) {
+            // Nobody was looked at yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.context("read the audit log"),
+        }
     }
 
     pub(crate) fn kill(&self, part: Part) -> Result<()> {
@@ -173,6 +192,8 @@ fn kube_apiserver_args(dir: &Path, etcd_url: &str, port: u16) -> Vec<String> {
         // It signs its serving certificate itself, and keeps it here.
         format!("--cert-dir={}", dir.join("certificates").display()),
         format!("--token-auth-file={}", shared("tokens.csv")),
+        format!("--audit-policy-file={}", shared("audit-policy.yaml")),
+        format!("--audit-log-path={}", dir.join(AUDIT_LOG).display()),
         "--authorization-mode=RBAC".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-signing-key-file={}", shared("service-account.key")),

@@ -15,6 +15,7 @@ mod conformance;
 mod crash_points;
 mod crd_rules;
 mod dashboard;
+mod deployment;
 mod documents;
 mod events;
 mod examples;

@@ -1,0 +1,86 @@
+//! The default values: the whole story of a release, from its installation to its end.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use testbed::{AuditedCall, eventually};
+
+use super::release::{NAME, Release};
+use crate::scene::PATIENCE;
+
+/// The whole contract of the operator with the API server.
+const MAY: [&str; 10] = [
+    "create coordination.k8s.io/leases",
+    "create events.k8s.io/events",
+    "get /secrets",
+    "get coordination.k8s.io/leases dlq-operator",
+    "get dlq-operator.dev/dlqpolicies",
+    "list dlq-operator.dev/dlqpolicies",
+    "patch dlq-operator.dev/dlqpolicies/status",
+    "patch events.k8s.io/events",
+    "update coordination.k8s.io/leases dlq-operator",
+    "watch dlq-operator.dev/dlqpolicies",
+];
+
+/// What a call needs to be allowed, as [`MAY`] has it.
+fn needs(call: &AuditedCall) -> String {
+    let AuditedCall { verb, group, resource, name, .. } = call;
+    let name = if resource == "leases" && verb != "create" { format!(" {name}") } else { String::new() };
+    format!("{verb} {group}/{resource}{name}")
+}
+
+#[tokio::test]
+async fn a_default_installation_runs_with_exactly_what_it_may_do() {
+    let Some(release) = Release::alone("defaults").await else { return };
+    let (home, team) = (release.namespace.name(), release.control_plane.namespace("team").await.unwrap());
+    release.install(json!({})).await;
+    let pods = release.ready();
+    assert_eq!(pods.len(), 1, "helm has waited for it");
+    let process = std::fs::read_to_string(format!("/proc/{}/status", pods[0].process.unwrap())).unwrap();
+    for line in ["NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"] {
+        assert!(process.lines().any(|found| found == line), "{line:?} is not in\n{process}");
+    }
+    assert_eq!(release.may(NAME, team.name()).await, may_elsewhere());
+    assert_eq!(release.may(NAME, home).await, MAY);
+    assert_eq!(release.may("default", home).await, Vec::<String>::new(), "no other pod may do anything");
+
+    // In another namespace than the release's, twice, so that an event is written again.
+    release.drains(team.name(), "resume", 3).await;
+    release.fill(2).await;
+    release
+        .kubectl_in(team.name(), &["annotate", "dlqpolicy", "resume", "dlq-operator.dev/requestedAt=2"])
+        .await;
+    assert_eq!(release.ran(team.name(), "resume", 2).await["processed"], 2);
+
+    let mut calls = Vec::new();
+    eventually(PATIENCE, "everything that it may do was done", async || {
+        calls = release.control_plane.audited(home, NAME).unwrap();
+        let done: BTreeSet<_> = calls.iter().map(needs).collect();
+        MAY.iter().find(|may| !done.contains(**may)).map_or(Ok(()), |may| Err(format!("never: {may}")))
+    })
+    .await
+    .unwrap();
+    let beyond: BTreeSet<_> = calls.iter().map(needs).filter(|call| !MAY.contains(&call.as_str())).collect();
+    assert!(beyond.is_empty(), "it asks for what is not its own: {beyond:?}");
+    let refused: Vec<_> = calls.iter().filter(|call| [401, 403].contains(&call.code)).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+
+    release.helm.run(&["test", NAME, "--namespace", home, "--timeout=60s"]).await.unwrap().ok().unwrap();
+
+    let before = release.ready();
+    release.upgrade(json!({ "log": { "level": "debug" } })).await;
+    let after = release.ready();
+    assert!(after.iter().all(|pod| before.iter().all(|old| old.name != pod.name)), "{before:?} {after:?}");
+    release.drains(team.name(), "after-the-upgrade", 4).await;
+
+    release.helm.run(&["uninstall", NAME, "--namespace", home]).await.unwrap().ok().unwrap();
+    eventually(PATIENCE, "its pods are gone", async || release.node.pods().is_empty()).await.unwrap();
+    assert_eq!(release.may(NAME, home).await, Vec::<String>::new());
+    assert_eq!(release.read(team.name(), "resume").await["status"]["totals"]["processed"], 5);
+    assert_eq!(release.node.problems(), Vec::<String>::new());
+}
+
+/// The Lease lies in the release's own namespace alone.
+fn may_elsewhere() -> Vec<&'static str> {
+    MAY.into_iter().filter(|may| !may.contains("lease")).collect()
+}

@@ -1,0 +1,176 @@
+//! What people may do with policies: the chart's roles, and the sample that keeps `delete` to those who may.
+
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Kubectl, Namespace, User, eventually, workspace_root};
+
+use super::release::Release;
+use crate::cluster::control_plane;
+use crate::scene::PATIENCE;
+
+const SAMPLE: &str = "examples/admission/deleting-needs-a-permission.yaml";
+
+async fn bind(control_plane: &ControlPlane, namespace: &Namespace, role: &str, user: User) {
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "RoleBinding",
+        "metadata": { "generateName": "people-", "namespace": namespace.name() },
+        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+        "subjects": [{ "apiGroup": group, "kind": "User", "name": user.name() }],
+    });
+    let dir = testbed::ScratchDir::create("binding").unwrap();
+    let file = dir.path().join("binding.json");
+    std::fs::write(&file, binding.to_string()).unwrap();
+    control_plane.kubectl(&["create", "--filename", file.to_str().unwrap()]).await.unwrap().ok().unwrap();
+}
+
+fn policy(namespace: &Namespace, name: &str, spec: Value) -> Value {
+    let mut policy = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1",
+        "kind": "DlqPolicy",
+        "metadata": { "name": name, "namespace": namespace.name() },
+        "spec": { "action": "resume", "filters": { "all": true }, "suspend": true },
+    });
+    policy["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    policy
+}
+
+/// What kubectl says to somebody, in a namespace; `Err` where it is refused.
+async fn asked(kubectl: &Kubectl, namespace: &Namespace, args: &[&str]) -> Result<String, String> {
+    let args: Vec<_> = ["--namespace", namespace.name()].into_iter().chain(args.iter().copied()).collect();
+    kubectl.run(&args).await.unwrap().ok().map_err(|error| error.to_string())
+}
+
+async fn applied(kubectl: &Kubectl, policy: &Value) -> Result<String, String> {
+    kubectl.apply(&policy.to_string()).await.unwrap().ok().map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn who_views_reads_policies_and_who_edits_writes_them() {
+    let Some(release) = Release::beside_others("people").await else { return };
+    let (control_plane, namespace) = (release.control_plane, &release.namespace);
+    let objects = release.rendered(json!({})).await;
+    let mut roles = Vec::new();
+    for role in objects.iter().filter(|object| object["kind"] == "ClusterRole") {
+        release.apply(role).await;
+        roles.push(role);
+    }
+    let named = |kind: &str| {
+        let is_it =
+            |role: &&&Value| role["metadata"]["name"].as_str().unwrap().ends_with(&format!(":{kind}"));
+        *roles.iter().find(is_it).unwrap()
+    };
+    // A controller of Kubernetes adds the rules of what its own roles select.
+    for (theirs, ours) in [("view", "view"), ("edit", "edit"), ("admin", "edit")] {
+        let theirs = control_plane.kubectl(&["get", "clusterrole", theirs, "--output=json"]).await.unwrap();
+        let theirs: Value = serde_json::from_str(&theirs.ok().unwrap()).unwrap();
+        let selectors = theirs["aggregationRule"]["clusterRoleSelectors"].as_array().unwrap();
+        let labels = &named(ours)["metadata"]["labels"];
+        let selects = |selector: &Value| {
+            selector["matchLabels"].as_object().unwrap().iter().all(|(key, value)| labels[key] == *value)
+        };
+        assert!(selectors.iter().any(selects), "{selectors:?} {labels}");
+    }
+    bind(control_plane, namespace, named("view")["metadata"]["name"].as_str().unwrap(), User::Alice).await;
+    bind(control_plane, namespace, named("edit")["metadata"]["name"].as_str().unwrap(), User::Bob).await;
+    let (alice, bob) =
+        (control_plane.kubectl_as(User::Alice).unwrap(), control_plane.kubectl_as(User::Bob).unwrap());
+    let written = policy(namespace, "written", json!({}));
+    eventually(PATIENCE, "bob writes one", async || applied(&bob, &written).await).await.unwrap();
+    asked(&bob, namespace, &["annotate", "dlqpolicy", "written", "dlq-operator.dev/requestedAt=1"])
+        .await
+        .unwrap();
+    eventually(PATIENCE, "alice reads it", async || asked(&alice, namespace, &["get", "dlqpolicies"]).await)
+        .await
+        .unwrap();
+    asked(&alice, namespace, &["get", "dlqpolicy", "written", "--output=yaml"]).await.unwrap();
+    asked(&alice, namespace, &["get", "dlqpolicies", "--watch", "--request-timeout=1s"]).await.unwrap();
+
+    let refused = applied(&alice, &policy(namespace, "another", json!({}))).await.unwrap_err();
+    assert!(refused.contains("cannot create resource \"dlqpolicies\""), "{refused}");
+    let status = ["auth", "can-i", "patch", "dlqpolicies", "--subresource=status"];
+    for (who, kubectl) in [("alice", &alice), ("bob", &bob)] {
+        let refused = asked(kubectl, namespace, &status).await.unwrap_err();
+        assert!(refused.ends_with("no\n"), "the status is the operator's, and not {who}'s: {refused:?}");
+        let refused = asked(kubectl, namespace, &["get", "secrets"]).await.unwrap_err();
+        assert!(refused.contains("cannot list resource \"secrets\""), "{who}: {refused}");
+    }
+    for change in [&["delete", "dlqpolicy", "written"][..], &["annotate", "dlqpolicy", "written", "a=b"]] {
+        asked(&alice, namespace, change).await.unwrap_err();
+    }
+    asked(&bob, namespace, &["delete", "dlqpolicy", "written"]).await.unwrap();
+}
+
+/// The sample in a namespace of its own, where Alice and Bob write policies, and Bob may let them delete.
+async fn guarded() -> (&'static ControlPlane, Namespace) {
+    let control_plane = control_plane().await;
+    let namespace = control_plane.namespace("guarded").await.unwrap();
+    let yaml = std::fs::read_to_string(workspace_root().join(SAMPLE)).unwrap();
+    for mut object in serde_saphyr::from_multiple::<Value>(&yaml).unwrap() {
+        if object["kind"] == "ValidatingAdmissionPolicyBinding" {
+            // Other tests' policies are left alone.
+            let name = json!({ "kubernetes.io/metadata.name": namespace.name() });
+            object["spec"]["matchResources"] = json!({ "namespaceSelector": { "matchLabels": name } });
+        }
+        control_plane.kubectl_apply(&object.to_string()).await.unwrap().ok().unwrap();
+    }
+    let writer = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": format!("writes-{}", namespace.name()) },
+        "rules": [{ "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies"], "verbs": ["*"] }],
+    });
+    control_plane.kubectl_apply(&writer.to_string()).await.unwrap().ok().unwrap();
+    for user in [User::Alice, User::Bob] {
+        bind(control_plane, &namespace, writer["metadata"]["name"].as_str().unwrap(), user).await;
+    }
+    bind(control_plane, &namespace, "dlq-policies-may-delete", User::Bob).await;
+    (control_plane, namespace)
+}
+
+#[tokio::test]
+async fn only_who_may_delete_lets_a_policy_delete() {
+    let (control_plane, namespace) = guarded().await;
+    let (alice, bob) =
+        (control_plane.kubectl_as(User::Alice).unwrap(), control_plane.kubectl_as(User::Bob).unwrap());
+    let told = "may not let a policy delete: that needs the verb \"delete\" on \"dlqpolicies/action\"";
+    let deleting = |name: &str| policy(&namespace, name, json!({ "action": "delete" }));
+    // The admission of the API server learns of it a moment later.
+    eventually(PATIENCE, "alice is refused, and told why", async || {
+        let _ = asked(&alice, &namespace, &["delete", "dlqpolicy", "purge"]).await;
+        match applied(&alice, &deleting("purge")).await {
+            Err(refused) if refused.contains(&format!("alice {told}")) => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    let manifest = deleting("purge").to_string();
+    let dry = alice.run_with_input(&["create", "--dry-run=server", "--filename", "-"], &manifest).await;
+    let refused = dry.unwrap().ok().unwrap_err().to_string();
+    assert!(refused.contains(told), "{refused}");
+    applied(&alice, &policy(&namespace, "resume", json!({}))).await.unwrap();
+    let turned = applied(&alice, &deleting("resume")).await.unwrap_err();
+    assert!(turned.contains(told), "{turned}");
+
+    // To count first needs no permission; to go on from there does.
+    applied(&alice, &policy(&namespace, "count", json!({ "action": "delete", "dryRun": true })))
+        .await
+        .unwrap();
+    let patch = ["patch", "dlqpolicy", "count", "--type=merge", "--patch", r#"{"spec":{"dryRun":false}}"#];
+    assert!(asked(&alice, &namespace, &patch).await.unwrap_err().contains(told));
+    asked(&bob, &namespace, &patch).await.unwrap();
+
+    eventually(PATIENCE, "bob may", async || applied(&bob, &deleting("purge")).await).await.unwrap();
+    let annotate = |change: &'static str| ["annotate", "--overwrite", "dlqpolicy", "purge", change];
+    let run = asked(&alice, &namespace, &annotate("dlq-operator.dev/requestedAt=1")).await.unwrap_err();
+    assert!(run.contains(told), "{run}");
+    let wider = ["patch", "dlqpolicy", "purge", "--type=merge", "--patch", r#"{"spec":{"suspend":false}}"#];
+    assert!(asked(&alice, &namespace, &wider).await.unwrap_err().contains(told));
+    for harmless in ["dlq-operator.dev/cancelAt=1", "dlq-operator.dev/paused=true"] {
+        asked(&alice, &namespace, &annotate(harmless)).await.unwrap();
+    }
+    asked(&alice, &namespace, &["label", "dlqpolicy", "purge", "team=payments"]).await.unwrap();
+    asked(&bob, &namespace, &annotate("dlq-operator.dev/requestedAt=1")).await.unwrap();
+    asked(&alice, &namespace, &["delete", "dlqpolicy", "purge"]).await.unwrap();
+}
