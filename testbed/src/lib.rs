@@ -5,6 +5,7 @@
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
 //! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
+//! An operator can also be run from its [`Image`], and [`TlsFront`] gives it an Upstash behind TLS.
 //! [`ApiServerProxy`] stands between an operator and the API server where that must misbehave.
 //!
 //! What was started is stopped when its value is dropped, and also when this process dies without dropping
@@ -16,6 +17,7 @@ mod binaries;
 mod control_plane;
 mod environment;
 mod eventually;
+mod image;
 mod kubectl;
 mod ledger;
 mod namespace;
@@ -27,6 +29,7 @@ mod process;
 mod prometheus;
 mod reaper;
 mod simulator;
+mod tls_front;
 mod tokens;
 
 pub use api_server_proxy::{ApiCall, ApiServerProxy, CallKind, Trouble};
@@ -34,6 +37,7 @@ pub use assets::Assets;
 pub use binaries::binary;
 pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
+pub use image::{Image, ImageRoot};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
 pub use namespace::Namespace;
@@ -43,6 +47,7 @@ pub use process::{Process, Program, Signal};
 pub use prometheus::{Prometheus, PrometheusOptions, Sample, promtool};
 pub use reaper::ScratchDir;
 pub use simulator::Simulator;
+pub use tls_front::TlsFront;
 pub use tokens::Tokens;
 
 use std::path::{Path, PathBuf};
