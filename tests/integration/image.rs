@@ -176,9 +176,10 @@ async fn the_image_trusts_the_authorities_of_the_package_and_no_other() {
         package += &fs::read_to_string(file.unwrap().path()).unwrap();
         package.push('\n');
     }
-    let trusted = certificates(&bundle);
+    let (trusted, package) = (certificates(&bundle), certificates(&package));
     assert!(trusted.len() > 100, "{}", trusted.len());
-    assert_eq!(trusted, certificates(&package));
+    assert_eq!(trusted.difference(&package).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(trusted.len(), package.len());
 }
 
 /// The operator is the image's own, with its libraries, its way to resolve names, its authorities and its time zones;
