@@ -1,6 +1,6 @@
 """Adds the packages of an image to the bill of materials of its binary, which comes as this program's input.
 
-The argument is a folder with the image's etc/os-release and var/lib/dpkg/status.d.
+The argument is a folder with the image's etc/os-release and var/lib/dpkg/status.d, and what `cargo tree` lists in crates.
 """
 
 import json
@@ -31,6 +31,16 @@ def package(text, system):
     }
 
 
+def keep_compiled(bill, crates):
+    """Drops crates that only a feature would bring for which nobody asks: those are in Cargo.lock, not in the binary."""
+    bill["components"] = [entry for entry in bill["components"] if (entry["name"], "v" + entry["version"]) in crates]
+    kept = {entry["bom-ref"] for entry in bill["components"]} | {bill["metadata"]["component"]["bom-ref"]}
+    bill["dependencies"] = [entry for entry in bill["dependencies"] if entry["ref"] in kept]
+    for entry in bill["dependencies"]:
+        if "dependsOn" in entry:
+            entry["dependsOn"] = [ref for ref in entry["dependsOn"] if ref in kept]
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     system = fields((root / "etc/os-release").read_text())
@@ -40,6 +50,7 @@ def main():
     # Where it was built is nobody's business, and would make it another one on every machine.
     text = sys.stdin.read()
     bill = json.loads(text.replace(f"path+file://{pathlib.Path.cwd()}#", "").replace("?download_url=file://.", ""))
+    keep_compiled(bill, {tuple(line.split()[:2]) for line in (root / "crates").read_text().splitlines()})
     bill["components"] += packages
     program = bill["metadata"]["component"]["bom-ref"]
     (depends,) = [entry for entry in bill["dependencies"] if entry["ref"] == program]

@@ -47,8 +47,9 @@ class Workflows(unittest.TestCase):
         self.assertIn("unpinned-uses", result.stdout)
         self.assertNotEqual(result.returncode, 0)
 
-    def test_zizmor_would_find_a_workflow_that_may_everything(self):
-        result = run(ZIZMOR, self.changed("\npermissions: {}\n", "\npermissions: write-all\n"))
+    def test_zizmor_would_find_a_job_that_may_everything(self):
+        read = "    permissions:\n      contents: read\n    outputs:\n"
+        result = run(ZIZMOR, self.changed(read, "    permissions: write-all\n    outputs:\n"))
         self.assertIn("excessive-permissions", result.stdout)
         self.assertNotEqual(result.returncode, 0)
 
