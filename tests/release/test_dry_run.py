@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 from cyclonedx.schema import SchemaVersion
@@ -79,6 +80,49 @@ class DryRun(unittest.TestCase):
         self.assertEqual(listed["digest"], image["digest"])
         blob(layout, image["digest"])
 
+    def test_image_and_chart_can_be_pushed_to_a_registry(self):
+        # Built, not run, by go: its end would not be the registry's.
+        binary = TARGET / "tools/bin/registry"
+        output("go", "-C", "hack/release-tools", "build", "-o", binary, "github.com/google/go-containerregistry/cmd/registry")
+        with subprocess.Popen([binary, "-port=0"], stderr=subprocess.PIPE, text=True) as registry:
+            self.addCleanup(registry.kill)
+            place = f"localhost:{registry.stderr.readline().split()[-1]}"
+            # That it speaks no TLS is the only thing that differs from where the workflow pushes to.
+            pushed = subprocess.run(
+                [
+                    ROOT / "hack/release/index", self.folder,
+                    f"docker://{place}/dlq-operator:{self.version}", "--tls-verify=false",
+                ],
+                capture_output=True, text=True,
+            )
+            self.assertEqual(pushed.returncode, 0, pushed.stderr)
+            self.assertEqual(pushed.stdout, (self.folder / "image.digest").read_text())
+            index = json.loads(fetch(place, "dlq-operator", self.version))
+            self.assertEqual(index["mediaType"], "application/vnd.oci.image.index.v1+json")
+            image = json.loads(fetch(place, "dlq-operator", index["manifests"][0]["digest"]))
+            self.assertEqual(image["annotations"]["org.opencontainers.image.version"], self.version)
+
+            chart = self.folder / f"dlq-operator-{self.version}.tgz"
+            said = subprocess.run(
+                [ROOT / "hack/release/helm", "push", chart, f"oci://{place}/charts", "--plain-http"],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            ).stdout
+            # What the workflow reads out of Helm's words.
+            digest = re.search(r"^Digest: *(sha256:[0-9a-f]{64})$", said, re.MULTILINE)
+            self.assertIsNotNone(digest, said)
+            manifest = json.loads(fetch(place, "charts/dlq-operator", self.version))
+            self.assertEqual(manifest["layers"][0]["digest"], f"sha256:{hashlib.sha256(chart.read_bytes()).hexdigest()}")
+            registry.kill()
+
+    def test_what_cannot_be_pushed_fails(self):
+        nowhere = subprocess.run(
+            [ROOT / "hack/release/index", self.folder, "docker://localhost:1/dlq-operator:1"],
+            capture_output=True, text=True,
+        )
+        self.assertNotEqual(nowhere.returncode, 0)
+        self.assertIn("localhost:1", nowhere.stderr)
+        self.assertEqual(nowhere.stdout, "")
+
     def test_the_bill_of_materials_is_valid(self):
         validator = JsonStrictValidator(SchemaVersion.V1_5)
         self.assertIsNone(validator.validate_str(self.bill))
@@ -124,6 +168,16 @@ class DryRun(unittest.TestCase):
         self.assertEqual((self.folder / "dlqpolicies.yaml").read_text(), (ROOT / "crds/dlqpolicies.yaml").read_text())
         self.assertIn(f":{self.version}", (self.folder / "install.yaml").read_text())
         self.assertIn("- ", (self.folder / "notes.md").read_text())
+
+
+def fetch(place, name, reference):
+    """A manifest of a registry on this machine."""
+    # Whatever proxy it has for the rest.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+    request = urllib.request.Request(f"http://{place}/v2/{name}/manifests/{reference}", headers={"Accept": accept})
+    with opener.open(request, timeout=30) as answer:
+        return answer.read()
 
 
 def blob(layout, digest):

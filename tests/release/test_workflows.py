@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-ACTIONLINT = ["go", "-C", str(ROOT / "hack/actionlint"), "tool", "actionlint"]
+ACTIONLINT = ["go", "-C", str(ROOT / "hack/release-tools"), "tool", "actionlint"]
 # It looks nothing up, and does not mind what it would have to.
 ZIZMOR = [Path(sysconfig.get_path("scripts"), "zizmor"), "--offline", "--no-progress", "--strict-collection"]
 
