@@ -158,6 +158,9 @@ class DryRun(unittest.TestCase):
         self.assertNotIn(str(ROOT), self.bill)
         self.assertNotIn("file:", self.bill)
 
+    def test_the_same_image_gives_the_same_bill_of_materials(self):
+        self.assertEqual(output("hack/release/sbom", self.folder / f"image-{ARCHITECTURE}"), self.bill)
+
     def test_the_working_folder_stays_as_it_was(self):
         self.assertEqual([str(path) for path in ROOT.glob("**/sbom-*.json") if "target" not in path.parts], [])
 
