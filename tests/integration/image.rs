@@ -71,6 +71,7 @@ async fn the_image_holds_what_the_operator_needs_and_nothing_else() {
         "-rwxr-xr-x usr/local/bin/dlq-operator",
         "-rw-r--r-- usr/share/doc/ca-certificates/copyright",
         "-rw-r--r-- usr/share/doc/dlq-operator/copyright",
+        "-rw-r--r-- usr/share/doc/dlq-operator/third-party",
         "-rw-r--r-- usr/share/doc/libc6/copyright",
         "-rw-r--r-- usr/share/doc/libgcc-s1/copyright",
         "-rw-r--r-- var/lib/dpkg/status.d/ca-certificates",

@@ -50,6 +50,7 @@ class DryRun(unittest.TestCase):
         expected = {
             PROGRAM,
             f"{PROGRAM}.cdx.json",
+            f"{PROGRAM}.licences.txt",
             f"dlq-operator-{self.version}.tgz",
             "install.yaml",
             "dlqpolicies.yaml",
@@ -143,6 +144,11 @@ class DryRun(unittest.TestCase):
         # In Cargo.lock, and not in the binary.
         self.assertNotIn("ring", {purl.split("/")[1].split("@")[0] for purl in crates})
         self.assertLess(len(crates), 350)
+
+        # Whoever passes the binary on passes on what these ask for.
+        licences = (self.folder / f"{PROGRAM}.licences.txt").read_text()
+        named = re.findall(r"^([A-Za-z0-9_-]+) ([^ ]+) \(", licences, re.MULTILINE)
+        self.assertLessEqual(crates, {f"pkg:cargo/{name}@{version.replace('+', '%2B')}" for name, version in named})
 
         packages = {purl for purl in purls if purl.startswith("pkg:deb/")}
         names = {purl.split("/")[2].split("@")[0] for purl in packages}
