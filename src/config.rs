@@ -99,6 +99,11 @@ pub struct Flags {
         num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     force_dry_run: bool,
 
+    /// How Secrets are read: `get`, by name and when a policy needs one; `watch`, their metadata too, so that who waits for
+    /// a Secret goes on at once
+    #[arg(long, env = "DLQ_OPERATOR_SECRET_ACCESS", value_enum, default_value = "get")]
+    secret_access: SecretAccess,
+
     #[command(flatten)]
     lease: LeaseFlags,
 
@@ -165,6 +170,13 @@ enum ActionFlag {
     Delete,
 }
 
+/// What the operator may do with Secrets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum SecretAccess {
+    Get,
+    Watch,
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let problem = || "write a duration such as 500ms, 10s or 1m".to_owned();
     if text == "0" {
@@ -209,6 +221,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Calls in a row that may fail.
     pub retry_limit: u32,
+    /// Whether the metadata of Secrets is watched.
+    pub watch_secrets: bool,
     /// Whether pages are logged for audit.
     pub audit: bool,
     /// Whether metrics tell policies apart.
@@ -266,6 +280,7 @@ impl Config {
             checkpoint_interval,
             request_timeout,
             retry_limit,
+            secret_access,
             pause_all,
             force_dry_run,
             lease,
@@ -319,6 +334,7 @@ impl Config {
             checkpoint_interval,
             request_timeout,
             retry_limit,
+            watch_secrets: secret_access == SecretAccess::Watch,
             audit: audit_log,
             per_policy_metrics,
             lease,

@@ -91,6 +91,15 @@ impl Connections {
         looks.get(&(namespace.to_owned(), connection.clone())).map(|(_, found)| found.clone())
     }
 
+    /// Forgets what was found of a Secret: it changed.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        let is_of = |(of, connection): &Key| {
+            let ConnectionRef::Secret { secret, .. } = connection else { return false };
+            of == namespace && secret.name.as_str() == name
+        };
+        lock(&self.looks).retain(|key, _| !is_of(key));
+    }
+
     /// Reads the token.
     pub(crate) async fn look(
         &self,

@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) holder: String,
     pub(crate) retry_limit: u32,
     pub(crate) checkpoint_interval: Duration,
+    /// Whether the metadata of Secrets is watched.
+    pub(crate) watch_secrets: bool,
     pub(crate) audit: bool,
     pub(crate) stop: CancellationToken,
     pub(crate) slots: Slots,
@@ -55,6 +57,8 @@ pub(crate) struct Memory {
     places: Mutex<HashMap<PolicyRef, (u64, BoxFuture<'static, Slot>)>>,
     errors: Mutex<HashMap<PolicyRef, u32>>,
     unanswered: Mutex<HashMap<PolicyRef, Unanswered>>,
+    /// The Secret that a policy waits for, where Secrets are watched.
+    awaited: Mutex<HashMap<PolicyRef, String>>,
     working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
 }
 
@@ -89,6 +93,19 @@ impl Memory {
         lock(&self.unanswered).contains_key(policy)
     }
 
+    /// Remembers which Secret of its namespace a policy waits for.
+    pub(crate) fn await_secret(&self, policy: PolicyRef, name: String) {
+        lock(&self.awaited).insert(policy, name);
+    }
+
+    /// Takes the policies that wait for this Secret.
+    pub(crate) fn secret_changed(&self, namespace: &str, name: &str) -> Vec<PolicyRef> {
+        let is_of = |policy: &PolicyRef, awaited: &mut String| {
+            policy.namespace.as_deref() == Some(namespace) && awaited == name
+        };
+        lock(&self.awaited).extract_if(is_of).map(|(policy, _)| policy).collect()
+    }
+
     /// Takes a policy's place in line for a slot of this connection.
     pub(crate) fn take_place(&self, policy: &PolicyRef, connection: u64) -> Option<BoxFuture<'static, Slot>> {
         let (of, place) = lock(&self.places).remove(policy)?;
@@ -119,6 +136,7 @@ impl Memory {
         policies.extend(lock(&self.errors).keys().cloned());
         policies.extend(lock(&self.places).keys().cloned());
         policies.extend(lock(&self.unanswered).keys().cloned());
+        policies.extend(lock(&self.awaited).keys().cloned());
         policies
     }
 
@@ -127,12 +145,13 @@ impl Memory {
         lock(&self.sessions).drain().collect()
     }
 
-    /// Forgets a policy that is gone.
-    pub(crate) fn forget(&self, policy: &PolicyRef) {
-        drop(self.take_session(policy));
+    /// Forgets a policy that is gone. Gives its run.
+    pub(crate) fn forget(&self, policy: &PolicyRef) -> Option<Session> {
         drop(self.take_unanswered(policy));
+        lock(&self.awaited).remove(policy);
         self.leave_line(policy);
         self.recovered(policy);
+        self.take_session(policy)
     }
 
     /// Counts an error; how many there were in a row. A slot is not for who waits for something else.

@@ -20,6 +20,7 @@ mod observe;
 mod persist;
 mod reconcile;
 mod report;
+mod secrets;
 mod series;
 mod session;
 mod slots;

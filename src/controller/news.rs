@@ -36,7 +36,7 @@ impl From<Vec<Note>> for News {
 pub(crate) struct Unanswered {
     uid: String,
     wanted: Value,
-    /// The run that it began, or took over.
+    /// The run that it began.
     began: Option<(String, MilliTime)>,
     news: News,
     tally: Tally,

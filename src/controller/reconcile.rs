@@ -23,7 +23,7 @@ use super::slots::Asked;
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
 use crate::policy::progress::deadline;
-use crate::policy::{Connectivity, Plan, Policy, status, validate};
+use crate::policy::{ConnectionRef, Connectivity, Plan, Policy, Work, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
@@ -91,7 +91,7 @@ async fn look_at(
         }
     };
     let Some(observed) = observed else {
-        context.memory.forget(reference);
+        drop(context.memory.forget(reference));
         return Ok(Action::await_change());
     };
     context.learn(reference, &observed);
@@ -190,6 +190,12 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
         if !look.observed.is_status_readable {
             // Mending a status wakes nobody.
             return Ok(Action::requeue(LOOK_AGAIN));
+        }
+        if look.context.watch_secrets
+            && let Ok(Work { connection: ConnectionRef::Secret { secret, .. }, .. }) = &look.policy.work
+            && awaits_token(&look.policy, &next)
+        {
+            look.context.memory.await_secret(look.reference.clone(), secret.name.to_string());
         }
         Ok(look_again(plan, &next, look.now))
     } else {

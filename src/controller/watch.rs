@@ -22,6 +22,7 @@ use super::head::PolicyHead;
 use super::metrics::Metrics;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
+use super::secrets;
 use super::session::{release, release_all};
 use super::slots::Slots;
 use crate::config::Config;
@@ -86,6 +87,7 @@ pub async fn run(
         holder,
         retry_limit: config.retry_limit,
         checkpoint_interval: config.checkpoint_interval,
+        watch_secrets: config.watch_secrets,
         audit: config.audit,
         stop: stop.clone(),
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
@@ -146,6 +148,8 @@ async fn control(
         relists.changed().await.ok()?;
         Some(((), relists))
     });
+    let secrets = watcher::Config { timeout: config.timeout, ..watcher::Config::default() };
+    let changed_secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context));
     let triggers = watcher(api, config)
         .default_backoff()
         .modify(move |head| {
@@ -188,6 +192,7 @@ async fn control(
     Controller::for_stream(triggers, heads)
         .with_config(ControllerConfig::default())
         .reconcile_all_on(stream::select(context.leadership.gained(), relists))
+        .reconcile_on(changed_secrets)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(move |head, context| reconcile(head, context, looking.clone()), error_policy, context)
         .for_each(async |outcome: Outcome| {
@@ -201,11 +206,8 @@ async fn control(
 
 /// Forgets a policy that nobody looks at again, here at least: its labels may have changed. Its run is given back.
 fn let_go(context: &Arc<Context>, policy: PolicyRef) {
-    context.memory.recovered(&policy);
-    context.memory.leave_line(&policy);
-    drop(context.memory.take_unanswered(&policy));
     context.metrics.forget(&policy);
-    if let Some(session) = context.memory.take_session(&policy) {
+    if let Some(session) = context.memory.forget(&policy) {
         let context = Arc::clone(context);
         tokio::spawn(async move { release(&context, &policy, session).await });
     }

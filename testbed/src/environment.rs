@@ -22,17 +22,12 @@ pub(crate) struct Environment {
     pub(crate) target_dir: PathBuf,
     /// `CARGO`: the cargo that runs us, else the one in `PATH`.
     pub(crate) cargo: PathBuf,
-    /// `REQUIRE_PROMETHEUS`: no test is skipped for want of Prometheus.
-    pub(crate) require_prometheus: bool,
-    /// `REQUIRE_IMAGE`: no test is skipped for want of what builds and runs the image.
-    pub(crate) require_image: bool,
     path: OsString,
 }
 
 impl Environment {
     pub(crate) fn read() -> Self {
         let path = |name| var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let is_set = |name| var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
         let root = crate::workspace_root();
         Self {
             kubebuilder_assets: path("KUBEBUILDER_ASSETS"),
@@ -40,10 +35,13 @@ impl Environment {
             bin_dir: path("TESTBED_BIN_DIR"),
             target_dir: root.join(path("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())),
             cargo: path("CARGO").unwrap_or_else(|| "cargo".into()),
-            require_prometheus: is_set("REQUIRE_PROMETHEUS"),
-            require_image: is_set("REQUIRE_IMAGE"),
             path: var_os("PATH").unwrap_or_default(),
         }
+    }
+
+    /// Whether a switch is on: `REQUIRE_PROMETHEUS` and its like, with which no test is skipped for want of them.
+    pub(crate) fn is_set(variable: &str) -> bool {
+        var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
     }
 
     /// A program in `PATH`.

@@ -2,15 +2,20 @@
 
 #![expect(clippy::print_stdout, reason = "figures, for whoever runs it with --nocapture")]
 
+use std::time::Instant;
+
+use futures::future::join_all;
 use serde_json::json;
 use testbed::Entry;
 
+use crate::metrics::scrape::get;
 use crate::scene::{DLQ, Scene};
 use crate::soak::asked;
 
 /// In every test run; `make soak` asks for ten thousand.
 const POLICIES: u64 = 400;
 const ENTRIES: usize = 100_000;
+const SCRAPERS: usize = 8;
 
 #[tokio::test]
 async fn a_policy_at_rest_takes_a_few_kibibytes() {
@@ -41,6 +46,13 @@ async fn a_policy_at_rest_takes_a_few_kibibytes() {
     println!("{policies} policies at rest: {each} KiB each");
     // Also what 32 looks at once take, and what the allocator keeps of it.
     assert!(each < 16, "{each} KiB a policy");
+
+    let (url, since) = (format!("{}/metrics", scene.operator.admin_url()), Instant::now());
+    let answers = join_all((0..SCRAPERS).map(async |_| get(&url, "").await.text.len())).await;
+    let (took, size) = (since.elapsed(), answers[0] / 1024);
+    let grown = scene.operator.process().resident_kib().unwrap().saturating_sub(before) / policies;
+    println!("{SCRAPERS} scrapes of {size} KiB at once: {took:?}; then {grown} KiB a policy");
+    assert!(grown < 32, "{grown} KiB a policy: the scrapes take turns");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a user gets to read when something is wrong, and that nothing is hammered meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testbed::{Entry, Fate, eventually};
@@ -50,6 +50,30 @@ async fn a_missing_secret_that_comes_is_found_within_a_minute() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn where_secrets_are_watched_a_policy_that_waits_for_one_goes_on_at_once() {
+    let scene = Scene::start_with("watched", &["--secret-access=watch"]).await;
+    let token = |name: &str| json!({ "tokenSecretRef": { "name": name, "key": "token" } });
+    scene.apply_secret("other-key", "another", "not-a-token-yet").await;
+    scene.apply_secret("refused", "token", "nobodys-token").await;
+    let table =
+        [("later", "SecretNotFound"), ("other-key", "SecretKeyNotFound"), ("refused", "Unauthorized")];
+    for (name, reason) in table {
+        let mut spec = all();
+        spec["connection"] = token(name);
+        scene.apply(name, spec).await;
+        scene.condition(name, "Ready", "False", reason).await;
+    }
+    let since = Instant::now();
+    for (name, _) in table {
+        let runs = scene.policy(name).await["status"]["totals"]["runs"].as_i64().unwrap();
+        scene.apply_secret(name, "token", TOKEN).await;
+        scene.ran(name, runs + 1).await;
+        scene.condition(name, "Ready", "True", "Idle").await;
+    }
+    assert!(since.elapsed() < Duration::from_secs(40), "{:?}", since.elapsed());
 }
 
 #[tokio::test]
