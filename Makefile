@@ -11,7 +11,7 @@ CRONJOB_INSTANTS := set -o pipefail; go -C hack/cronjob-instants run .
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run the operator against a real control plane and a simulated Upstash (ONCE=1: end by itself)
@@ -28,6 +28,7 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	  tests/openapi/run || status=1; \
 	  $(CARGO) test --workspace --locked -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
 	    || status=1; \
+	  tests/release/run || status=1; \
 	  exit $$status
 
 .PHONY: soak
@@ -62,6 +63,18 @@ generate: ## Write the generated files
 .PHONY: dist
 dist: ## Write the plain manifests and the kustomize base (dist/) from the chart
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- chart::dist::the_committed
+
+.PHONY: image
+image: ## Build the image of a release into target/image, in the OCI layout (needs buildah)
+	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --bin dlq-operator --locked
+	hack/image/build $(CARGO_TARGET_DIR)/release/dlq-operator $(CARGO_TARGET_DIR)/image
+
+.PHONY: release-dry-run
+release-dry-run: ## Make everything of a release into target/release-dry-run (BINARY=FILE: of this binary)
+ifndef BINARY
+	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --bin dlq-operator --locked
+endif
+	hack/release/dry-run $(or $(BINARY),$(CARGO_TARGET_DIR)/release/dlq-operator) $(CARGO_TARGET_DIR)/release-dry-run
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -39,7 +39,7 @@ impl Environment {
         }
     }
 
-    /// Whether a switch is on: `REQUIRE_PROMETHEUS`, `REQUIRE_GO` and `REQUIRE_PODS`, with which no test is skipped for want of them.
+    /// Whether a switch is on: `REQUIRE_PROMETHEUS` and its like, with which no test is skipped for want of them.
     pub(crate) fn is_set(variable: &str) -> bool {
         var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
     }

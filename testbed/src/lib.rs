@@ -7,6 +7,7 @@
 //! [`Helm`] installs charts there, as people do, and [`Node`] runs what their Deployments and pods declare, as processes.
 //!
 //! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
+//! An operator can also be run from its [`Image`], and [`TlsFront`] gives it an Upstash behind TLS.
 //! [`ApiServerProxy`] stands between an operator and the API server where that must misbehave.
 //!
 //! What was started is stopped when its value is dropped, and also when this process dies without dropping
@@ -20,6 +21,7 @@ mod control_plane;
 mod environment;
 mod eventually;
 mod helm;
+mod image;
 mod kubectl;
 mod ledger;
 mod namespace;
@@ -33,6 +35,7 @@ mod programs;
 mod prometheus;
 mod reaper;
 mod simulator;
+mod tls_front;
 mod tokens;
 
 pub use api_server_proxy::{ApiCall, ApiServerProxy, CallKind, Trouble};
@@ -42,6 +45,7 @@ pub use binaries::binary;
 pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
 pub use helm::{Helm, HelmOutput};
+pub use image::{Image, ImageRoot};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
 pub use namespace::Namespace;
@@ -53,6 +57,7 @@ pub use programs::Programs;
 pub use prometheus::{Prometheus, PrometheusOptions, Sample, Series, promtool};
 pub use reaper::ScratchDir;
 pub use simulator::Simulator;
+pub use tls_front::TlsFront;
 pub use tokens::Tokens;
 
 use std::path::{Path, PathBuf};

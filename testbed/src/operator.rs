@@ -1,12 +1,12 @@
 //! The operator's binary, run as a pod would run it.
 
-use std::{path::PathBuf, process::ExitStatus, time::Duration};
+use std::{path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 
 use crate::{
-    ControlPlane, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary, eventually::Patience,
-    ports::free_port,
+    ControlPlane, ImageRoot, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary,
+    eventually::Patience, ports::free_port,
 };
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +32,9 @@ pub struct OperatorOptions {
     pub env: Vec<(String, String)>,
     /// What its log must not show: those of its simulator.
     pub tokens: Tokens,
+    /// Started from this image instead of the folder where cargo puts the binary. It finds its cluster as a pod does,
+    /// so it needs `KUBERNETES_SERVICE_HOST` and its like in `env`.
+    pub image: Option<Arc<ImageRoot>>,
 }
 
 impl OperatorOptions {
@@ -46,6 +49,7 @@ impl OperatorOptions {
             args: Vec::new(),
             env: Vec::new(),
             tokens: simulator.tokens().clone(),
+            image: None,
         }
     }
 
@@ -61,14 +65,19 @@ impl OperatorOptions {
 
     fn environment(&self) -> Vec<(String, String)> {
         let own = [
-            ("KUBECONFIG", self.kubeconfig.display().to_string()),
             ("POD_NAME", self.pod_name.clone()),
             ("POD_NAMESPACE", self.pod_namespace.clone()),
             ("QSTASH_URL", self.upstash_url.clone()),
         ];
         let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let mut env: Vec<_> = match &self.image {
+            None => vec![("KUBECONFIG".to_owned(), self.kubeconfig.display().to_string())],
+            Some(image) => image.env().to_vec(),
+        };
+        env.extend(own);
         // The caller's come last: the last of two with the same name counts.
-        own.chain(self.env.iter().cloned()).collect()
+        env.extend(self.env.iter().cloned());
+        env
     }
 }
 
@@ -142,14 +151,17 @@ impl Drop for Operator {
 }
 
 async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process, String)> {
-    let binary = binary("dlq-operator").await?;
+    let (binary, before) = match &options.image {
+        None => (binary("dlq-operator").await?, Vec::new()),
+        Some(image) => image.command(),
+    };
     let mut attempt = 1;
     loop {
         let port = free_port()?;
         let mut process = Process::start(Program {
             name: &options.pod_name,
             binary: &binary,
-            args: options.command_line(port),
+            args: before.iter().cloned().chain(options.command_line(port)).collect(),
             env: options.environment(),
             dir: dir.path(),
         })?;

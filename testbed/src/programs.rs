@@ -28,6 +28,12 @@ impl Programs {
     };
     /// What asks libraries of Kubernetes' own.
     pub const GO: Self = Self { names: &["go"], variable: "REQUIRE_GO", package: "https://go.dev/dl" };
+    /// What builds the image, and runs an operator in it.
+    pub const IMAGE: Self = Self {
+        names: &["buildah", "dpkg-query", "python3", "setpriv", "strip", "unshare"],
+        variable: "REQUIRE_IMAGE",
+        package: "Debian: apt-get install buildah",
+    };
 
     /// Whether they are in `PATH`. Where they are not the caller skips its test, and this has said so.
     pub fn are_installed(self) -> Result<bool> {

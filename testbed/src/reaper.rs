@@ -64,6 +64,7 @@ impl Reaper {
 }
 
 /// A temporary folder that is also removed when this process dies without dropping it.
+#[derive(Debug)]
 pub struct ScratchDir {
     dir: TempDir,
 }

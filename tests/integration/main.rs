@@ -26,6 +26,7 @@ mod generated_files;
 mod history;
 mod hostile;
 mod ids;
+mod image;
 mod interruption;
 mod kills;
 mod layers;

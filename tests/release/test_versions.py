@@ -1,0 +1,65 @@
+"""A release is of one version, whoever names it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ["Cargo.toml", "Cargo.lock", "charts/dlq-operator/Chart.yaml"]
+
+
+def versions(project, *tag):
+    environment = {**os.environ, "PROJECT": str(project)}
+    return subprocess.run([ROOT / "hack/release/versions", *tag], env=environment, capture_output=True, text=True)
+
+
+class Versions(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.project = Path(folder.name)
+        for file in FILES:
+            (self.project / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, self.project / file)
+        self.version = versions(ROOT).stdout.strip()
+
+    def change(self, file, old, new):
+        path = self.project / file
+        text = path.read_text()
+        self.assertIn(old, text)
+        path.write_text(text.replace(old, new, 1))
+
+    def refused(self, why, *tag):
+        result = versions(self.project, *tag)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertIn(why, result.stderr)
+        self.assertEqual(result.stdout, "")
+
+    def test_what_agrees_gives_the_version(self):
+        self.assertRegex(self.version, r"^\d+\.\d+\.\d+")
+        for tag in [(), (f"v{self.version}",)]:
+            result = versions(self.project, *tag)
+            self.assertEqual((result.stdout, result.stderr), (f"{self.version}\n", ""))
+
+    def test_a_tag_of_another_version_is_refused(self):
+        self.refused("the tag says 99.0.0", "v99.0.0")
+
+    def test_a_chart_of_another_version_is_refused(self):
+        self.change("charts/dlq-operator/Chart.yaml", f"\nversion: {self.version}", "\nversion: 99.0.0")
+        self.refused("version of the chart says 99.0.0")
+
+    def test_a_chart_for_another_operator_is_refused(self):
+        self.change("charts/dlq-operator/Chart.yaml", f'\nappVersion: "{self.version}"', '\nappVersion: "99.0.0"')
+        self.refused("appVersion of the chart says 99.0.0")
+
+    def test_a_lock_file_of_another_version_is_refused(self):
+        name = '\nname = "dlq-operator"\nversion = '
+        self.change("Cargo.lock", f'{name}"{self.version}"', f'{name}"99.0.0"')
+        self.refused("Cargo.lock of dlq-operator says 99.0.0")
+
+
+if __name__ == "__main__":
+    unittest.main()
