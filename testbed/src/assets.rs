@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{announce, environment::Environment, reaper::Reaper, workspace_root};
 
+const KUBERNETES: &str = "k8s.io/kubernetes";
 const NAMES: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
 
 /// A folder with etcd, kube-apiserver and kubectl.
@@ -23,20 +24,29 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// `KUBEBUILDER_ASSETS`, else our own build below the target folder, which takes minutes the first time.
+    /// `KUBEBUILDER_ASSETS`, else our own build below the target folder, of `KUBERNETES_MINOR` if that is set. It takes
+    /// minutes the first time.
     pub async fn find() -> Result<Self> {
         let environment = Environment::read();
         if let Some(dir) = environment.kubebuilder_assets {
+            // Whichever won, somebody would believe that the other had been tested.
+            ensure!(
+                environment.kubernetes_minor.is_none(),
+                "KUBEBUILDER_ASSETS and KUBERNETES_MINOR are both set: unset one"
+            );
             let assets = Self { dir };
             assets.check().context("KUBEBUILDER_ASSETS is set")?;
             return Ok(assets);
         }
         let cache = environment.target_dir.join("control-plane");
-        tokio::task::spawn_blocking(move || Self::build(&cache)).await.context("build the control plane")?
+        let minor = environment.kubernetes_minor;
+        tokio::task::spawn_blocking(move || Self::build(&cache, minor.as_deref()))
+            .await
+            .context("build the control plane")?
     }
 
-    fn build(cache: &Path) -> Result<Self> {
-        let source = GoModule::read(&workspace_root().join("hack/tools"))?;
+    fn build(cache: &Path, minor: Option<&str>) -> Result<Self> {
+        let source = GoModule::of(minor)?;
         let dir = cache.join(source.cache_key());
         build_once(&dir, |into| source.build(into))?;
         Ok(Self { dir })
@@ -98,7 +108,7 @@ fn build_once(dir: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     fs::rename(&unfinished, dir).context("move the finished build to its place")
 }
 
-/// The Go module in `hack/tools`.
+/// The Go module that pins one minor of Kubernetes: `hack/tools`, or one below `hack/tools/compat`.
 struct GoModule {
     dir: PathBuf,
     go_mod: String,
@@ -106,6 +116,20 @@ struct GoModule {
 }
 
 impl GoModule {
+    /// The module of a minor such as `1.30`, else the one that tests usually run.
+    fn of(minor: Option<&str>) -> Result<Self> {
+        let tools = workspace_root().join("hack/tools");
+        let usual = Self::read(&tools)?;
+        let Some(minor) = minor else { return Ok(usual) };
+        let (usual_minor, _patch) = usual.version_of(KUBERNETES)?.rsplit_once('.').unwrap_or_default();
+        if usual_minor == format!("v{minor}") {
+            return Ok(usual);
+        }
+        Self::read(&tools.join("compat").join(format!("v{minor}"))).with_context(|| {
+            format!("KUBERNETES_MINOR is {minor}, which nothing pins: see hack/tools/compat/pin")
+        })
+    }
+
     fn read(dir: &Path) -> Result<Self> {
         let read = |name| {
             let path = dir.join(name);
@@ -126,18 +150,19 @@ impl GoModule {
     fn cache_key(&self) -> String {
         let mut hasher = DefaultHasher::new();
         (&self.go_mod, &self.go_sum).hash(&mut hasher);
-        let version = self.version_of("k8s.io/kubernetes").unwrap_or("unknown");
+        let version = self.version_of(KUBERNETES).unwrap_or("unknown");
         // No dots: a suffix is added to it with `with_extension`.
         format!("{}-{:016x}", version.replace('.', "-"), hasher.finish())
     }
 
     fn build(&self, into: &Path) -> Result<()> {
-        let kubernetes = self.version_of("k8s.io/kubernetes")?;
+        let kubernetes = self.version_of(KUBERNETES)?;
         let etcd = self.version_of("go.etcd.io/etcd/server/v3")?;
         let start = Instant::now();
         announce(&format!(
-            "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from hack/tools, once, into {}. This takes \
-             five to ten minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
+            "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from {}, once, into {}. This takes five to ten \
+             minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
+            self.dir.display(),
             into.with_extension("").display()
         ));
         self.go_build(kubernetes, &into.join("etcd"), &["go.etcd.io/etcd/server/v3"])?;
@@ -266,6 +291,30 @@ mod tests {
         assert_eq!(module.version_of("k8s.io/kubernetes").unwrap(), "v1.36.3");
         assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
         assert!(!module.cache_key().contains('.'));
+    }
+
+    #[test]
+    fn each_minor_has_a_module_that_pins_it() {
+        let pinned = |minor: &str| GoModule::of(Some(minor)).unwrap();
+        assert_eq!(pinned("1.36").dir, workspace_root().join("hack/tools"));
+        let folders = fs::read_dir(workspace_root().join("hack/tools/compat")).unwrap();
+        let mut minors = 0;
+        for folder in folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+            let minor = folder.file_name().unwrap().to_str().unwrap();
+            let module = pinned(minor.trim_start_matches('v'));
+            assert!(module.version_of(KUBERNETES).unwrap().starts_with(&format!("{minor}.")), "{minor}");
+            assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."), "{minor}");
+            minors += 1;
+        }
+        assert!(minors > 1, "the modules are not found");
+    }
+
+    #[test]
+    fn a_minor_that_nothing_pins_is_refused_with_the_way_out() {
+        for minor in ["1.7", "1", "latest"] {
+            let error = format!("{:#}", GoModule::of(Some(minor)).err().expect(minor));
+            assert!(error.contains(minor) && error.contains("hack/tools/compat/pin"), "{error}");
+        }
     }
 
     #[test]
