@@ -5,6 +5,7 @@ mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dlq_operator::crd::annotations;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
@@ -136,6 +137,9 @@ fn recorded(policy: &Value) -> String {
         },
     });
     object["status"].as_object_mut().unwrap().retain(|_, field| !field.is_null());
+    if let Some(paused) = metadata["annotations"].get(annotations::PAUSED) {
+        object["metadata"]["annotations"] = json!({ annotations::PAUSED: paused });
+    }
     let namespace = metadata["namespace"].as_str().unwrap();
     serde_json::to_string_pretty(&object).unwrap().replace(namespace, "payments")
 }
@@ -249,6 +253,8 @@ fn kstatus_and_argo_cd_read_every_state_as_a_person_would() {
             Health::InProgress => ("InProgress", "Progressing"),
             Health::Failed => ("Failed", "Degraded"),
         };
+        let mut row = read.iter().find(|row| row["state"] == name).cloned().unwrap_or_default();
+        row.as_object_mut().expect(name).remove("actions");
         let expected = json!({
             "state": name,
             "kstatus": kstatus,
@@ -256,6 +262,45 @@ fn kstatus_and_argo_cd_read_every_state_as_a_person_would() {
             "editedKstatus": "InProgress",
             "editedArgocd": "Progressing",
         });
-        assert!(read.contains(&expected), "expected {expected}");
+        assert_eq!(row, expected);
+    }
+}
+
+#[test]
+fn argo_cd_offers_the_actions_that_make_sense_and_each_sets_annotations_alone() {
+    const OF_ANNOTATIONS: &str = "/metadata/annotations/";
+    let text = std::fs::read_to_string(workspace_root().join("tests/data/conditions.readers.json")).unwrap();
+    let read: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let set_by = |action: &str| -> &[&str] {
+        match action {
+            "run" => &[annotations::REQUESTED_AT, annotations::REQUESTED_BY],
+            "cancel" => &[annotations::CANCEL_AT],
+            "reset" => &[annotations::RESET_AT],
+            _ => &[annotations::PAUSED],
+        }
+    };
+    for state in states() {
+        let row = read.iter().find(|row| row["state"] == state.name).unwrap();
+        let is_paused = state.ready.1 == "Paused";
+        let is_held = is_paused || state.spec["suspend"] == true;
+        let expected = [
+            ("cancel", state.running.0),
+            ("reset", state.ready.1 == "CircuitOpen"),
+            ("run", !is_held && !state.running.0),
+            ("suspend", !is_paused),
+            ("unsuspend", is_paused),
+        ];
+        let expected: Vec<_> = expected.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
+        let offered = row["actions"].as_object().unwrap();
+        assert_eq!(offered.keys().collect::<Vec<_>>(), expected, "{}", state.name);
+        for (action, changes) in offered {
+            let changed: Vec<_> = changes.as_object().unwrap().keys().collect();
+            let expected: Vec<_> = set_by(action).iter().map(|key| format!("{OF_ANNOTATIONS}{key}")).collect();
+            assert_eq!(changed, expected.iter().collect::<Vec<_>>(), "{}: {action}", state.name);
+        }
+        let paused = format!("{OF_ANNOTATIONS}{}", annotations::PAUSED);
+        let value = |action: &str| offered.get(action).map(|changes| &changes[&paused]);
+        assert_ne!(value("suspend"), Some(&json!("false")), "it holds");
+        assert!(value("unsuspend").is_none_or(|value| value == "false"), "it lets go");
     }
 }
