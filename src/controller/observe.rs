@@ -122,5 +122,12 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
         let conditions = serde_json::from_value(conditions).unwrap_or_default();
         Some(DlqPolicyStatus { conditions, ..DlqPolicyStatus::default() })
     });
-    Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_stale: false, is_status_readable }
+    Observed {
+        metadata,
+        spec,
+        status: status.unwrap_or_default(),
+        raw_status,
+        is_stale: false,
+        is_status_readable,
+    }
 }

@@ -115,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_null_is_nothing_to_keep() {
-        assert_eq!(keep(&json!({ "a": null, "b": 1 }), &json!({ "b": 1 }), json!({ "b": 2 })), json!({ "b": 2 }));
+        assert_eq!(
+            keep(&json!({ "a": null, "b": 1 }), &json!({ "b": 1 }), json!({ "b": 2 })),
+            json!({ "b": 2 })
+        );
     }
 
     #[test]

@@ -290,12 +290,14 @@ fn argo_cd_offers_the_actions_that_make_sense_and_each_sets_annotations_alone() 
             ("suspend", !is_paused),
             ("unsuspend", is_paused),
         ];
-        let expected: Vec<_> = expected.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
+        let expected: Vec<_> =
+            expected.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
         let offered = row["actions"].as_object().unwrap();
         assert_eq!(offered.keys().collect::<Vec<_>>(), expected, "{}", state.name);
         for (action, changes) in offered {
             let changed: Vec<_> = changes.as_object().unwrap().keys().collect();
-            let expected: Vec<_> = set_by(action).iter().map(|key| format!("{OF_ANNOTATIONS}{key}")).collect();
+            let expected: Vec<_> =
+                set_by(action).iter().map(|key| format!("{OF_ANNOTATIONS}{key}")).collect();
             assert_eq!(changed, expected.iter().collect::<Vec<_>>(), "{}: {action}", state.name);
         }
         let paused = format!("{OF_ANNOTATIONS}{}", annotations::PAUSED);

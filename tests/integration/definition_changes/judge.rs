@@ -61,11 +61,12 @@ fn compare(path: &str, before: &Value, now: &Value, broken: &mut Vec<String>) {
     for key in ONLY_DROPPED.iter().filter(|key| !now[**key].is_null() && before[**key] != now[**key]) {
         say(format!("{key} is new or another: {}", now[*key]));
     }
-    let is_tighter = |key: &str, tighter: fn(f64, f64) -> bool| match (before[key].as_f64(), now[key].as_f64()) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(before), Some(now)) => tighter(now, before),
-    };
+    let is_tighter =
+        |key: &str, tighter: fn(f64, f64) -> bool| match (before[key].as_f64(), now[key].as_f64()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(before), Some(now)) => tighter(now, before),
+        };
     for key in UPPER.iter().filter(|key| is_tighter(key, |now, before| now < before)) {
         say(format!("{key} is new or lower: {}", now[*key]));
     }
@@ -88,8 +89,7 @@ fn compare(path: &str, before: &Value, now: &Value, broken: &mut Vec<String>) {
     for field in items(now, "required").unwrap_or_default() {
         let was_required = items(before, "required").is_some_and(|required| required.contains(field));
         // The API server fills defaults in as it reads.
-        let has_default =
-            field.as_str().is_some_and(|name| !now["properties"][name]["default"].is_null());
+        let has_default = field.as_str().is_some_and(|name| !now["properties"][name]["default"].is_null());
         if !was_required && !has_default {
             say(format!("{field} is required now"));
         }
@@ -194,14 +194,19 @@ mod tests {
             ("", "x-kubernetes-validations", rules(ratcheted)),
         ];
         for (pointer, key, value) in table {
-            assert_eq!(broken_by(pointer, key, value.clone()), Vec::<String>::new(), "{pointer}/{key}: {value}");
+            assert_eq!(
+                broken_by(pointer, key, value.clone()),
+                Vec::<String>::new(),
+                "{pointer}/{key}: {value}"
+            );
         }
     }
 
     #[test]
     fn what_takes_away_or_tightens_is_named_with_its_path() {
         let rules = json!([{ "rule": "self.limit > 0" }, { "rule": "self.limit < 9" }]);
-        let half = json!([{ "rule": "self.limit > 0" }, { "rule": "self.limit < 9", "optionalOldSelf": true }]);
+        let half =
+            json!([{ "rule": "self.limit > 0" }, { "rule": "self.limit < 9", "optionalOldSelf": true }]);
         let table = [
             ("/properties/action", "enum", json!(["resume"]), "v1.spec.action: the value \"delete\""),
             ("/properties/action", "type", json!("integer"), "v1.spec.action: type changed"),
@@ -213,8 +218,18 @@ mod tests {
             ("/properties/limit", "default", json!(11), "v1.spec.limit: another default"),
             ("/properties/labels", "maxItems", json!(49), "v1.spec.labels: maxItems is new or lower"),
             ("/properties/labels", "nullable", json!(false), "v1.spec.labels: null"),
-            ("/properties/labels", "x-kubernetes-list-type", json!("atomic"), "v1.spec.labels: x-kubernetes-list-type"),
-            ("/properties/labels/items", "pattern", json!("^b"), "v1.spec.labels[]: pattern is new or another"),
+            (
+                "/properties/labels",
+                "x-kubernetes-list-type",
+                json!("atomic"),
+                "v1.spec.labels: x-kubernetes-list-type",
+            ),
+            (
+                "/properties/labels/items",
+                "pattern",
+                json!("^b"),
+                "v1.spec.labels[]: pattern is new or another",
+            ),
             ("", "required", json!(["action", "labels"]), "v1.spec: \"labels\" is required"),
             ("", "x-kubernetes-validations", rules, "v1.spec: a new rule that stored values may break"),
             ("", "x-kubernetes-validations", half, "v1.spec: a new rule that stored values may break"),
@@ -243,7 +258,10 @@ mod tests {
         };
         assert_eq!(change("name", json!("v2")), ["v1: removed"]);
         assert_eq!(change("served", json!(false)), ["v1: no longer served"]);
-        assert_eq!(change("storage", json!(false)), ["v1: no longer stored; objects must be converted first"]);
+        assert_eq!(
+            change("storage", json!(false)),
+            ["v1: no longer stored; objects must be converted first"]
+        );
         assert_eq!(change("subresources", json!({})), ["v1: other subresources"]);
         let mut now = of(spec());
         now["spec"]["scope"] = "Cluster".into();
@@ -268,9 +286,13 @@ mod tests {
             breaks(&of(spec()), &now)
         };
         let rule = |status: &mut Value| {
-            status["x-kubernetes-validations"] = json!([{ "rule": "oldSelf.hasValue()", "optionalOldSelf": true }]);
+            status["x-kubernetes-validations"] =
+                json!([{ "rule": "oldSelf.hasValue()", "optionalOldSelf": true }]);
         };
-        assert_eq!(status(rule), ["v1.status: a new rule that stored values may break: \"oldSelf.hasValue()\""]);
+        assert_eq!(
+            status(rule),
+            ["v1.status: a new rule that stored values may break: \"oldSelf.hasValue()\""]
+        );
         assert_eq!(status(|status| status["default"] = json!({ "phase": "A" })), Vec::<String>::new());
         assert_eq!(
             status(|status| status["properties"]["phase"]["enum"] = json!(["B"])),
