@@ -266,7 +266,7 @@ async fn a_rule_that_became_stricter_spares_stored_policies_if_it_says_so_itself
 
     let mut stricter = current();
     let rules = |schema: &mut Value, rule: Value| {
-        schema["x-kubernetes-validations"].as_array_mut().unwrap().push(rule)
+        schema["x-kubernetes-validations"].as_array_mut().unwrap().push(rule);
     };
     part(&mut stricter, "spec")["filters"]["properties"]["labels"]["items"]["pattern"] = "^x-".into();
     let spec = &mut stricter["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];

@@ -97,7 +97,8 @@ fn compare(path: &str, before: &Value, now: &Value, broken: &mut Vec<String>) {
     for rule in items(now, "x-kubernetes-validations").unwrap_or_default() {
         let is_known = items(before, "x-kubernetes-validations")
             .is_some_and(|rules| rules.iter().any(|known| known["rule"] == rule["rule"]));
-        if !is_known && !(lets_stored_values_be(rule) && !is_status(path)) {
+        let spares = lets_stored_values_be(rule) && !is_status(path);
+        if !is_known && !spares {
             say(format!("a new rule that stored values may break: {}", rule["rule"]));
         }
     }
