@@ -1,4 +1,4 @@
-// An older control plane for `make compat`, written by ../pin. Not part of the operator; nothing of it is shipped.
+// A control plane of another minor, for `make compat`, written by ../pin. Not part of the operator; nothing of it is shipped.
 module dlq-operator.dev/hack/tools/compat/v1.33
 
 go 1.24.0
