@@ -1,12 +1,10 @@
-// Command kstatus says what deploy tools make of the policies in tests/data/conditions: kstatus, which Flux and Helm's
-// --wait ask, and Argo CD with the scripts that docs/gitops ships, in the interpreter that Argo CD has. Before that it
-// reads the manifests of the guides for Flux as strictly as Flux' own types are.
+// Command kstatus says what deploy tools make of the policies in a folder, a JSON file each: kstatus, which Flux and Helm's
+// --wait ask, and Argo CD with the scripts that docs/gitops ships, in the interpreter that Argo CD has.
+// Before that it reads the manifests of the guide for Flux as strictly as Flux' own types are.
 //
-// Write the table anew, from the repository's root:
+//	go -C hack/kstatus run . ../../tests/data/conditions
 //
-//	go -C hack/kstatus run . > tests/data/conditions.readers.json
-//
-// The tests of the operator say what each must read.
+// The operator's tests run it on what they read from an API server, and say what each must read.
 package main
 
 import (
@@ -23,10 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-const (
-	objects = "../../tests/data/conditions/*.json"
-	script  = "../../docs/gitops/argocd/health.lua"
-)
+const script = "../../docs/gitops/argocd/health.lua"
 
 // row is what the readers say of a state.
 type row struct {
@@ -51,6 +46,10 @@ func run() error {
 	if err := readGuides(); err != nil {
 		return err
 	}
+	if len(os.Args) != 2 {
+		return errors.New("usage: kstatus FOLDER")
+	}
+	objects := filepath.Join(os.Args[1], "*.json")
 	health, err := os.ReadFile(script)
 	if err != nil {
 		return err

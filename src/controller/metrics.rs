@@ -1,5 +1,7 @@
 //! What is counted of the operator's work, and how the policies stand, for `/metrics`.
 
+#[cfg(test)]
+mod day_tests;
 mod definitions;
 mod policies;
 mod waits;
@@ -12,7 +14,7 @@ use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 
-pub use self::definitions::{SERIES_PER_POLICY, definitions};
+pub use self::definitions::{SERIES_OF_PROCESS, SERIES_PER_CODE, SERIES_PER_POLICY, definitions};
 use self::policies::{Policies, PolicyCollector};
 pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
@@ -20,7 +22,7 @@ use super::context::{Clock, PolicyRef};
 use super::error::Error;
 use super::head::PolicyHead;
 use super::persist::PersistError;
-use crate::crd::Action;
+use crate::crd::{Action, RunResult};
 use crate::drain::Meter;
 use crate::policy::tally::{EndedRun, Tally};
 use crate::runtime::leadership::Leadership;
@@ -37,6 +39,10 @@ const LOOKS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 /// Of a run: from one page to hours of waiting.
 const RUNS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0];
 const LATENESSES: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
+const ACTIONS: [Action; 3] = [Action::Resume, Action::Restart, Action::Delete];
+/// The results of runs that are shown before there is one.
+const LIKELY_RESULTS: [RunResult; 2] = [RunResult::Succeeded, RunResult::Failed];
 
 /// The `code` of a call without a whole answer.
 const NO_ANSWER: &str = "error";
@@ -76,9 +82,13 @@ impl Metrics {
     pub fn new(per_policy: bool, clock: Clock) -> Self {
         use definitions as d;
         let words = |words: &'static [&'static str]| words.iter().map(std::slice::from_ref);
+        let likely_runs =
+            ACTIONS.map(|action| LIKELY_RESULTS.map(|result| [action.as_str(), result.as_str()]));
+        let likely_runs = likely_runs.as_flattened();
         Self {
             policies: Arc::new(Policies::new(per_policy)),
-            run_duration: Histograms::new(d::RUN_DURATION, RUNS),
+            run_duration: Histograms::new(d::RUN_DURATION, RUNS)
+                .with_zeros(likely_runs.iter().map(|run| &run[..])),
             lateness: Histograms::new(d::LATENESS, LATENESSES),
             requests: Counters::new(d::REQUESTS),
             request_duration: Histograms::new(d::REQUEST_DURATION, CALLS),
@@ -221,3 +231,7 @@ impl Observer for Metrics {
         self.request_duration.observe(&[operation], took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+#[path = "metrics/series_tests.rs"]
+mod series_tests;

@@ -189,6 +189,15 @@ impl Histograms {
         Self { definition, family: Family::new_with_constructor(Buckets(buckets)) }
     }
 
+    /// With series that are shown from the start, as [`Counters::with_zeros`].
+    #[must_use]
+    pub fn with_zeros<'a>(self, values: impl IntoIterator<Item = &'a [&'a str]>) -> Self {
+        for values in values {
+            drop(self.family.get_or_create(&self.definition.series(values)));
+        }
+        self
+    }
+
     /// Counts one observation.
     pub fn observe(&self, values: &[&str], value: f64) {
         self.family.get_or_create(&self.definition.series(values)).observe(value);

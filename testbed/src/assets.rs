@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{announce, environment::Environment, reaper::Reaper, workspace_root};
 
-const KUBERNETES: &str = "k8s.io/kubernetes";
 const NAMES: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
+const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// A folder with etcd, kube-apiserver and kubectl.
 #[derive(Clone, Debug)]
@@ -24,8 +24,7 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// `KUBEBUILDER_ASSETS`, else our own build below the target folder, of `KUBERNETES_MINOR` if that is set. It takes
-    /// minutes the first time.
+    /// `KUBEBUILDER_ASSETS`, else our own build below the target folder, which takes minutes the first time.
     pub async fn find() -> Result<Self> {
         let environment = Environment::read();
         if let Some(dir) = environment.kubebuilder_assets {
@@ -47,8 +46,8 @@ impl Assets {
 
     fn build(cache: &Path, minor: Option<&str>) -> Result<Self> {
         let source = GoModule::of(minor)?;
-        let dir = cache.join(source.cache_key());
-        build_once(&dir, |into| source.build(into))?;
+        let dir = cache.join(source.cache_key(KUBERNETES));
+        build_once(&dir, "the control plane", |into| source.build(into))?;
         Ok(Self { dir })
     }
 
@@ -77,23 +76,25 @@ impl Assets {
     }
 }
 
-/// Makes `dir` exist, whole: of several processes (and threads) that ask, one builds and the others wait. What a build
+/// Makes `dir` exist, whole, with what `what` names: of several processes (and threads) that ask, one builds and the others wait. What a build
 /// that was interrupted left behind is thrown away.
-fn build_once(dir: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn build_once(dir: &Path, what: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     let cache = dir.parent().context("a cache folder lies in another folder")?;
     fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
-    let lock =
-        File::create(dir.with_extension("lock")).context("open the lock of the control plane's build")?;
+    let lock = File::create(dir.with_extension("lock"))
+        .with_context(|| format!("open the lock of the build of {what}"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            announce("another process builds the control plane; waiting for it");
-            lock.lock().context("wait for another process that builds the control plane")?;
+            announce(&format!("another process builds {what}; waiting for it"));
+            lock.lock().with_context(|| format!("wait for another process that builds {what}"))?;
         }
-        Err(TryLockError::Error(error)) => return Err(error).context("lock the control plane's build"),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock the build of {what}"));
+        }
     }
     // Somebody may have built it while we waited.
     if dir.is_dir() {
@@ -108,15 +109,15 @@ fn build_once(dir: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()>
     fs::rename(&unfinished, dir).context("move the finished build to its place")
 }
 
-/// The Go module that pins one minor of Kubernetes: `hack/tools`, or one below `hack/tools/compat`.
-struct GoModule {
+/// A Go module that pins tools: `hack/tools`, those of other minors of Kubernetes below `hack/tools/compat`, `hack/helm`.
+pub(crate) struct GoModule {
     dir: PathBuf,
     go_mod: String,
     go_sum: String,
 }
 
 impl GoModule {
-    /// The module of a minor such as `1.30`, else the one that tests usually run.
+    /// The module of a minor such as `1.32`, else the one that tests usually run.
     fn of(minor: Option<&str>) -> Result<Self> {
         let tools = workspace_root().join("hack/tools");
         let usual = Self::read(&tools)?;
@@ -130,7 +131,7 @@ impl GoModule {
         })
     }
 
-    fn read(dir: &Path) -> Result<Self> {
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
         let read = |name| {
             let path = dir.join(name);
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
@@ -139,7 +140,7 @@ impl GoModule {
     }
 
     /// Such as `v1.36.3`.
-    fn version_of(&self, module: &str) -> Result<&str> {
+    pub(crate) fn version_of(&self, module: &str) -> Result<&str> {
         let mut words = self.go_mod.lines().map(str::split_whitespace);
         words
             .find_map(|mut line| line.find(|word| *word == module).and_then(|_| line.next()))
@@ -147,10 +148,11 @@ impl GoModule {
             .with_context(|| format!("{} requires no {module}", self.dir.join("go.mod").display()))
     }
 
-    fn cache_key(&self) -> String {
+    /// A name for what is built of it, which begins with the version of one of its modules.
+    pub(crate) fn cache_key(&self, module: &str) -> String {
         let mut hasher = DefaultHasher::new();
         (&self.go_mod, &self.go_sum).hash(&mut hasher);
-        let version = self.version_of(KUBERNETES).unwrap_or("unknown");
+        let version = self.version_of(module).unwrap_or("unknown");
         // No dots: a suffix is added to it with `with_extension`.
         format!("{}-{:016x}", version.replace('.', "-"), hasher.finish())
     }
@@ -160,9 +162,8 @@ impl GoModule {
         let etcd = self.version_of("go.etcd.io/etcd/server/v3")?;
         let start = Instant::now();
         announce(&format!(
-            "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from {}, once, into {}. This takes five to ten \
-             minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
-            self.dir.display(),
+            "building etcd {etcd}, kube-apiserver and kubectl {kubernetes} from hack/tools, once, into {}. This takes \
+             five to ten minutes on two cores; set KUBEBUILDER_ASSETS to a folder with these three to skip it",
             into.with_extension("").display()
         ));
         self.go_build(kubernetes, &into.join("etcd"), &["go.etcd.io/etcd/server/v3"])?;
@@ -181,35 +182,39 @@ impl GoModule {
         let mut parts = kubernetes.trim_start_matches('v').split('.');
         let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let version = "-X k8s.io/component-base/version.git";
-        let ldflags =
-            format!("-s -w {version}Version={kubernetes} {version}Major={major} {version}Minor={minor}");
+        let ldflags = format!("{version}Version={kubernetes} {version}Major={major} {version}Minor={minor}");
+        self.go("the control plane", &ldflags, output, packages)
+    }
+
+    /// Builds packages of the pinned modules, with `ldflags` that set variables.
+    pub(crate) fn go(&self, what: &str, ldflags: &str, output: &Path, packages: &[&str]) -> Result<()> {
         let mut command = Command::new("go");
         command
             .current_dir(&self.dir)
-            .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &ldflags, "-o"])
+            .args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags"])
+            .args([&format!("-s -w {ldflags}"), "-o"])
             .arg(output)
             .args(packages)
             .env("CGO_ENABLED", "0")
             // A workspace file in a folder above ours would replace the pinned versions.
             .env("GOWORK", "off")
             .stdin(Stdio::null());
-        run_for_minutes(command, &output.with_extension("build.log"))
+        run_for_minutes(what, command, &output.with_extension("build.log"))
     }
 }
 
 /// Runs `go` with its output in a file, and says now and then that it still runs.
-fn run_for_minutes(mut command: Command, log: &Path) -> Result<()> {
+fn run_for_minutes(what: &str, mut command: Command, log: &Path) -> Result<()> {
     const LOOK: Duration = Duration::from_millis(200);
     const SAY: Duration = Duration::from_secs(30);
-    let output = File::create(log).context("open the log of the control plane's build")?;
-    let errors = output.try_clone().context("open the log of the control plane's build")?;
+    let output = File::create(log).context("open the log of a build")?;
+    let errors = output.try_clone().context("open the log of a build")?;
     let reaper = Reaper::shared()?;
     // A group of its own, for the reaper: an unfinished build stops when we do.
     let mut child = match command.stdout(output).stderr(errors).process_group(0).spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-            "there is no control plane to start: install Go, so that it can be built from hack/tools, or set \
-             KUBEBUILDER_ASSETS to a folder with {}",
+            "there is nothing to build {what} with: install Go, or set KUBEBUILDER_ASSETS to a folder with {}, and helm",
             NAMES.join(", ")
         ),
         Err(error) => return Err(error).context("start go"),
@@ -225,16 +230,16 @@ fn run_for_minutes(mut command: Command, log: &Path) -> Result<()> {
         let elapsed = start.elapsed();
         if elapsed.as_secs() / SAY.as_secs() > said {
             said += 1;
-            announce(&format!("still building the control plane, for {} s so far", elapsed.as_secs()));
+            announce(&format!("still building {what}, for {} s so far", elapsed.as_secs()));
         }
         std::thread::sleep(LOOK);
     };
     ensure!(
         status.success(),
-        "go could not build the control plane ({status}):\n{}",
+        "go could not build {what} ({status}):\n{}",
         fs::read_to_string(log).unwrap_or_default()
     );
-    fs::remove_file(log).context("remove the log of the control plane's build")
+    fs::remove_file(log).context("remove the log of a build")
 }
 
 #[cfg(test)]
@@ -259,7 +264,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    build_once(&dir, build).unwrap();
+                    build_once(&dir, "a thing", build).unwrap();
                     assert_eq!(fs::read_to_string(dir.join("etcd")).unwrap(), "built");
                 });
             }
@@ -271,13 +276,13 @@ mod tests {
     fn a_failed_build_leaves_nothing_that_looks_finished() {
         let cache = tempfile::tempdir().unwrap();
         let dir = cache.path().join("v1-0");
-        let failed = build_once(&dir, |into| {
+        let failed = build_once(&dir, "a thing", |into| {
             fs::write(into.join("etcd"), "half")?;
             bail!("no space left")
         });
         assert!(failed.is_err());
         assert!(!dir.exists());
-        build_once(&dir, |into| {
+        build_once(&dir, "a thing", |into| {
             ensure!(!into.join("etcd").exists(), "the failed build is still there");
             Ok(())
         })
@@ -290,7 +295,7 @@ mod tests {
         let module = GoModule::read(&workspace_root().join("hack/tools")).unwrap();
         assert_eq!(module.version_of("k8s.io/kubernetes").unwrap(), "v1.36.3");
         assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
-        assert!(!module.cache_key().contains('.'));
+        assert!(!module.cache_key(KUBERNETES).contains('.'));
     }
 
     #[test]
@@ -324,7 +329,7 @@ mod tests {
             go_mod: "require k8s.io/kubernetes v1.2.3 // indirect".to_owned(),
             go_sum: go_sum.to_owned(),
         };
-        assert_ne!(module("a").cache_key(), module("b").cache_key());
-        assert!(module("a").cache_key().starts_with("v1-2-3-"));
+        assert_ne!(module("a").cache_key(KUBERNETES), module("b").cache_key(KUBERNETES));
+        assert!(module("a").cache_key(KUBERNETES).starts_with("v1-2-3-"));
     }
 }

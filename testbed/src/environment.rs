@@ -24,8 +24,6 @@ pub(crate) struct Environment {
     pub(crate) target_dir: PathBuf,
     /// `CARGO`: the cargo that runs us, else the one in `PATH`.
     pub(crate) cargo: PathBuf,
-    /// `REQUIRE_PROMETHEUS`: no test is skipped for want of Prometheus.
-    pub(crate) require_prometheus: bool,
     path: OsString,
 }
 
@@ -42,10 +40,13 @@ impl Environment {
             bin_dir: path("TESTBED_BIN_DIR"),
             target_dir: root.join(path("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())),
             cargo: path("CARGO").unwrap_or_else(|| "cargo".into()),
-            require_prometheus: var_os("REQUIRE_PROMETHEUS")
-                .is_some_and(|value| !value.is_empty() && value != "0"),
             path: var_os("PATH").unwrap_or_default(),
         }
+    }
+
+    /// Whether a switch is on: `REQUIRE_PROMETHEUS` and `REQUIRE_GO`, with which no test is skipped for want of them.
+    pub(crate) fn is_set(variable: &str) -> bool {
+        var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
     }
 
     /// A program in `PATH`.

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{ExitStatus, Output, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -54,27 +54,15 @@ impl Kubectl {
 
     /// For `-f -`.
     pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<KubectlOutput> {
-        let mut child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        command
             .args(args)
             .env_clear()
             .envs(environment::inherited())
             .env("KUBECONFIG", &self.kubeconfig)
             // For its discovery cache, which belongs to this control plane.
-            .env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {}", self.binary.display()))?;
-        let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
-        let write = async {
-            // A kubectl that does not read its input says itself what is wrong.
-            let _ = stdin.write_all(input.as_bytes()).await;
-            drop(stdin);
-        };
-        let (output, ()) = tokio::join!(child.wait_with_output(), write);
-        let output = output.context("wait for kubectl")?;
+            .env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
+        let output = output_of(command, input).await?;
         Ok(KubectlOutput {
             status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -86,4 +74,24 @@ impl Kubectl {
     pub async fn apply(&self, yaml: &str) -> Result<KubectlOutput> {
         self.run_with_input(&["apply", "-f", "-"], yaml).await
     }
+}
+
+/// Runs a program to its end, with `input` on its stdin.
+pub(crate) async fn output_of(mut command: Command, input: &str) -> Result<Output> {
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("start {name}"))?;
+    let mut stdin = child.stdin.take().with_context(|| format!("{name} has no stdin"))?;
+    let write = async {
+        // A program that does not read its input says itself what is wrong.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), write);
+    output.with_context(|| format!("wait for {name}"))
 }

@@ -4,6 +4,8 @@
 //! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
+//! [`Helm`] installs charts there, as people do.
+//!
 //! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
 //! [`ApiServerProxy`] stands between an operator and the API server where that must misbehave.
 //!
@@ -16,6 +18,7 @@ mod binaries;
 mod control_plane;
 mod environment;
 mod eventually;
+mod helm;
 mod kubectl;
 mod ledger;
 mod namespace;
@@ -24,6 +27,7 @@ mod otlp_receiver;
 mod own_server;
 mod ports;
 mod process;
+mod programs;
 mod prometheus;
 mod reaper;
 mod simulator;
@@ -34,13 +38,15 @@ pub use assets::Assets;
 pub use binaries::binary;
 pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
+pub use helm::{Helm, HelmOutput};
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
 pub use namespace::Namespace;
 pub use operator::{Operator, OperatorOptions};
 pub use otlp_receiver::{OtlpReceiver, TraceSpan};
 pub use process::{Process, Program, Signal};
-pub use prometheus::{Prometheus, PrometheusOptions, Sample, promtool};
+pub use programs::Programs;
+pub use prometheus::{Prometheus, PrometheusOptions, Sample, Series, promtool};
 pub use reaper::ScratchDir;
 pub use simulator::Simulator;
 pub use tokens::Tokens;

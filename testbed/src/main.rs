@@ -1,7 +1,8 @@
-//! `testbed demo`: the operator at work, on one machine and offline.
+//! `testbed demo`: the operator at work, on one machine and offline. `testbed helm`: where Helm is.
 
 mod demo;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -24,6 +25,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Print where the pinned Helm is; build it where it is not.
+    Helm,
 }
 
 #[expect(clippy::print_stderr, reason = "this is where a command's errors go")]
@@ -41,10 +44,9 @@ fn run(cli: &Cli) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start the async runtime")?;
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let Command::Demo { once } = cli.command;
         // Whatever the demo has started is dropped, and with that stopped, when a signal comes first.
         tokio::select! {
-            outcome = demo::run(once) => outcome,
+            outcome = command(&cli.command) => outcome,
             interrupted = tokio::signal::ctrl_c() => interrupted.context("listen for Ctrl-C"),
             _ = terminate.recv() => Ok(()),
         }
@@ -52,4 +54,14 @@ fn run(cli: &Cli) -> Result<()> {
     // A build that goes on in a thread is not waited for: the reaper stops it.
     runtime.shutdown_background();
     outcome
+}
+
+async fn command(command: &Command) -> Result<()> {
+    match command {
+        Command::Demo { once } => demo::run(*once).await,
+        Command::Helm => {
+            let helm = testbed::Helm::offline().await?;
+            writeln!(std::io::stdout(), "{}", helm.binary().display()).context("print where Helm is")
+        }
+    }
 }

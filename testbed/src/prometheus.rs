@@ -1,6 +1,7 @@
 //! A real Prometheus that scrapes what a test has started, and promtool.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -12,7 +13,7 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
-    Process, Program, ScratchDir, announce,
+    Process, Program, Programs, ScratchDir,
     environment::{Environment, inherited},
     eventually::Patience,
 };
@@ -29,6 +30,9 @@ pub struct PrometheusOptions {
     pub targets: Vec<String>,
     /// Files of alerting and recording rules.
     pub rules: Vec<PathBuf>,
+    /// Samples of the past in the text format of OpenMetrics, each with its time. Two hours of them in a text, from an even
+    /// hour on, are read fastest.
+    pub past: Vec<String>,
     /// Further command line.
     pub args: Vec<String>,
 }
@@ -37,8 +41,16 @@ pub struct PrometheusOptions {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The labels, `__name__` among them where the query keeps it.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     pub value: f64,
+}
+
+/// One series of a query over a range.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub labels: BTreeMap<String, String>,
+    /// At which Unix times it has a value, and which.
+    pub values: Vec<(f64, f64)>,
 }
 
 /// A running Prometheus. It scrapes and evaluates every second.
@@ -50,22 +62,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Whether prometheus and promtool are in `PATH`: where they are not, the caller skips its test, and this has said
-    /// so. `REQUIRE_PROMETHEUS=1` makes it an error.
+    /// Whether prometheus and promtool are there: where they are not, the caller skips its test, and this has said so.
     pub fn is_installed() -> Result<bool> {
-        let environment = Environment::read();
-        let missing: Vec<_> =
-            ["prometheus", "promtool"].into_iter().filter(|name| environment.find(name).is_none()).collect();
-        if missing.is_empty() {
-            return Ok(true);
-        }
-        let missing = missing.join(" and ");
-        ensure!(!environment.require_prometheus, "REQUIRE_PROMETHEUS=1, and {missing} not in PATH");
-        announce(&format!(
-            "SKIPPED: a test needs {missing} in PATH (Debian: apt-get install prometheus). REQUIRE_PROMETHEUS=1 makes \
-             this a failure."
-        ));
-        Ok(false)
+        Programs::PROMETHEUS.are_installed()
     }
 
     /// Starts one that scrapes these targets: `HOST:PORT`, or a base URL such as an operator's `admin_url`.
@@ -78,9 +77,13 @@ impl Prometheus {
         let dir = ScratchDir::create("prometheus")?;
         std::fs::write(dir.path().join("prometheus.yml"), configuration(&options)?)
             .context("write Prometheus' configuration")?;
+        for past in &options.past {
+            remember(dir.path(), past).await?;
+        }
         let own = [
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
+            "--storage.tsdb.retention.time=100y",
             // It looks for a port itself, and says which.
             "--web.listen-address=127.0.0.1:0",
             "--log.format=json",
@@ -122,6 +125,20 @@ impl Prometheus {
     pub async fn query(&self, promql: &str) -> Result<Vec<Sample>> {
         let data = self.get("query", &[("query", promql)]).await?;
         samples(&data).with_context(|| format!("{promql}: {data}"))
+    }
+
+    /// An instant query about a Unix time.
+    pub async fn query_at(&self, promql: &str, time: i64) -> Result<Vec<Sample>> {
+        let data = self.get("query", &[("query", promql), ("time", &time.to_string())]).await?;
+        samples(&data).with_context(|| format!("{promql}: {data}"))
+    }
+
+    /// A query about every `step` seconds between two Unix times.
+    pub async fn query_range(&self, promql: &str, start: i64, end: i64, step: i64) -> Result<Vec<Series>> {
+        let [from, to, width] = [start, end, step].map(|number| number.to_string());
+        let parameters = [("query", promql), ("start", &from), ("end", &to), ("step", &width)];
+        let data = self.get("query_range", &parameters).await?;
+        matrix(&data).with_context(|| format!("{promql}: {data}"))
     }
 
     /// The alerts that are pending or firing, as `/api/v1/alerts` has them.
@@ -201,13 +218,36 @@ async fn ready(http: &reqwest::Client, log: &str) -> Result<String> {
     Ok(url)
 }
 
+/// Puts samples of the past into the database.
+async fn remember(dir: &Path, past: &str) -> Result<()> {
+    let file = dir.join("past.txt");
+    std::fs::write(&file, past).context("write the samples of the past")?;
+    let output =
+        promtool(dir, &["tsdb", "create-blocks-from", "openmetrics", "past.txt", "data"], "").await?;
+    ensure!(output.status.success(), "promtool says: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_file(&file).context("remove the samples of the past")
+}
+
+/// The value of a pair of time and value. Values come as texts, as JSON has neither NaN nor infinity.
+fn value(pair: &Value) -> Result<f64> {
+    Ok(pair[1].as_str().context("no value")?.parse()?)
+}
+
+fn matrix(data: &Value) -> Result<Vec<Series>> {
+    ensure!(data["resultType"] == "matrix", "no matrix");
+    let elements = data["result"].as_array().context("no elements")?.iter();
+    let series = elements.map(|element| {
+        let labels = serde_json::from_value(element["metric"].clone())?;
+        let pairs = element["values"].as_array().context("no values")?.iter();
+        let pairs = pairs.map(|pair| Ok((pair[0].as_f64().context("no time")?, value(pair)?)));
+        Ok(Series { labels, values: pairs.collect::<Result<_>>()? })
+    });
+    series.collect()
+}
+
 fn samples(data: &Value) -> Result<Vec<Sample>> {
-    // Values come as texts, as JSON has neither NaN nor infinity.
-    let value = |pair: &Value| -> Result<f64> { Ok(pair[1].as_str().context("no value")?.parse()?) };
     match data["resultType"].as_str() {
-        Some("scalar") => {
-            Ok(vec![Sample { labels: std::collections::BTreeMap::default(), value: value(&data["result"])? }])
-        }
+        Some("scalar") => Ok(vec![Sample { labels: BTreeMap::default(), value: value(&data["result"])? }]),
         Some("vector") => data["result"]
             .as_array()
             .context("no elements")?
@@ -250,5 +290,17 @@ mod tests {
         let scalar = super::samples(&json!({ "resultType": "scalar", "result": [1, "7"] })).unwrap();
         assert_eq!(scalar[0].value.to_string(), "7");
         assert!(super::samples(&json!({ "resultType": "matrix", "result": [] })).is_err());
+    }
+
+    #[test]
+    fn an_answer_about_a_range_is_read_as_series() {
+        let answer = json!({ "resultType": "matrix", "result": [
+            { "metric": { "job": "a" }, "values": [[1.5, "1"], [2, "NaN"]] },
+        ] });
+        let series = matrix(&answer).unwrap();
+        assert_eq!((series.len(), series[0].labels["job"].as_str()), (1, "a"));
+        let values: Vec<_> = series[0].values.iter().map(|value| format!("{value:?}")).collect();
+        assert_eq!(values, ["(1.5, 1.0)", "(2.0, NaN)"]);
+        assert!(matrix(&json!({ "resultType": "vector", "result": [] })).is_err());
     }
 }

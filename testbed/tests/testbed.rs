@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use testbed::{
-    ControlPlane, Entry, Fate, Process, Program, Prometheus, ScratchDir, Signal, Simulator, User, eventually,
-    workspace_root,
+    ControlPlane, Entry, Fate, Helm, Process, Program, Prometheus, ScratchDir, Signal, Simulator, User,
+    eventually, workspace_root,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -207,5 +207,19 @@ async fn prometheus_scrapes_what_it_is_told_to() -> Result<()> {
     assert_eq!(prometheus.targets().await?.len(), 1);
     assert!(prometheus.alerts().await?.is_empty());
     assert!(prometheus.query("no{").await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn helm_is_the_pinned_one_and_has_a_home_of_its_own() -> Result<()> {
+    let helm = Helm::offline().await?;
+    let pinned = fs::read_to_string(workspace_root().join("hack/helm/go.mod"))?;
+    let version = helm.run(&["version", "--template={{.Version}}"]).await?.ok()?;
+    assert!(pinned.contains(&format!("helm.sh/helm/v4 {version} ")), "{version}");
+    let environment = helm.run(&["env"]).await?.ok()?;
+    for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        let line = environment.lines().find(|line| line.starts_with(name)).context("helm knows it")?;
+        assert!(line.contains("testbed-helm-"), "{line}");
+    }
     Ok(())
 }

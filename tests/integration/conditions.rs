@@ -1,11 +1,11 @@
 //! Every state that conditions can tell of, and how deploy tools read it.
 
+mod readers;
 mod states;
 mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dlq_operator::crd::annotations;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
@@ -137,9 +137,6 @@ fn recorded(policy: &Value) -> String {
         },
     });
     object["status"].as_object_mut().unwrap().retain(|_, field| !field.is_null());
-    if let Some(paused) = metadata["annotations"].get(annotations::PAUSED) {
-        object["metadata"]["annotations"] = json!({ annotations::PAUSED: paused });
-    }
     let namespace = metadata["namespace"].as_str().unwrap();
     serde_json::to_string_pretty(&object).unwrap().replace(namespace, "payments")
 }
@@ -155,7 +152,7 @@ async fn kubectl_wait(scene: &Scene, names: &[&str], timeout: &str) -> (bool, St
 }
 
 #[tokio::test]
-async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones() {
+async fn every_state_is_read_by_deploy_tools_as_a_person_would_read_it() {
     let flags = ["--retry-limit=2", "--allowed-actions=resume", "--max-runs-per-connection=1"];
     let mut scene = Scene::start_with("conditions", &flags).await;
     let states = states();
@@ -183,6 +180,8 @@ async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones
         let (ready, said) = kubectl_wait(&scene, &[name], "0").await;
         assert!(!ready, "{name}: {said}");
     }
+    let read = states.iter().map(|state| (state.name, &seen[state.name], state.health()));
+    readers::assert_read(&read.collect::<Vec<_>>()).await;
     for (name, policy) in &seen {
         assert_is_current(&format!("{FOLDER}/{name}.json"), &recorded(policy));
     }
@@ -208,7 +207,7 @@ async fn every_state_shows_its_conditions_and_kubectl_waits_for_the_healthy_ones
 }
 
 #[tokio::test]
-async fn a_policy_that_no_operator_has_seen_says_so_to_kstatus() {
+async fn a_policy_that_no_operator_has_seen_says_so_to_deploy_tools() {
     let control_plane = control_plane().await;
     let namespace = control_plane.namespace("unseen").await.unwrap();
     let policy = json!({
@@ -222,6 +221,7 @@ async fn a_policy_that_no_operator_has_seen_says_so_to_kstatus() {
     let policy = control_plane.kubectl(&args).await.unwrap().ok().unwrap();
     let policy: Value = serde_json::from_str(&policy).unwrap();
     assert_eq!(policy["status"]["observedGeneration"], -1, "{policy:#}");
+    readers::assert_read(&[(UNSEEN, &policy, Health::InProgress)]).await;
     assert_is_current(&format!("{FOLDER}/{UNSEEN}.json"), &recorded(&policy));
 }
 
@@ -238,71 +238,4 @@ fn no_reason_is_without_a_state_that_shows_it() {
     assert!(reasons.len() > 30, "{reasons:?}");
     let shown = states().iter().flat_map(State::conditions).map(|[_, _, reason]| reason.to_owned()).collect();
     assert_eq!(reasons, shown);
-}
-
-#[test]
-fn kstatus_and_argo_cd_read_every_state_as_a_person_would() {
-    let text = std::fs::read_to_string(workspace_root().join("tests/data/conditions.readers.json")).unwrap();
-    let read: Vec<Value> = serde_json::from_str(&text).unwrap();
-    let states = states();
-    assert_eq!(read.len(), states.len() + 1, "`make generate` asks the readers anew");
-    let expected = states.iter().map(|state| (state.name, state.health()));
-    for (name, health) in expected.chain([(UNSEEN, Health::InProgress)]) {
-        let (kstatus, argo_cd) = match health {
-            Health::Healthy => ("Current", "Healthy"),
-            Health::InProgress => ("InProgress", "Progressing"),
-            Health::Failed => ("Failed", "Degraded"),
-        };
-        let mut row = read.iter().find(|row| row["state"] == name).cloned().unwrap_or_default();
-        row.as_object_mut().expect(name).remove("actions");
-        let expected = json!({
-            "state": name,
-            "kstatus": kstatus,
-            "argocd": argo_cd,
-            "editedKstatus": "InProgress",
-            "editedArgocd": "Progressing",
-        });
-        assert_eq!(row, expected);
-    }
-}
-
-#[test]
-fn argo_cd_offers_the_actions_that_make_sense_and_each_sets_annotations_alone() {
-    const OF_ANNOTATIONS: &str = "/metadata/annotations/";
-    let text = std::fs::read_to_string(workspace_root().join("tests/data/conditions.readers.json")).unwrap();
-    let read: Vec<Value> = serde_json::from_str(&text).unwrap();
-    let set_by = |action: &str| -> &[&str] {
-        match action {
-            "run" => &[annotations::REQUESTED_AT, annotations::REQUESTED_BY],
-            "cancel" => &[annotations::CANCEL_AT],
-            "reset" => &[annotations::RESET_AT],
-            _ => &[annotations::PAUSED],
-        }
-    };
-    for state in states() {
-        let row = read.iter().find(|row| row["state"] == state.name).unwrap();
-        let is_paused = state.ready.1 == "Paused";
-        let is_held = is_paused || state.spec["suspend"] == true;
-        let expected = [
-            ("cancel", state.running.0),
-            ("reset", state.ready.1 == "CircuitOpen"),
-            ("run", !is_held && !state.running.0),
-            ("suspend", !is_paused),
-            ("unsuspend", is_paused),
-        ];
-        let expected: Vec<_> =
-            expected.iter().filter(|(_, offered)| *offered).map(|(name, _)| *name).collect();
-        let offered = row["actions"].as_object().unwrap();
-        assert_eq!(offered.keys().collect::<Vec<_>>(), expected, "{}", state.name);
-        for (action, changes) in offered {
-            let changed: Vec<_> = changes.as_object().unwrap().keys().collect();
-            let expected: Vec<_> =
-                set_by(action).iter().map(|key| format!("{OF_ANNOTATIONS}{key}")).collect();
-            assert_eq!(changed, expected.iter().collect::<Vec<_>>(), "{}: {action}", state.name);
-        }
-        let paused = format!("{OF_ANNOTATIONS}{}", annotations::PAUSED);
-        let value = |action: &str| offered.get(action).map(|changes| &changes[&paused]);
-        assert_ne!(value("suspend"), Some(&json!("false")), "it holds");
-        assert!(value("unsuspend").is_none_or(|value| value == "false"), "it lets go");
-    }
 }

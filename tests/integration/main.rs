@@ -6,6 +6,7 @@
 mod api_server_trouble;
 mod cases;
 mod changes;
+mod chart;
 mod cluster;
 mod columns;
 mod compatibility;

@@ -157,6 +157,12 @@ const OWN: [Definition; 24] = [
 /// up adds three, and each other trigger and result one.
 pub const SERIES_PER_POLICY: usize = 21;
 
+/// The series that are not of policies, when every result, action and operation has occurred; without those of the next.
+pub const SERIES_OF_PROCESS: usize = 375;
+
+/// The series of `dlq_operator_upstash_requests_total` for one code, when every operation was answered with it.
+pub const SERIES_PER_CODE: usize = 8;
+
 /// Every metric, as a reference lists them.
 pub fn definitions() -> Vec<Definition> {
     OWN.into_iter().chain(process::DEFINITIONS).collect()

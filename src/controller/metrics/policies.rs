@@ -14,10 +14,11 @@ use super::definitions::{
     CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN, LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION,
     POLICY_INFO, RUN_ACTIVE, RUNS, UNCERTAIN_PAGES,
 };
+use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::context::{PolicyRef, lock};
 use crate::controller::glance::Glance;
 use crate::controller::head::PolicyHead;
-use crate::crd::{Action, RunResult, Trigger};
+use crate::crd::{Action, Trigger};
 use crate::policy::Truth;
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
 
@@ -40,7 +41,7 @@ impl Counts {
         };
         self.entries.entry(action).or_default();
         let trigger = if glance.schedule.is_empty() { Trigger::Spec } else { Trigger::Schedule };
-        for result in [RunResult::Succeeded, RunResult::Failed] {
+        for result in LIKELY_RESULTS {
             self.runs.entry([action, trigger.as_str(), result.as_str()]).or_default();
         }
         self
@@ -57,8 +58,6 @@ impl Counts {
         self.missed += other.missed;
     }
 }
-
-const ACTIONS: [Action; 3] = [Action::Resume, Action::Restart, Action::Delete];
 
 /// The policies that the watches know, and what this process did with them.
 #[derive(Default)]

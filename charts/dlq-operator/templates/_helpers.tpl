@@ -1,0 +1,91 @@
+{{- define "dlq-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 53 characters, as Helm allows for a release: suffixes must fit into 63. */}}
+{{- define "dlq-operator.fullname" -}}
+{{- $name := include "dlq-operator.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- /* For what lies outside of the release's namespace, where a release of the same name in another one must not meet it. */}}
+{{- define "dlq-operator.globalName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "dlq-operator.fullname" .) }}
+{{- end }}
+
+{{- define "dlq-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "dlq-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "dlq-operator.leaseName" -}}
+{{- default (include "dlq-operator.fullname" .) .Values.leaderElection.leaseName }}
+{{- end }}
+
+{{- define "dlq-operator.leaseNamespace" -}}
+{{- default .Release.Namespace .Values.leaderElection.leaseNamespace }}
+{{- end }}
+
+{{- /* Never changed: a Deployment's selector cannot be. */}}
+{{- define "dlq-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "dlq-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- /* The labels of an object: those of all, and then its own, which win over `commonLabels`. Takes a list of the root and a map. */}}
+{{- define "dlq-operator.labels" -}}
+{{- $root := index . 0 }}
+{{- $base := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" ($root.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/part-of" "dlq-operator"
+  "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $selector := include "dlq-operator.selectorLabels" $root | fromYaml }}
+{{- mergeOverwrite (dict) $root.Values.commonLabels (index . 1) $base $selector | toYaml }}
+{{- end }}
+
+{{- /* The labels of a pod, without those that change with every release of the chart. */}}
+{{- define "dlq-operator.podLabels" -}}
+{{- $root := index . 0 }}
+{{- $selector := include "dlq-operator.selectorLabels" $root | fromYaml }}
+{{- mergeOverwrite (dict) $root.Values.commonLabels (index . 1) (dict "app.kubernetes.io/part-of" "dlq-operator") $selector | toYaml }}
+{{- end }}
+
+{{- /* Takes a map such as `image`, with its default tag. */}}
+{{- define "dlq-operator.image" -}}
+{{- $image := index . 0 }}
+{{- $name := $image.repository }}
+{{- if $image.registry }}
+{{- $name = printf "%s/%s" $image.registry $image.repository }}
+{{- end }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $name $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (default (index . 1) $image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- /* What the operator may do with policies of the namespaces it looks after. */}}
+{{- define "dlq-operator.rules" -}}
+- apiGroups: [dlq-operator.dev]
+  resources: [dlqpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [dlq-operator.dev]
+  resources: [dlqpolicies/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: {{ eq .Values.rbac.secretAccess "watch" | ternary "[get, list, watch]" "[get]" }}
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

@@ -1,0 +1,20 @@
+{{- /* How a monitor scrapes; takes its values. */}}
+{{- define "dlq-operator.scrape" -}}
+path: /metrics
+# The namespace of a policy's metric is the policy's, not the pod's.
+honorLabels: true
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

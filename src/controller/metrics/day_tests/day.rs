@@ -1,0 +1,142 @@
+//! The day: five policies and two replicas. Upstash is down from 09:20 to 10:10, somebody asks for a trial at 10:50, both
+//! replicas are replaced from 11:58 to 12:03, Upstash throttles from 14:00 to 15:00, and the API server is slow from 18:00 to
+//! 18:40.
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::watcher::Event;
+use serde_json::json;
+
+use super::clock;
+use super::object::Object;
+use super::process::Process;
+use crate::controller::head::PolicyHead;
+
+/// Scrapes are off the full minute, so that none lies on the edge of a range: versions of Prometheus differ in which edges
+/// belong to it.
+const SCRAPE_OFFSET: SignedDuration = SignedDuration::from_secs(7);
+
+struct Day {
+    dice: Rng,
+    objects: Vec<Object>,
+    /// The leader, and a standby; none while they are replaced.
+    replicas: Vec<Process>,
+    watch: Writer<PolicyHead>,
+}
+
+impl Day {
+    fn begin() -> Self {
+        clock::set(clock::at(0, 0));
+        let objects = vec![
+            Object::new(
+                "payments",
+                "resume-payments",
+                240,
+                json!({ "action": "resume", "schedule": "*/15 * * * *", "limits": { "entriesPerSecond": 1 } }),
+            ),
+            Object::new(
+                "payments",
+                "restart-checkout",
+                600,
+                json!({ "action": "restart", "schedule": "@hourly", "limits": { "entriesPerSecond": 2 } }),
+            ),
+            Object::new(
+                "shop",
+                "resume-orders",
+                300,
+                json!({
+                    "action": "resume", "schedule": "*/3 * * * *", "startingDeadlineSeconds": 60,
+                    "limits": { "entriesPerSecond": 2 }, "failurePolicy": { "pauseAfterConsecutiveFailures": 6 },
+                }),
+            ),
+            Object::new(
+                "shop",
+                "delete-old",
+                2_000,
+                json!({ "action": "delete", "schedule": "0 3 * * *", "limits": { "entriesPerSecond": 5 } }),
+            ),
+        ];
+        let mut day =
+            Self { dice: Rng::with_seed(7), objects, replicas: Vec::new(), watch: reflector::store().1 };
+        day.start(0, "0.1.0");
+        day
+    }
+
+    fn start(&mut self, first: usize, version: &'static str) {
+        let (heads, watch) = reflector::store();
+        self.watch = watch;
+        self.tell();
+        self.replicas = [true, false]
+            .into_iter()
+            .enumerate()
+            .map(|(number, leads)| Process::new(first + number, version, leads, heads.clone()))
+            .collect();
+        for object in &mut self.objects {
+            object.wake = clock::now();
+        }
+    }
+
+    fn stop(&mut self) {
+        self.replicas.clear();
+        self.objects.iter_mut().for_each(Object::hand_back);
+    }
+
+    /// The watch tells how all policies are.
+    fn tell(&mut self) {
+        self.watch.apply_watcher_event(&Event::Init);
+        for object in &self.objects {
+            let head = serde_json::from_value(object.json()).unwrap();
+            self.watch.apply_watcher_event(&Event::InitApply(head));
+        }
+        self.watch.apply_watcher_event(&Event::InitDone);
+    }
+
+    /// The leader does what is to be done before a time.
+    fn work(&mut self, until: Timestamp) {
+        if let Some(leader) = self.replicas.first() {
+            while let Some(object) = self.objects.iter_mut().min_by_key(|object| object.wake)
+                && object.wake < until
+            {
+                object.look(leader, &mut self.dice);
+            }
+        }
+        clock::set(until);
+    }
+
+    fn happen(&mut self, minute: i64) {
+        let now = clock::now();
+        let is = |hour, minute| now == clock::at(hour, minute);
+        if is(7, 0) {
+            let spec = json!({ "action": "resume", "limits": { "entriesPerSecond": 5 } });
+            self.objects.push(Object::new("ops", "resume-once", 3_000, spec));
+        } else if is(10, 50) {
+            let orders = self.objects.iter_mut().find(|object| object.is("resume-orders"));
+            orders.unwrap().request(&minute.to_string());
+        } else if is(11, 58) {
+            self.stop();
+        } else if is(12, 3) {
+            self.start(2, "0.2.0");
+        }
+    }
+}
+
+/// Every sample of the day in the text format of OpenMetrics, two hours in each text, the same each time.
+pub(super) fn samples() -> Vec<String> {
+    let mut day = Day::begin();
+    let parts = (0..24 * 60).step_by(120).map(|first| {
+        let mut text = String::new();
+        for minute in first..first + 120 {
+            let time = clock::at(0, minute);
+            day.work(time);
+            day.happen(minute);
+            day.work(time + SCRAPE_OFFSET);
+            day.tell();
+            for replica in &mut day.replicas {
+                replica.scrape(&mut day.dice, &mut text);
+            }
+        }
+        text + "# EOF\n"
+    });
+    parts.collect()
+}

@@ -1,0 +1,56 @@
+//! What Upstash answers in the course of the day.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::clock::{at, now};
+use crate::upstash::error::{ApiError, ErrorClass};
+use crate::upstash::types::{Call, Cursor, Page, Selection};
+
+/// An answer, and how long it took.
+pub(super) struct Answer {
+    pub(super) result: Result<Page, ApiError>,
+    pub(super) took: Duration,
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> Option<u16> {
+        self.result.as_ref().map_or_else(|error| error.status, |_| Some(200))
+    }
+}
+
+/// Answers a call of a policy that so many entries match.
+pub(super) fn answer(call: &Call, backlog: &mut u64, dice: &mut Rng) -> Answer {
+    let now = now();
+    let took = Duration::from_millis(40 + dice.u64(0..60) + dice.u64(0..14).pow(2));
+    if (at(9, 20)..at(10, 10)).contains(&now) {
+        return if dice.f64() < 0.75 {
+            let took = took + Duration::from_millis(dice.u64(300..3_000));
+            refused(ErrorClass::Unavailable, Some(503), None, took)
+        } else {
+            let error = ApiError::transport("no answer in time", dice.f64() < 0.3);
+            Answer { result: Err(error), took: Duration::from_secs(10) }
+        };
+    }
+    if (at(14, 0)..at(15, 0)).contains(&now) && dice.f64() < 0.3 {
+        return refused(ErrorClass::RateLimited, Some(429), Some(Duration::from_secs(dice.u64(3..9))), took);
+    }
+    let Call::Bulk { selection: Selection::Matching { count, .. }, .. } = call else {
+        panic!("the day's policies send bulk calls alone: {call:?}")
+    };
+    let entries = u64::from(*count).min(*backlog);
+    *backlog -= entries;
+    let page = Page {
+        entries,
+        workflow_run_ids: (0..entries).map(|number| format!("wfr_{number}")).collect(),
+        dlq_ids: Vec::new(),
+        cursor: (*backlog > 0).then(|| Cursor(format!("{backlog} are left"))),
+    };
+    Answer { result: Ok(page), took }
+}
+
+fn refused(class: ErrorClass, status: Option<u16>, retry_after: Option<Duration>, took: Duration) -> Answer {
+    let error = ApiError { class, status, message: "not now".to_owned(), retry_after, may_have_acted: false };
+    Answer { result: Err(error), took }
+}

@@ -1,0 +1,135 @@
+//! The Roles: nothing but what the operator does. That each permission is needed is shown where it runs.
+
+use serde_json::{Value, json};
+
+use super::{NAMESPACE, args, of_kind, rendered, the};
+
+/// What the operator does with policies, sorted.
+fn rules(secrets: Value) -> Value {
+    json!([
+        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies"], "verbs": ["get", "list", "watch"] },
+        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies/status"], "verbs": ["patch"] },
+        { "apiGroups": [""], "resources": ["secrets"], "verbs": secrets },
+        { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+    ])
+}
+
+fn subjects() -> Value {
+    json!([{ "kind": "ServiceAccount", "name": "dlq-operator", "namespace": NAMESPACE }])
+}
+
+fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let mut of_kind = of_kind(objects, kind).into_iter();
+    of_kind.find(|object| object["metadata"]["name"] == name).unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+#[tokio::test]
+async fn the_operator_reads_policies_and_single_secrets_and_writes_statuses_and_events() {
+    let objects = rendered(&json!({})).await.unwrap();
+    assert_eq!(named(&objects, "ClusterRole", "dlq-system:dlq-operator")["rules"], rules(json!(["get"])));
+    let binding = the(&objects, "ClusterRoleBinding");
+    assert_eq!(binding["subjects"], subjects());
+    assert_eq!(binding["roleRef"]["name"], "dlq-system:dlq-operator");
+}
+
+#[tokio::test]
+async fn secrets_are_watched_only_when_that_is_asked_for() {
+    let objects = rendered(&json!({ "rbac": { "secretAccess": "watch" } })).await.unwrap();
+    let role = named(&objects, "ClusterRole", "dlq-system:dlq-operator");
+    assert_eq!(role["rules"], rules(json!(["get", "list", "watch"])));
+    assert!(args(&objects).contains(&"--secret-access=watch"));
+    let objects = rendered(&json!({})).await.unwrap();
+    assert!(!args(&objects).iter().any(|arg| arg.contains("secret")));
+}
+
+#[tokio::test]
+async fn one_lease_is_written_the_one_that_the_operator_is_told_of() {
+    for (values, namespace, lease) in [
+        (json!({}), NAMESPACE, "dlq-operator"),
+        (json!({ "leaseName": "shared", "leaseNamespace": "leases" }), "leases", "shared"),
+    ] {
+        let objects = rendered(&json!({ "leaderElection": values })).await.unwrap();
+        let role = the(&objects, "Role");
+        assert_eq!(role["metadata"]["namespace"], namespace);
+        let rules = json!([
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "resourceNames": [lease],
+                "verbs": ["get", "update"],
+            },
+            { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] },
+        ]);
+        assert_eq!(role["rules"], rules);
+        assert_eq!(the(&objects, "RoleBinding")["subjects"], subjects());
+        let args = args(&objects);
+        assert!(args.contains(&format!("--lease-name={lease}").as_str()), "{args:?}");
+        let elsewhere = args.contains(&format!("--lease-namespace={namespace}").as_str());
+        assert_eq!(elsewhere, namespace != NAMESPACE, "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_namespaces_to_watch_each_has_a_role_and_the_cluster_has_none() {
+    let values = json!({ "watchNamespaces": ["payments", "orders"] });
+    let objects = rendered(&values).await.unwrap();
+    assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
+    let bindings = of_kind(&objects, "RoleBinding");
+    for namespace in ["payments", "orders"] {
+        let found = of_kind(&objects, "Role");
+        let role = found.iter().find(|role| role["metadata"]["namespace"] == namespace).unwrap();
+        assert_eq!(role["rules"], rules(json!(["get"])));
+        let binding = bindings.iter().find(|binding| binding["metadata"]["namespace"] == namespace).unwrap();
+        assert_eq!(binding["subjects"], subjects());
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    }
+    assert!(args(&objects).contains(&"--namespaces=payments,orders"));
+}
+
+#[tokio::test]
+async fn who_may_not_write_cluster_wide_objects_can_install_it() {
+    let values = json!({
+        "watchNamespaces": ["payments"],
+        "crds": { "enabled": false },
+        "rbac": { "userRoles": false },
+    });
+    for object in rendered(&values).await.unwrap() {
+        assert!(object["metadata"]["namespace"].is_string(), "{} is cluster-wide", object["kind"]);
+    }
+}
+
+#[tokio::test]
+async fn people_get_roles_that_join_those_of_kubernetes() {
+    const LABEL: &str = "rbac.authorization.k8s.io/aggregate-to";
+    let objects = rendered(&json!({})).await.unwrap();
+    let view = named(&objects, "ClusterRole", "dlq-system:dlq-operator:view");
+    let edit = named(&objects, "ClusterRole", "dlq-system:dlq-operator:edit");
+    assert_eq!(view["rules"][0]["verbs"], json!(["get", "list", "watch"]));
+    let writes = json!(["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]);
+    assert_eq!(edit["rules"][0]["verbs"], writes);
+    for role in [view, edit] {
+        assert_eq!(role["rules"].as_array().unwrap().len(), 1);
+        // The status is the operator's.
+        assert_eq!(role["rules"][0]["resources"], json!(["dlqpolicies"]));
+    }
+    assert_eq!(view["metadata"]["labels"][format!("{LABEL}-view")], "true");
+    for to in ["edit", "admin"] {
+        assert_eq!(edit["metadata"]["labels"][format!("{LABEL}-{to}")], "true");
+    }
+    let alone = json!({ "aggregateToView": false, "aggregateToEdit": false, "aggregateToAdmin": false });
+    let objects = rendered(&json!({ "rbac": alone })).await.unwrap();
+    assert_eq!(of_kind(&objects, "ClusterRole").len(), 3);
+    for role in of_kind(&objects, "ClusterRole") {
+        assert!(!role["metadata"]["labels"].to_string().contains(LABEL));
+    }
+}
+
+#[tokio::test]
+async fn no_role_is_made_when_somebody_else_makes_them() {
+    let values =
+        json!({ "rbac": { "create": false }, "serviceAccount": { "create": false, "name": "mine" } });
+    let objects = rendered(&values).await.unwrap();
+    assert!(objects.iter().all(|object| !object["kind"].as_str().unwrap().contains("Role")));
+    assert!(of_kind(&objects, "ServiceAccount").is_empty());
+    assert_eq!(the(&objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"], "mine");
+}

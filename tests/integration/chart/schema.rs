@@ -1,0 +1,183 @@
+//! `values.schema.json`: what it takes and refuses, and that it knows every value.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{chart, everything, rendered};
+
+pub(super) fn values() -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(chart().join("values.yaml")).unwrap()).unwrap()
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&fs::read_to_string(chart().join("values.schema.json")).unwrap()).unwrap()
+}
+
+/// Paths of all objects' fields, as far as the schema names them.
+fn known(schema: &Value, at: &Value, path: &str, into: &mut BTreeSet<String>) {
+    let at = match at["$ref"].as_str() {
+        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => at,
+    };
+    for (name, field) in at["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        known(schema, field, &path, into);
+        into.insert(path);
+    }
+}
+
+#[test]
+fn the_schema_and_the_values_know_the_same_keys() {
+    let (schema, values) = (schema(), values());
+    let mut paths = BTreeSet::new();
+    known(&schema, &schema, "", &mut paths);
+    // What Helm gives to a chart that is part of another, and what is absent by default.
+    let absent = [".global", ".resources.claims"];
+    for path in &paths {
+        let mut value = &values;
+        for name in path.split('.').skip(1) {
+            value = value.get(name).unwrap_or_else(|| {
+                assert!(absent.contains(&path.as_str()), "values.yaml has no {path}");
+                &Value::Null
+            });
+        }
+    }
+    for (name, value) in values.as_object().unwrap() {
+        assert!(paths.contains(&format!(".{name}")), "the schema has no {name}");
+        for field in value.as_object().into_iter().flatten() {
+            let path = format!(".{name}.{}", field.0);
+            let is_free = schema["properties"][name]["properties"].is_null();
+            assert!(is_free || paths.contains(&path), "the schema has no {path}");
+        }
+    }
+}
+
+#[test]
+fn every_object_of_the_schema_is_closed_or_free() {
+    fn look(at: &Value, path: &str) {
+        if at["properties"].is_object() && at["type"] == "object" {
+            let is_kubernetes_own = at["required"].is_array() && at["additionalProperties"].is_null();
+            assert!(at["additionalProperties"] == false || is_kubernetes_own, "{path} takes unknown keys");
+        }
+        match at {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, field)| look(field, &format!("{path}/{name}")));
+            }
+            Value::Array(items) => items.iter().for_each(|item| look(item, path)),
+            _ => {}
+        }
+    }
+    look(&schema(), "");
+}
+
+#[tokio::test]
+async fn unknown_keys_are_refused_at_every_level() {
+    let closed = [
+        "",
+        "image",
+        "crds",
+        "config",
+        "connection",
+        "leaderElection",
+        "log",
+        "serviceAccount",
+        "rbac",
+        "resources",
+        "livenessProbe",
+        "readinessProbe",
+        "podDisruptionBudget",
+        "metrics",
+        "metrics.service",
+        "serviceMonitor",
+        "podMonitor",
+        "prometheusRule",
+        "grafanaDashboard",
+        "networkPolicy",
+        "networkPolicy.dns",
+        "networkPolicy.apiServer",
+        "networkPolicy.upstash",
+        "tests",
+        "tests.image",
+    ];
+    for path in closed {
+        let typo = json!({ "tpyo": 1 });
+        let names = path.rsplit('.').filter(|name| !name.is_empty());
+        let values = names.fold(typo, |inner, name| json!({ name: inner }));
+        let refusal = rendered(&values).await.expect_err(path);
+        assert!(refusal.contains("additional properties 'tpyo' not allowed"), "{path}: {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_work_is_refused_before_anything_is_installed() {
+    let refused = [
+        json!({ "replicaCount": -1 }),
+        json!({ "replicaCount": "2" }),
+        json!({ "image": "ghcr.io/a/b:c" }),
+        json!({ "image": { "pullPolicy": "Sometimes" } }),
+        json!({ "image": { "digest": "sha256:0" } }),
+        json!({ "image": { "repository": "" } }),
+        json!({ "image": { "tag": 1.2 } }),
+        json!({ "imagePullSecrets": ["registry"] }),
+        json!({ "fullnameOverride": "Upper" }),
+        json!({ "commonLabels": { "a": 1 } }),
+        json!({ "commonLabels": { "a": "b c" } }),
+        json!({ "crds": { "keep": "yes" } }),
+        json!({ "crds": { "annotations": { "a": true } } }),
+        json!({ "watchNamespaces": "payments" }),
+        json!({ "watchNamespaces": ["a", "a"] }),
+        json!({ "watchNamespaces": ["a,b"] }),
+        json!({ "selector": { "a": "b" } }),
+        json!({ "selector": "a\nb" }),
+        json!({ "pauseAll": "false" }),
+        json!({ "config": { "forceDryRun": 1 } }),
+        json!({ "config": { "defaultConnectionNamespaces": ["*"] } }),
+        json!({ "connection": { "url": "https://qstash-*.upstash.io" } }),
+        json!({ "connection": { "url": "https://user:secret@a.example" } }),
+        json!({ "connection": { "existingSecret": "Upper" } }),
+        json!({ "connection": { "token": "never-in-values" } }),
+        json!({ "log": { "audit": "off" } }),
+        json!({ "rbac": { "secretAccess": "list" } }),
+        json!({ "resources": { "limits": { "memory": true } } }),
+        json!({ "livenessProbe": { "periodSeconds": 0 } }),
+        json!({ "podDisruptionBudget": { "minAvailable": "half" } }),
+        json!({ "podDisruptionBudget": { "maxUnavailable": -1 } }),
+        json!({ "nodeSelector": { "a": 1 } }),
+        json!({ "extraArgs": ["pause-all"] }),
+        json!({ "extraEnv": [{ "value": "1" }] }),
+        json!({ "extraEnv": { "A": "1" } }),
+        json!({ "extraObjects": [1] }),
+        json!({ "metrics": { "port": 0 } }),
+        json!({ "metrics": { "port": 65536 } }),
+        json!({ "serviceMonitor": { "interval": "30" } }),
+        json!({ "networkPolicy": { "upstash": { "ports": [] } } }),
+    ];
+    for values in refused {
+        let refusal = rendered(&values).await.expect_err(&values.to_string());
+        assert!(refusal.contains("specifications of the schema"), "{values}: {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn what_people_write_is_taken() {
+    let taken = [
+        everything(),
+        json!({ "global": { "imageRegistry": "unused" } }),
+        json!({ "replicaCount": 0 }),
+        json!({ "resources": { "limits": { "cpu": 1, "memory": "1Gi" } } }),
+        json!({ "resources": null, "livenessProbe": null }),
+        json!({ "livenessProbe": { "periodSeconds": 30 } }),
+        json!({ "podDisruptionBudget": { "enabled": true, "minAvailable": "100%" } }),
+        json!({ "image": { "tag": "v1.2.3-rc.1" } }),
+        json!({ "selector": "team in (a,b),!legacy" }),
+        json!({ "extraEnv": [{ "name": "A", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }] }),
+        json!({ "serviceMonitor": { "enabled": true, "interval": "1m30s" } }),
+        json!({ "affinity": { "nodeAffinity": {} } }),
+        json!({ "nameOverride": "", "fullnameOverride": "" }),
+    ];
+    for values in taken {
+        rendered(&values).await.unwrap_or_else(|refusal| panic!("{values}: {refusal}"));
+    }
+}
