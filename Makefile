@@ -31,6 +31,20 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	  tests/release/run || status=1; \
 	  exit $$status
 
+# What depends on Kubernetes, and the minors that are pinned: COMPAT=1.32 takes one of them.
+COMPAT_TESTS := compatibility crd_rules columns conditions:: events:: examples leader_election main_job scheduling stored
+COMPAT ?= $(patsubst v%,%,$(notdir $(wildcard hack/tools/compat/v*))) \
+  $(shell sed -n 's/.*k8s.io.kubernetes v\(1\.[0-9]*\)\..*/\1/p' hack/tools/go.mod)
+
+.PHONY: compat
+compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in five to ten minutes)
+	$(CARGO) build --workspace --bins --locked
+	@status=0; for minor in $(COMPAT); do \
+	  echo "Kubernetes $$minor"; \
+	  env -u KUBEBUILDER_ASSETS KUBERNETES_MINOR=$$minor $(CARGO) test --locked --test integration -- $(COMPAT_TESTS) \
+	    || status=1; \
+	done; exit $$status
+
 .PHONY: soak
 soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, and try many random cases (about three quarters of an hour)
 	$(CARGO) build --release --workspace --bins --locked
@@ -54,7 +68,7 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 .PHONY: generate
 generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
-	  generated_files chart::files chart::readme columns conditions::every_state conditions::a_policy \
+	  generated_files gitops chart::files chart::readme columns conditions::every_state conditions::a_policy \
 	  events::story::kubectl_describe
 	UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- day_tests
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json

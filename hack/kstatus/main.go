@@ -1,5 +1,6 @@
 // Command kstatus says what deploy tools make of the policies in a folder, a JSON file each: kstatus, which Flux and Helm's
-// --wait ask, and Argo CD with the health script that docs/gitops ships, in the interpreter that Argo CD has.
+// --wait ask, and Argo CD with the scripts that docs/gitops ships, in the interpreter that Argo CD has.
+// Before that it reads the manifests of the guide for Flux as strictly as Flux' own types are.
 //
 //	go -C hack/kstatus run . ../../tests/data/conditions
 //
@@ -30,6 +31,8 @@ type row struct {
 	// The same policy after an edit that the operator has not seen yet.
 	EditedKstatus string `json:"editedKstatus"`
 	EditedArgoCD  string `json:"editedArgocd"`
+	// What each action of Argo CD that is offered then changes.
+	Actions map[string]map[string]any `json:"actions"`
 }
 
 func main() {
@@ -40,6 +43,9 @@ func main() {
 }
 
 func run() error {
+	if err := readGuides(); err != nil {
+		return err
+	}
 	if len(os.Args) != 2 {
 		return errors.New("usage: kstatus FOLDER")
 	}
@@ -84,6 +90,9 @@ func read(path, health string) (row, error) {
 	if r.Kstatus, r.ArgoCD, err = ask(policy, health); err != nil {
 		return row{}, err
 	}
+	if r.Actions, err = offered(policy.Object); err != nil {
+		return row{}, err
+	}
 	policy.SetGeneration(policy.GetGeneration() + 1)
 	r.EditedKstatus, r.EditedArgoCD, err = ask(policy, health)
 	return r, err
@@ -98,24 +107,13 @@ func ask(policy *unstructured.Unstructured, health string) (string, string, erro
 	return computed.Status.String(), argo, err
 }
 
-// argocd runs the script as Argo CD does: with the object as the global obj, few libraries, and one table returned.
+// argocd says what the health script makes of a policy.
 func argocd(policy map[string]any, health string) (string, error) {
-	l := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer l.Close()
-	for name, open := range map[string]lua.LGFunction{
-		lua.LoadLibName:   lua.OpenPackage,
-		lua.BaseLibName:   lua.OpenBase,
-		lua.TabLibName:    lua.OpenTable,
-		lua.StringLibName: lua.OpenString,
-	} {
-		if err := l.CallByParam(lua.P{Fn: l.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
-			return "", err
-		}
-	}
-	l.SetGlobal("obj", value(l, policy))
-	if err := l.DoString(health); err != nil {
+	l, err := interpret(policy, health)
+	if err != nil {
 		return "", err
 	}
+	defer l.Close()
 	result, ok := l.Get(-1).(*lua.LTable)
 	if !ok {
 		return "", errors.New("the health script returned no table")
@@ -129,33 +127,5 @@ func argocd(policy map[string]any, health string) (string, error) {
 		return said, nil
 	default:
 		return "", fmt.Errorf("Argo CD knows no health %q", said)
-	}
-}
-
-// value is a JSON value as Lua has it.
-func value(l *lua.LState, from any) lua.LValue {
-	switch from := from.(type) {
-	case map[string]any:
-		table := l.NewTable()
-		for key, field := range from {
-			table.RawSetString(key, value(l, field))
-		}
-		return table
-	case []any:
-		table := l.NewTable()
-		for _, item := range from {
-			table.Append(value(l, item))
-		}
-		return table
-	case string:
-		return lua.LString(from)
-	case bool:
-		return lua.LBool(from)
-	case int64:
-		return lua.LNumber(from)
-	case float64:
-		return lua.LNumber(from)
-	default:
-		return lua.LNil
 	}
 }

@@ -133,6 +133,7 @@ impl Look<'_> {
         let session = Session {
             run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
+            stored_run: self.observed.raw_status.get("currentRun").cloned().unwrap_or_default(),
             progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
             looked_again_at: None,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::Store;
-use serde_json::Value;
 
 use super::connections::Connected;
 use super::context::{Context, PolicyRef};
@@ -70,10 +69,10 @@ impl Look<'_> {
         news: impl Into<News>,
     ) -> Result<bool, Error> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
-        let unchanged = Precondition::Unchanged { status: &self.observed.raw_status, resource_version };
+        let unchanged = Precondition::Unchanged { status: self.observed.stored(), resource_version };
         let status = &self.context.status;
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
-        match status.write(self.object(), &self.observed.raw_status, wanted, unchanged).await {
+        match status.write(self.object(), self.observed.stored(), wanted, unchanged).await {
             Ok(written) => {
                 self.note_written(next, written, news.into());
                 Ok(true)
@@ -101,6 +100,7 @@ impl Look<'_> {
             let written = decode(object);
             self.observed.metadata.resource_version = written.metadata.resource_version;
             self.observed.raw_status = written.raw_status;
+            self.observed.is_stale = false;
         }
         self.observed.status = next.clone();
     }
@@ -127,7 +127,7 @@ impl Look<'_> {
         let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
         let wanted =
             self.observed.written_as(next).map_err(|error| CheckpointError::Failed(error.to_string()))?;
-        match self.context.status.write(self.object(), &self.observed.raw_status, wanted, ours).await {
+        match self.context.status.write(self.object(), self.observed.stored(), wanted, ours).await {
             Ok(written) => {
                 self.note_written(next, written, news.clone());
                 Ok(())
@@ -137,7 +137,7 @@ impl Look<'_> {
                 self.note_unanswered(next, news.clone());
                 // It may have been written all the same: what differs is no longer known, so the whole status is
                 // written next time.
-                self.observed.raw_status = Value::Null;
+                self.observed.is_stale = true;
                 Err(CheckpointError::Failed(error.to_string()))
             }
         }

@@ -24,6 +24,7 @@ mod secrets;
 mod series;
 mod session;
 mod slots;
+mod unknown;
 mod watch;
 
 pub use context::Clock;

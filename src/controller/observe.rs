@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::head::HeadKey;
+use super::unknown;
 use crate::crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
 use crate::policy::validate::Source;
 use crate::upstash::error::printable;
@@ -31,17 +32,26 @@ pub(crate) struct Observed {
     pub(crate) status: DlqPolicyStatus,
     /// The status as it stands, to write only what differs.
     pub(crate) raw_status: Value,
+    /// Whether a write got no answer since: another status than `raw_status` may stand there.
+    pub(crate) is_stale: bool,
     /// Whether `status` says what `raw_status` does.
     pub(crate) is_status_readable: bool,
 }
 
 impl Observed {
-    /// What to write for a next status. Of a status that cannot be read nothing is taken away: it is all that anybody
-    /// knows of what was done.
+    /// The status as it surely stands.
+    pub(crate) fn stored(&self) -> &Value {
+        if self.is_stale { &Value::Null } else { &self.raw_status }
+    }
+
+    /// What to write for a next status. What a newer operator wrote and this one does not know stays. Of a status that
+    /// cannot be read nothing is taken away: it is all that anybody knows of what was done.
     pub(crate) fn written_as(&self, next: &DlqPolicyStatus) -> Result<Value, serde_json::Error> {
-        let next = serde_json::to_value(next)?;
-        match (&self.raw_status, next) {
-            (Value::Object(raw), Value::Object(next)) if !self.is_status_readable => {
+        if self.is_status_readable {
+            return unknown::keep_as(&self.raw_status, next);
+        }
+        match (&self.raw_status, serde_json::to_value(next)?) {
+            (Value::Object(raw), Value::Object(next)) => {
                 let mut raw = raw.clone();
                 let said = next.into_iter().filter(|(key, _)| SAID_OF_ANY_STATUS.contains(&key.as_str()));
                 raw.extend(said);
@@ -112,5 +122,12 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
         let conditions = serde_json::from_value(conditions).unwrap_or_default();
         Some(DlqPolicyStatus { conditions, ..DlqPolicyStatus::default() })
     });
-    Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
+    Observed {
+        metadata,
+        spec,
+        status: status.unwrap_or_default(),
+        raw_status,
+        is_stale: false,
+        is_status_readable,
+    }
 }

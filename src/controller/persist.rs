@@ -12,7 +12,7 @@ use tracing::field::display;
 use super::context::PolicyRef;
 use super::metrics::Metrics;
 use super::observe::{API_TIMEOUT, policies};
-use super::report;
+use super::{report, unknown};
 use crate::crd::PolicyRun;
 
 const FIELD_MANAGER: &str = "dlq-operator";
@@ -80,14 +80,16 @@ impl StatusWriter {
         self.patch(object, precondition, changes).await.map(Some)
     }
 
-    /// Writes only the run: how it is given back.
+    /// Writes only the run: how it is given back. `stored` is how it stood when this process took it.
     pub(crate) async fn release(
         &self,
         object: (&str, &str, &str),
+        stored: &Value,
         run: &PolicyRun,
         holder: &str,
     ) -> Result<(), PersistError> {
         let ours = Precondition::OurRun { id: &run.id, holder };
+        let run = unknown::keep_as(stored, run)?;
         let run = json!({ "op": "add", "path": "/status/currentRun", "value": run });
         self.patch(object, ours, vec![run]).await.map(drop)
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use serde_json::Value;
 use tokio::time::timeout;
 use tracing::{Instrument, warn};
 
@@ -18,6 +19,8 @@ use crate::policy::Progress;
 pub(crate) struct Session {
     pub(crate) run_id: String,
     pub(crate) uid: String,
+    /// The run in the status, as it was when this process took it.
+    pub(crate) stored_run: Value,
     pub(crate) progress: Progress,
     pub(crate) connected: Connected,
     /// After how many pages the Secret was read again, as the token was refused. Once for each token that worked.
@@ -58,7 +61,7 @@ pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Sess
     let object =
         (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
     let span = report::slice(policy, &session.uid, &run, &context.holder);
-    match context.status.release(object, &run, &context.holder).instrument(span).await {
+    match context.status.release(object, &session.stored_run, &run, &context.holder).instrument(span).await {
         // A conflict: there is nothing left to give back.
         Ok(()) | Err(PersistError::Conflict) => {}
         Err(problem) => {

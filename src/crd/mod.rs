@@ -16,6 +16,7 @@ mod spec;
 mod status;
 mod text;
 mod time;
+mod words;
 
 pub use conditions::{ConditionType, Reason};
 pub use filters::{FailureFunctionState, Filters};

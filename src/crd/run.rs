@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::conditions::Reason;
 use super::spec::{Action, Limits};
 use super::time::MilliTime;
+use super::words::known;
 
 /// One execution of a policy.
 ///
@@ -50,11 +51,11 @@ pub struct PolicyRun {
     pub completion_time: Option<MilliTime>,
 
     /// How the run ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub result: Option<RunResult>,
 
     /// Why the run ended as it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 
     /// How the run ended, in one sentence.
@@ -162,11 +163,11 @@ pub struct RunSummary {
     pub completion_time: Option<MilliTime>,
 
     /// As in the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub result: Option<RunResult>,
 
     /// As in the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 
     /// As in the run.

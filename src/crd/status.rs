@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::run::{PolicyRun, RunSummary};
+use super::words::known;
 
 /// What the operator knows of a policy. Only the operator writes here.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -18,7 +19,7 @@ pub struct DlqPolicyStatus {
     pub observed_generation: Option<i64>,
 
     /// Where the policy stands, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
     /// How the policy fares, for people, in one sentence.

@@ -296,10 +296,12 @@ fn conclude(
             set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet");
         }
         Some(run) => {
-            let well = matches!(run.result, Some(RunResult::Succeeded | RunResult::LimitReached));
-            let message = run.message.as_deref().unwrap_or_default();
-            let reason = run.reason.unwrap_or(Reason::NeverRun);
-            set(ConditionType::LastRunSucceeded, truth(well), reason, message);
+            // A newer operator's word for how it went is not known here: what that one said of it stays.
+            if let (Some(result), Some(reason)) = (run.result, run.reason) {
+                let well = matches!(result, RunResult::Succeeded | RunResult::LimitReached);
+                let message = run.message.as_deref().unwrap_or_default();
+                set(ConditionType::LastRunSucceeded, truth(well), reason, message);
+            }
         }
     }
     let may_come = matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound);

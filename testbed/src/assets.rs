@@ -28,16 +28,24 @@ impl Assets {
     pub async fn find() -> Result<Self> {
         let environment = Environment::read();
         if let Some(dir) = environment.kubebuilder_assets {
+            // Whichever won, somebody would believe that the other had been tested.
+            ensure!(
+                environment.kubernetes_minor.is_none(),
+                "KUBEBUILDER_ASSETS and KUBERNETES_MINOR are both set: unset one"
+            );
             let assets = Self { dir };
             assets.check().context("KUBEBUILDER_ASSETS is set")?;
             return Ok(assets);
         }
         let cache = environment.target_dir.join("control-plane");
-        tokio::task::spawn_blocking(move || Self::build(&cache)).await.context("build the control plane")?
+        let minor = environment.kubernetes_minor;
+        tokio::task::spawn_blocking(move || Self::build(&cache, minor.as_deref()))
+            .await
+            .context("build the control plane")?
     }
 
-    fn build(cache: &Path) -> Result<Self> {
-        let source = GoModule::read(&workspace_root().join("hack/tools"))?;
+    fn build(cache: &Path, minor: Option<&str>) -> Result<Self> {
+        let source = GoModule::of(minor)?;
         let dir = cache.join(source.cache_key(KUBERNETES));
         build_once(&dir, "the control plane", |into| source.build(into))?;
         Ok(Self { dir })
@@ -101,7 +109,7 @@ pub(crate) fn build_once(dir: &Path, what: &str, build: impl FnOnce(&Path) -> Re
     fs::rename(&unfinished, dir).context("move the finished build to its place")
 }
 
-/// A Go module that pins tools: `hack/tools`, `hack/helm`.
+/// A Go module that pins tools: `hack/tools`, those of other minors of Kubernetes below `hack/tools/compat`, `hack/helm`.
 pub(crate) struct GoModule {
     dir: PathBuf,
     go_mod: String,
@@ -109,6 +117,20 @@ pub(crate) struct GoModule {
 }
 
 impl GoModule {
+    /// The module of a minor such as `1.32`, else the one that tests usually run.
+    fn of(minor: Option<&str>) -> Result<Self> {
+        let tools = workspace_root().join("hack/tools");
+        let usual = Self::read(&tools)?;
+        let Some(minor) = minor else { return Ok(usual) };
+        let (usual_minor, _patch) = usual.version_of(KUBERNETES)?.rsplit_once('.').unwrap_or_default();
+        if usual_minor == format!("v{minor}") {
+            return Ok(usual);
+        }
+        Self::read(&tools.join("compat").join(format!("v{minor}"))).with_context(|| {
+            format!("KUBERNETES_MINOR is {minor}, which nothing pins: see hack/tools/compat/pin")
+        })
+    }
+
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let read = |name| {
             let path = dir.join(name);
@@ -274,6 +296,30 @@ mod tests {
         assert_eq!(module.version_of("k8s.io/kubernetes").unwrap(), "v1.36.3");
         assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."));
         assert!(!module.cache_key(KUBERNETES).contains('.'));
+    }
+
+    #[test]
+    fn each_minor_has_a_module_that_pins_it() {
+        let pinned = |minor: &str| GoModule::of(Some(minor)).unwrap();
+        assert_eq!(pinned("1.36").dir, workspace_root().join("hack/tools"));
+        let folders = fs::read_dir(workspace_root().join("hack/tools/compat")).unwrap();
+        let mut minors = 0;
+        for folder in folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+            let minor = folder.file_name().unwrap().to_str().unwrap();
+            let module = pinned(minor.trim_start_matches('v'));
+            assert!(module.version_of(KUBERNETES).unwrap().starts_with(&format!("{minor}.")), "{minor}");
+            assert!(module.version_of("go.etcd.io/etcd/server/v3").unwrap().starts_with("v3."), "{minor}");
+            minors += 1;
+        }
+        assert!(minors > 1, "the modules are not found");
+    }
+
+    #[test]
+    fn a_minor_that_nothing_pins_is_refused_with_the_way_out() {
+        for minor in ["1.7", "1", "latest"] {
+            let error = format!("{:#}", GoModule::of(Some(minor)).err().expect(minor));
+            assert!(error.contains(minor) && error.contains("hack/tools/compat/pin"), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ const INHERITED: [&str; 6] =
 pub(crate) struct Environment {
     /// `KUBEBUILDER_ASSETS`: a folder with etcd, kube-apiserver and kubectl, as setup-envtest prints it.
     pub(crate) kubebuilder_assets: Option<PathBuf>,
+    /// `KUBERNETES_MINOR`, such as `1.30`: build that minor of Kubernetes, not the one that tests usually run.
+    pub(crate) kubernetes_minor: Option<String>,
     /// `USE_EXISTING_CLUSTER=true`: the current kubeconfig's cluster instead of one of our own.
     pub(crate) use_existing_cluster: bool,
     /// `TESTBED_BIN_DIR`: a folder with the workspace's binaries, so that none are built.
@@ -31,6 +33,9 @@ impl Environment {
         let root = crate::workspace_root();
         Self {
             kubebuilder_assets: path("KUBEBUILDER_ASSETS"),
+            kubernetes_minor: var_os("KUBERNETES_MINOR")
+                .map(|minor| minor.to_string_lossy().into_owned())
+                .filter(|minor| !minor.is_empty()),
             use_existing_cluster: var_os("USE_EXISTING_CLUSTER").is_some_and(|value| value == "true"),
             bin_dir: path("TESTBED_BIN_DIR"),
             target_dir: root.join(path("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into())),

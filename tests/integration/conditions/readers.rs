@@ -1,10 +1,12 @@
 //! kstatus, which Flux and Helm ask, and Argo CD's health script: run on policies as the API server has them.
 
+use dlq_operator::crd::annotations;
 use serde_json::{Value, json};
 use testbed::{Programs, ScratchDir, workspace_root};
 use tokio::process::Command;
 
 use super::states::Health;
+use crate::scene::condition;
 
 /// The words of kstatus and of Argo CD.
 fn words(health: Health) -> [&'static str; 2] {
@@ -53,7 +55,43 @@ pub(super) async fn assert_read(policies: &[(&str, &Value, Health)]) {
         rows.sort_by_key(|row| row["state"].to_string());
     }
     assert_eq!(read.len(), expected.len());
-    for (read, expected) in read.iter().zip(&expected) {
+    for (read, expected) in read.iter_mut().zip(&expected) {
+        let actions = read.as_object_mut().unwrap().remove("actions").unwrap();
         assert_eq!(read, expected);
+        let (name, policy, _) = policies.iter().find(|(name, ..)| read["state"] == *name).unwrap();
+        assert_make_sense(name, policy, &actions);
     }
+}
+
+/// Argo CD offers the actions that can do something, and each changes annotations alone.
+fn assert_make_sense(name: &str, policy: &Value, actions: &Value) {
+    const OF_ANNOTATIONS: &str = "/metadata/annotations/";
+    let is_paused = policy["metadata"]["annotations"][annotations::PAUSED].is_string();
+    let is_running = condition(&policy["status"], "Running")["status"] == "True";
+    let is_held = is_paused || policy["spec"]["suspend"] == true;
+    // What each is to set, and when it is to be offered.
+    let table = [
+        ("cancel", annotations::CANCEL_AT, is_running),
+        ("reset", annotations::RESET_AT, policy["status"]["phase"] == "CircuitOpen"),
+        ("run", annotations::REQUESTED_AT, !is_held && !is_running),
+        ("suspend", annotations::PAUSED, !is_paused),
+        ("unsuspend", annotations::PAUSED, is_paused),
+    ];
+    for (action, key, is_offered) in table {
+        let Some(changes) = actions[action].as_object() else {
+            assert!(!is_offered, "{name}: {action} is not offered");
+            continue;
+        };
+        assert!(is_offered, "{name}: {action} is offered");
+        for path in changes.keys() {
+            let key =
+                path.strip_prefix(OF_ANNOTATIONS).unwrap_or_else(|| panic!("{name}: {action} sets {path}"));
+            assert!(annotations::ALL.contains(&key), "{name}: {action} sets {path}");
+        }
+        let value = changes[&format!("{OF_ANNOTATIONS}{key}")].as_str().unwrap();
+        assert_eq!(action == "unsuspend", value == "false", "{name}: {action} sets {value}");
+    }
+    assert!(
+        actions.as_object().unwrap().keys().all(|action| table.iter().any(|(known, ..)| action == known))
+    );
 }

@@ -1,0 +1,6 @@
+-- Starts a run now.
+obj.metadata.annotations = obj.metadata.annotations or {}
+obj.metadata.annotations["dlq-operator.dev/requestedAt"] = os.date("!%Y-%m-%dT%H:%M:%SZ")
+obj.metadata.annotations["dlq-operator.dev/requestedBy"] = "Argo CD"
+obj.metadata.annotations["dlq-operator.dev/requestReason"] = nil
+return obj
