@@ -18,7 +18,6 @@ mod crd_rules;
 mod dashboard;
 mod definition_changes;
 mod deployment;
-
 mod documents;
 mod events;
 mod examples;
