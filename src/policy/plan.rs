@@ -157,12 +157,14 @@ pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<Reason> {
         .or_else(|| last_run().filter(|reason| matches!(reason, Reason::Unauthorized | Reason::Forbidden)))
 }
 
-/// Whether the policy was last seen in a state in which instants pass.
+/// Whether the policy was last seen in a state in which instants pass. A state that cannot be read, as a newer operator
+/// wrote it, may be one.
 pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
-    matches!(
-        status.phase,
-        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid)
-    )
+    match status.phase {
+        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => true,
+        Some(_) => false,
+        None => status.observed_generation.is_some_and(|generation| generation > 0),
+    }
 }
 
 /// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.

@@ -6,11 +6,11 @@
 {{- define "dlq-operator.fullname" -}}
 {{- $name := include "dlq-operator.name" . }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -37,8 +37,8 @@
 
 {{- /* Never changed: a Deployment's selector cannot be. */}}
 {{- define "dlq-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "dlq-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dlq-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* The labels of an object: those of all, and then its own, which win over `commonLabels`. Takes a list of the root and a map. */}}

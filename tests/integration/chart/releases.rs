@@ -270,4 +270,21 @@ async fn two_releases_share_a_cluster_when_one_has_the_definition() {
     cluster.uninstall("dlq-operator", "one").await;
     assert!(cluster.get(&[DEFINITION]).await.is_some());
     assert_eq!(cluster.missing("dlq-operator", "two").await, Vec::<String>::new());
+
+    // Names that YAML takes for something else, and one with a dot.
+    cluster.kubectl(&["create", "namespace", "on"]).await;
+    let values = json!({
+        "crds": { "enabled": false },
+        "watchNamespaces": ["no", "on"],
+        "leaderElection": { "leaseNamespace": "on" },
+        "serviceAccount": { "name": "null" },
+        "networkPolicy": { "enabled": true },
+        "grafanaDashboard": { "enabled": true },
+        "podDisruptionBudget": { "enabled": true },
+    });
+    for release in ["2026", "1.5"] {
+        cluster.install(release, "no", values.clone()).await;
+        assert_eq!(cluster.missing(release, "no").await, Vec::<String>::new(), "{release}");
+        cluster.uninstall(release, "no").await;
+    }
 }

@@ -170,6 +170,10 @@ async fn only_who_may_delete_lets_a_policy_delete() {
     for harmless in ["dlq-operator.dev/cancelAt=1", "dlq-operator.dev/paused=true"] {
         asked(&alice, &namespace, &annotate(harmless)).await.unwrap();
     }
+    for goes_on in ["dlq-operator.dev/paused=false", "dlq-operator.dev/paused=", "dlq-operator.dev/paused-"] {
+        let refused = asked(&alice, &namespace, &annotate(goes_on)).await.unwrap_err();
+        assert!(refused.contains(told), "{goes_on}: {refused}");
+    }
     asked(&alice, &namespace, &["label", "dlqpolicy", "purge", "team=payments"]).await.unwrap();
     asked(&bob, &namespace, &annotate("dlq-operator.dev/requestedAt=1")).await.unwrap();
     asked(&alice, &namespace, &["delete", "dlqpolicy", "purge"]).await.unwrap();
