@@ -37,6 +37,8 @@ fn instants_that_pass_while_the_policy_is_held_are_over() {
         assert_eq!(decided(freed, &status, "13:00:00"), "start 13:00:00", "{row}");
         assert_eq!(status.missed_schedules, 0, "{row}");
     }
+    let newer = DlqPolicyStatus { phase: None, ..status };
+    assert_eq!(decided(&policy, &newer, "12:50:00"), "idle until 13:00:00", "a phase that is not known");
 }
 
 #[test]
