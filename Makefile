@@ -32,7 +32,8 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	  exit $$status
 
 # What depends on Kubernetes, and the minors that are pinned: COMPAT=1.32 takes one of them.
-COMPAT_TESTS := compatibility crd_rules columns conditions:: events:: examples leader_election main_job scheduling stored
+COMPAT_TESTS := compatibility crd_rules columns conditions:: events:: examples leader_election main_job scheduling stored \
+  chart::dist chart::objects chart::permissions chart::releases deployment::
 COMPAT ?= $(patsubst v%,%,$(notdir $(wildcard hack/tools/compat/v*))) \
   $(shell sed -n 's/.*k8s.io.kubernetes v\(1\.[0-9]*\)\..*/\1/p' hack/tools/go.mod)
 

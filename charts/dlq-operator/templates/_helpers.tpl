@@ -2,16 +2,20 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* At most 53 characters, as Helm allows for a release: suffixes must fit into 63. */}}
+{{- /* At most 53 characters, as Helm allows for a release: suffixes must fit into 63. A letter first and no dots, as the name of a
+Service has them. */}}
 {{- define "dlq-operator.fullname" -}}
 {{- $name := include "dlq-operator.name" . }}
+{{- $full := .Release.Name }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | replace "." "-" | trunc 53 | trimSuffix "-" }}
-{{- else if contains $name .Release.Name }}
-{{- .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 53 | trimSuffix "-" }}
+{{- $full = .Values.fullnameOverride }}
+{{- else if not (contains $name .Release.Name) }}
+{{- $full = printf "%s-%s" .Release.Name $name }}
 {{- end }}
+{{- if regexMatch "^[0-9]" $full }}
+{{- $full = printf "dlq-%s" $full }}
+{{- end }}
+{{- $full | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- end }}
 
 {{- /* For what lies outside of the release's namespace, where a release of the same name in another one must not meet it. */}}
