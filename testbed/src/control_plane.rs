@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 pub use crate::own_server::Part;
 use crate::{
-    Assets, AuditedCall, Kubectl, KubectlOutput, Namespace, ScratchDir, Signal, audit,
+    Assets, AuditedCall, CommandOutput, Kubectl, Namespace, ScratchDir, Signal, audit,
     environment::Environment, eventually::Patience, own_server::OwnServer, random_hex,
 };
 
@@ -171,12 +171,12 @@ impl ControlPlane {
     }
 
     /// Runs kubectl as admin.
-    pub async fn kubectl(&self, args: &[&str]) -> Result<KubectlOutput> {
+    pub async fn kubectl(&self, args: &[&str]) -> Result<CommandOutput> {
         self.kubectl.run(args).await
     }
 
     /// Applies YAML documents as admin. A refusal is in the output, for tests that expect one.
-    pub async fn kubectl_apply(&self, yaml: &str) -> Result<KubectlOutput> {
+    pub async fn kubectl_apply(&self, yaml: &str) -> Result<CommandOutput> {
         self.kubectl.apply(yaml).await
     }
 

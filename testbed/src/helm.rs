@@ -2,18 +2,17 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::ExitStatus,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     ScratchDir, announce,
     assets::{GoModule, build_once},
+    command::{CommandOutput, output_of},
     environment::{self, Environment},
-    kubectl::output_of,
     workspace_root,
 };
 
@@ -24,24 +23,6 @@ pub struct Helm {
     binary: PathBuf,
     kubeconfig: PathBuf,
     home: ScratchDir,
-}
-
-/// What Helm said.
-#[derive(Clone, Debug)]
-pub struct HelmOutput {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl HelmOutput {
-    /// What it printed, if it succeeded.
-    pub fn ok(self) -> Result<String> {
-        if self.status.success() {
-            return Ok(self.stdout);
-        }
-        bail!("helm failed ({}): {}{}", self.status, self.stderr.trim_end(), self.stdout)
-    }
 }
 
 impl Helm {
@@ -61,12 +42,12 @@ impl Helm {
         &self.binary
     }
 
-    pub async fn run(&self, args: &[&str]) -> Result<HelmOutput> {
+    pub async fn run(&self, args: &[&str]) -> Result<CommandOutput> {
         self.run_with_input(args, "").await
     }
 
     /// For `--values -`.
-    pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<HelmOutput> {
+    pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<CommandOutput> {
         let home = self.home.path();
         let mut command = Command::new(&self.binary);
         command
@@ -79,12 +60,7 @@ impl Helm {
             .env("HELM_CACHE_HOME", home.join("cache"))
             .env("HELM_CONFIG_HOME", home.join("config"))
             .env("HELM_DATA_HOME", home.join("data"));
-        let output = output_of(command, input).await?;
-        Ok(HelmOutput {
-            status: output.status,
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        output_of(command, input).await
     }
 }
 
@@ -114,7 +90,7 @@ async fn version(binary: &Path) -> Result<String> {
     let mut command = Command::new(binary);
     command.args(["version", "--template={{.Version}}"]);
     let output = output_of(command, "").await?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(output.stdout.trim().to_owned())
 }
 
 fn build(module: &GoModule, version: &str, into: &Path) -> Result<()> {

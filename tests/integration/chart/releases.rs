@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Helm, HelmOutput, ScratchDir, eventually, workspace_root};
+use testbed::{CommandOutput, ControlPlane, Helm, ScratchDir, eventually, workspace_root};
 
 use super::{chart, documents, with_plain_numbers};
 use crate::cluster::Judge;
@@ -28,7 +28,13 @@ impl Cluster {
         Self { helm, control_plane }
     }
 
-    async fn try_install(&self, release: &str, namespace: &str, chart: &Path, values: Value) -> HelmOutput {
+    async fn try_install(
+        &self,
+        release: &str,
+        namespace: &str,
+        chart: &Path,
+        values: Value,
+    ) -> CommandOutput {
         let chart = chart.to_str().unwrap();
         let args =
             ["install", release, chart, "--namespace", namespace, "--create-namespace", "--values", "-"];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testbed::{
-    ControlPlane, Entry, Helm, HelmOutput, Namespace, Node, PodView, Simulator, eventually, workspace_root,
+    CommandOutput, ControlPlane, Entry, Helm, Namespace, Node, PodView, Simulator, eventually, workspace_root,
 };
 
 use crate::cluster::control_plane;
@@ -63,7 +63,7 @@ impl Release {
         values
     }
 
-    async fn helm_with(&self, command: &[&str], values: &Value) -> HelmOutput {
+    async fn helm_with(&self, command: &[&str], values: &Value) -> CommandOutput {
         let chart = workspace_root().join("charts/dlq-operator");
         let mut args = command.to_vec();
         args.extend([NAME, chart.to_str().unwrap(), "--namespace", self.namespace.name(), "--values", "-"]);
