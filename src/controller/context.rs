@@ -56,7 +56,7 @@ pub(crate) struct Memory {
     sessions: Mutex<HashMap<PolicyRef, Session>>,
     places: Mutex<HashMap<PolicyRef, (u64, BoxFuture<'static, Slot>)>>,
     errors: Mutex<HashMap<PolicyRef, u32>>,
-    unanswered: Mutex<HashMap<PolicyRef, Unanswered>>,
+    unanswered: Mutex<HashMap<PolicyRef, Vec<Unanswered>>>,
     /// The Secret that a policy waits for, where Secrets are watched.
     awaited: Mutex<HashMap<PolicyRef, String>>,
     working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
@@ -79,18 +79,13 @@ impl Memory {
     }
 
     /// Takes the policy's last writes that got no answer.
-    pub(crate) fn take_unanswered(&self, policy: &PolicyRef) -> Option<Unanswered> {
-        lock(&self.unanswered).remove(policy)
+    pub(crate) fn take_unanswered(&self, policy: &PolicyRef) -> Vec<Unanswered> {
+        lock(&self.unanswered).remove(policy).unwrap_or_default()
     }
 
     /// Keeps a write that got no answer, with those before it, until a read tells what came of them.
     pub(crate) fn note_unanswered(&self, policy: PolicyRef, unanswered: Unanswered) {
-        let mut kept = lock(&self.unanswered);
-        let all = match kept.remove(&policy) {
-            Some(earlier) => unanswered.after(earlier),
-            None => unanswered,
-        };
-        kept.insert(policy, all);
+        unanswered.follow(lock(&self.unanswered).entry(policy).or_default());
     }
 
     /// Whether the policy's last writes got no answer.
