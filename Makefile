@@ -26,7 +26,7 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	@status=0; \
 	  tests/sdk/run || status=1; \
 	  tests/openapi/run || status=1; \
-	  $(CARGO) test --workspace --locked -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
+	  $(CARGO) test --workspace --locked --no-fail-fast -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
 	    || status=1; \
 	  tests/release/run || status=1; \
 	  exit $$status
