@@ -1,9 +1,14 @@
 //! Programs that are run to their end.
 
-use std::process::{ExitStatus, Stdio};
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::environment;
 
 /// What a program said.
 #[derive(Clone, Debug)]
@@ -22,6 +27,18 @@ impl CommandOutput {
         }
         bail!("{} failed ({}): {}{}", self.program, self.status, self.stderr.trim_end(), self.stdout)
     }
+}
+
+/// A client of one cluster. It knows nothing of the person who runs the tests; its discovery cache is in `home`.
+pub(crate) fn client(binary: &Path, args: &[&str], kubeconfig: &Path, home: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment::inherited())
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", home);
+    command
 }
 
 /// Runs a program to its end, with `input` on its stdin.

@@ -11,8 +11,8 @@ use tokio::{process::Command, sync::OnceCell};
 use crate::{
     ScratchDir, announce,
     assets::{GoModule, build_once},
-    command::{CommandOutput, output_of},
-    environment::{self, Environment},
+    command::{CommandOutput, client, output_of},
+    environment::Environment,
     workspace_root,
 };
 
@@ -49,14 +49,8 @@ impl Helm {
     /// For `--values -`.
     pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<CommandOutput> {
         let home = self.home.path();
-        let mut command = Command::new(&self.binary);
+        let mut command = client(&self.binary, args, &self.kubeconfig, home);
         command
-            .args(args)
-            .env_clear()
-            .envs(environment::inherited())
-            .env("KUBECONFIG", &self.kubeconfig)
-            // For its discovery cache, which belongs to this control plane.
-            .env("HOME", home)
             .env("HELM_CACHE_HOME", home.join("cache"))
             .env("HELM_CONFIG_HOME", home.join("config"))
             .env("HELM_DATA_HOME", home.join("data"));

@@ -3,12 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tokio::process::Command;
 
-use crate::{
-    command::{CommandOutput, output_of},
-    environment,
-};
+use crate::command::{CommandOutput, client, output_of};
 
 /// Runs kubectl as one user. It knows nothing of the kubeconfigs of the person who runs the tests.
 #[derive(Clone, Debug)]
@@ -36,15 +32,8 @@ impl Kubectl {
 
     /// For `-f -`.
     pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<CommandOutput> {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(args)
-            .env_clear()
-            .envs(environment::inherited())
-            .env("KUBECONFIG", &self.kubeconfig)
-            // For its discovery cache, which belongs to this control plane.
-            .env("HOME", self.kubeconfig.parent().unwrap_or(Path::new("/")));
-        output_of(command, input).await
+        let home = self.kubeconfig.parent().unwrap_or(Path::new("/"));
+        output_of(client(&self.binary, args, &self.kubeconfig, home), input).await
     }
 
     /// `kubectl apply` of one or more YAML documents. A refusal is in the output, for tests that expect one.
