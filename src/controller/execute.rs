@@ -10,15 +10,15 @@ use tracing::{debug, info, warn};
 
 use super::error::Error;
 use super::halt::RunHalt;
-use super::look::{AFTER_CONFLICT, Look, Missed, Planned};
+use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::news::{Ended, News};
 use super::reconcile::wait;
 use super::report::Named;
 use super::session::{Session, release};
 use super::slots::{Asked, Slot};
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
+use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
-use crate::policy::{Activity, CancelCause, Ending, Note, Progress, Step, status};
+use crate::policy::{Activity, CancelCause, Ending, Note, Progress, Start, Step, instants, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
@@ -38,20 +38,15 @@ const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(5);
 
 impl Look<'_> {
     /// Claims a new run and works on it.
-    pub(crate) async fn start(
-        self,
-        planned: Planned,
-        run: PolicyRun,
-        missed: Missed,
-    ) -> Result<Action, Error> {
-        let Planned { next, mut notes } = planned;
+    pub(crate) async fn start(self, planned: Planned, start: Start) -> Result<Action, Error> {
+        let (Planned { next, mut notes }, run) = (planned, &start.run);
         drop(self.context.memory.take_session(self.reference));
         debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
             warn!(policy = %Named(self.reference), offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
         }
-        let (next, more) = status::claimed(&self.policy, &next, run, missed, &self.context.holder, self.now);
+        let (next, more) = status::claimed(&self.policy, &next, start, &self.context.holder, self.now);
         notes.extend(more);
         self.take(&next, notes).await
     }
@@ -262,7 +257,7 @@ impl Look<'_> {
 
     /// When the next instant ends the run, where it does.
     fn replaced_at(&self) -> Option<Timestamp> {
-        self.next_instant().filter(|_| self.policy.concurrency == ConcurrencyPolicy::Replace)
+        self.next_instant().filter(|_| instants::replaces(&self.policy, &self.observed.status))
     }
 
     /// When the next instant comes, which may end the run, and makes the status name another.

@@ -23,9 +23,6 @@ use crate::runtime::leadership::Term;
 /// How soon to look again after somebody else was faster.
 pub(crate) const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
-/// The latest instant that was missed before a run, and how many were.
-pub(crate) type Missed = Option<(Timestamp, i64)>;
-
 /// What a plan makes of the status before anything is done, and what it tells.
 pub(crate) struct Planned {
     pub(crate) next: DlqPolicyStatus,

@@ -21,9 +21,9 @@ use super::observe::{Observed, observe};
 use super::report::Named;
 use super::slots::Asked;
 use crate::crd::{DlqPolicyStatus, Reason};
-use crate::policy::plan::{awaits_token, needs_connection, plan, refusal};
+use crate::policy::plan::{awaits_token, needs_connection, plan};
 use crate::policy::progress::deadline;
-use crate::policy::{ConnectionRef, Connectivity, Plan, Policy, status, validate};
+use crate::policy::{CancelCause, ConnectionRef, Connectivity, Plan, Policy, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
@@ -106,9 +106,9 @@ async fn look_at(
         Look { context, reference, policy, observed, connected, heads, watched, now, term, turn: Some(turn) };
     // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
-        Plan::Start { run, missed } => {
-            let span = look.span(&run);
-            Box::pin(look.start(planned, run, missed)).instrument(span).await
+        Plan::Start(start) => {
+            let span = look.span(&start.run);
+            Box::pin(look.start(planned, start)).instrument(span).await
         }
         Plan::Continue { run } => {
             let span = look.span(&run);
@@ -176,6 +176,8 @@ async fn decide(
         }),
     };
     policy.connectivity = match found {
+        // The next run could not start, and the one under way has its token.
+        Err(_) if is_replaced(&first) && context.memory.has_session(reference) => Connectivity::Lost,
         Err(missing) => Connectivity::Missing(missing),
         Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
         Ok(_) => {
@@ -185,6 +187,10 @@ async fn decide(
     };
     let plan = plan(&policy, &observed.status, now);
     Ok(Decision { policy, plan, connected })
+}
+
+fn is_replaced(plan: &Plan) -> bool {
+    matches!(plan, Plan::Cancel { why: CancelCause::Replaced, .. })
 }
 
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.
@@ -200,13 +206,13 @@ async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Act
             // Mending a status wakes nobody.
             return Ok(Action::requeue(LOOK_AGAIN));
         }
-        Ok(look_again(plan, &next, look.now))
+        Ok(look_again(plan, &look.policy, &next, look.now))
     } else {
         Ok(Action::requeue(AFTER_CONFLICT))
     }
 }
 
-fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {
+fn look_again(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Action {
     match plan {
         Plan::Waiting { on } => {
             let deadline = status.current_run.as_ref().and_then(deadline).map(|deadline| wait(deadline, now));
@@ -217,7 +223,7 @@ fn look_again(plan: &Plan, status: &DlqPolicyStatus, now: Timestamp) -> Action {
         Plan::Idle { next: Some(next) } | Plan::Missed { next: Some(next), .. } => {
             Action::requeue(wait(*next, now))
         }
-        Plan::Idle { next: None } if refusal(status).is_some() => Action::requeue(LOOK_AGAIN),
+        Plan::Idle { next: None } if awaits_token(policy, status) => Action::requeue(LOOK_AGAIN),
         _ => Action::await_change(),
     }
 }

@@ -81,7 +81,13 @@ pub struct DlqPolicyStatus {
     #[schemars(length(max = 256))]
     pub last_handled_reset_at: Option<String>,
 
-    /// Which Secret, in which version, held the token that Upstash refused last. It is not tried again without a schedule.
+    /// Why Upstash refused the token: `Unauthorized`, `Forbidden`, or `ReadOnlyToken` where listing works. Absent once a
+    /// run got through or the work changed.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub refused_reason: Option<super::conditions::Reason>,
+
+    /// Without a schedule: which Secret, in which version, held the token that Upstash refused. Another version starts
+    /// the work again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub refused_secret: Option<String>,
@@ -89,6 +95,14 @@ pub struct DlqPolicyStatus {
     /// The latest instant of the schedule that was missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_time: Option<Time>,
+
+    /// The latest scheduled time that was skipped, because a run was in progress when it came. It is never caught up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_skipped_time: Option<Time>,
+
+    /// The scheduled time that was due when a run by hand started. Its run starts after that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_schedule_time: Option<Time>,
 
     /// How many instants of the schedule were missed.
     #[serde(default)]

@@ -16,16 +16,32 @@ pub struct Ending {
     pub not_ready: Option<Reason>,
     /// The Secret, in its version, whose token was refused.
     pub refused_secret: Option<String>,
+    /// Entries that a list showed and that the run did not act on, as it does not select them.
+    pub left_alone: u64,
 }
 
 impl Ending {
     pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
-        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None }
+        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None, left_alone: 0 }
     }
 
     /// The run could not go on.
     pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Self {
         Self::new(RunResult::Failed, reason, message)
+    }
+
+    /// Says how many entries a list showed that the run does not select.
+    pub(crate) fn leaving_alone(self, left_alone: u64) -> Self {
+        if left_alone == 0 {
+            return self;
+        }
+        // First, as long messages are cut.
+        let message = format!(
+            "left {left_alone} listed entries alone, as they say of themselves that spec.filters does not select them \
+             or say too little; {}",
+            self.message
+        );
+        Self { message, left_alone, ..self }
     }
 
     /// Somebody ended the run.

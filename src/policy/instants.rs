@@ -1,10 +1,12 @@
 //! Which instants of a schedule are due, over, or to come.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::plan::is_circuit_open;
 use super::schedule::Schedule;
 use super::validate::Policy;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Trigger};
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 
 /// Whether a run for an instant whose jittered start is `start` may not start any more.
 pub(crate) fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> bool {
@@ -15,16 +17,9 @@ pub(crate) fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> 
 /// steps back are lived through, so that no instant runs twice.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
-fn is_astray(time: Timestamp, now: Timestamp) -> bool {
-    time.duration_since(now) > FARTHEST_AHEAD
-}
-
 /// Whether what the status says of a schedule was written under a clock that was far ahead.
 pub(crate) fn are_times_astray(status: &DlqPolicyStatus, now: Timestamp) -> bool {
-    [&status.schedule_since, &status.last_schedule_time, &status.last_missed_time]
-        .into_iter()
-        .flatten()
-        .any(|time| is_astray(time.0, now))
+    handled(status).chain(&status.schedule_since).any(|time| time.0.duration_since(now) > FARTHEST_AHEAD)
 }
 
 /// Since when this schedule counts, when it is the one that the status speaks of.
@@ -37,13 +32,21 @@ pub(crate) fn schedule_since(
     status.schedule_since.as_ref().filter(|_| same && !are_times_astray(status, now)).map(|time| time.0)
 }
 
-/// The latest instant that is dealt with.
+/// What the status says of scheduled times that need no further decision.
+fn handled(status: &DlqPolicyStatus) -> impl Iterator<Item = &Time> {
+    let DlqPolicyStatus {
+        last_schedule_time,
+        last_missed_time,
+        last_skipped_time,
+        pending_schedule_time,
+        ..
+    } = status;
+    [last_schedule_time, last_missed_time, last_skipped_time, pending_schedule_time].into_iter().flatten()
+}
+
+/// The latest scheduled time that needs no further decision. No later one is run, missed, skipped or postponed.
 pub(crate) fn handled_until(status: &DlqPolicyStatus, since: Timestamp) -> Timestamp {
-    [status.last_schedule_time.as_ref(), status.last_missed_time.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|time| time.0)
-        .fold(since, Timestamp::max)
+    handled(status).map(|time| time.0).fold(since, Timestamp::max)
 }
 
 /// What is due.
@@ -55,59 +58,48 @@ pub(crate) struct Due {
     pub(crate) skipped: Option<(Timestamp, i64)>,
 }
 
-/// What is due and neither dealt with nor over.
+/// What is due, or was postponed by a run by hand.
 pub(crate) fn left_to_do(
-    policy: &Policy,
     schedule: &Schedule,
     status: &DlqPolicyStatus,
     since: Timestamp,
     now: Timestamp,
 ) -> Option<Due> {
     let handled = handled_until(status, since);
-    let over = over_until(policy, schedule, status, since, now);
-    // A run by hand does not stand for the instants before it, which passed while nobody looked.
-    let by_hand = last_run_under_forbid(policy, status, now).filter(|run| run.trigger == Trigger::Manual);
-    let before_it =
-        by_hand.and_then(|run| due(schedule, since, handled, run.start_time.timestamp().min(now)));
-    let floor = before_it.map_or(over, |before| over.max(before));
-    let skipped = |floor, at| {
-        let latest = schedule.most_recent(floor, just_before(at), since)?;
-        Some((latest, schedule.count_between(floor, at, since)))
+    let postponed = status.pending_schedule_time.as_ref().map(|time| time.0);
+    let Some(at) = due(schedule, since, handled, now) else {
+        return postponed.map(|at| Due { at, skipped: None });
     };
-    match (before_it, due(schedule, since, floor, now)) {
-        (None, at) => at.map(|at| Due { at, skipped: skipped(floor, at) }),
-        (Some(at), None) => Some(Due { at, skipped: skipped(handled, at) }),
-        (Some(before), Some(at)) => {
-            let earlier = schedule.count_between(handled, before, since) + 1;
-            let (latest, count) = skipped(floor, at).unwrap_or((before, 0));
-            Some(Due { at, skipped: Some((latest, count + earlier)) })
-        }
-    }
+    let between = schedule
+        .most_recent(handled, just_before(at), since)
+        .map(|latest| (latest, schedule.count_between(handled, at, since)));
+    let skipped = match (between, postponed) {
+        (Some((latest, count)), Some(_)) => Some((latest, count + 1)),
+        (None, Some(postponed)) => Some((postponed, 1)),
+        (between, None) => between,
+    };
+    Some(Due { at, skipped })
 }
 
-fn last_run_under_forbid<'a>(
+/// The latest scheduled time that came during `run`, where it does not replace the run: it is skipped for good.
+pub(crate) fn skipped_during(
     policy: &Policy,
-    status: &'a DlqPolicyStatus,
-    now: Timestamp,
-) -> Option<&'a PolicyRun> {
-    let run = status.last_run.as_ref().filter(|_| policy.concurrency == ConcurrencyPolicy::Forbid)?;
-    run.completion_time.is_none_or(|end| !is_astray(end.timestamp(), now)).then_some(run)
-}
-
-/// No later instant is dealt with or over.
-pub(crate) fn over_until(
-    policy: &Policy,
-    schedule: &Schedule,
     status: &DlqPolicyStatus,
-    since: Timestamp,
+    run: &PolicyRun,
     now: Timestamp,
-) -> Timestamp {
-    let handled = handled_until(status, since);
-    // Instants that passed while the last run went on are over. With Replace they ended it.
-    let last_end = last_run_under_forbid(policy, status, now).and_then(|run| run.completion_time);
-    last_end
-        .and_then(|end| due(schedule, since, handled, end.timestamp()))
-        .map_or(handled, |over| over.max(handled))
+) -> Option<Timestamp> {
+    let Ok(Some(schedule)) = &policy.schedule else { return None };
+    if replaces(policy, status) {
+        return None;
+    }
+    let since = schedule_since(schedule, status, now)?;
+    let latest = due(schedule, since, handled_until(status, since), now)?;
+    (schedule.jittered(latest, since) > run.start_time.timestamp()).then_some(latest)
+}
+
+/// Whether a scheduled time replaces the run that is under way: only where the next run could start.
+pub(crate) fn replaces(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    policy.concurrency == ConcurrencyPolicy::Replace && !is_circuit_open(policy, status)
 }
 
 /// The latest instant after `floor` whose jittered start has come.

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::instants::{due, schedule_since};
+use super::instants::schedule_since;
 use super::status::cut;
 use super::validate::Policy;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason, RunResult, Trigger};
+use crate::crd::{DlqPolicyStatus, PolicyRun, Reason, RunResult, Trigger};
 
 /// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,6 +66,8 @@ pub enum NoteReason {
     RunRequestIgnored,
     /// The outcome of a call is unknown.
     UncertainPage,
+    /// A list showed entries that the policy does not select.
+    FilterMismatch,
 }
 
 impl NoteReason {
@@ -92,6 +94,7 @@ impl NoteReason {
             Self::CircuitOpened => "CircuitOpened",
             Self::RunRequestIgnored => "RunRequestIgnored",
             Self::UncertainPage => "UncertainPage",
+            Self::FilterMismatch => "FilterMismatch",
         }
     }
 
@@ -107,6 +110,7 @@ impl NoteReason {
                 | Self::RunFailed
                 | Self::Unauthorized
                 | Self::UncertainPage
+                | Self::FilterMismatch
         )
     }
 
@@ -132,7 +136,8 @@ impl NoteReason {
             | Self::UrlNotAllowed
             | Self::CircuitOpened
             | Self::RunRequestIgnored
-            | Self::UncertainPage => true,
+            | Self::UncertainPage
+            | Self::FilterMismatch => true,
         }
     }
 }
@@ -166,6 +171,12 @@ pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
             "the outcome of a call is unknown; the run's count is a lower bound",
         ));
     }
+    if ending.left_alone > 0 {
+        notes.push(Note::new(
+            NoteReason::FilterMismatch,
+            "Upstash's list showed entries that spec.filters does not select; they were not acted on",
+        ));
+    }
     let reason = match (ending.result, ending.reason) {
         // Most runs of a healthy queue: not worth an event.
         (_, Reason::NothingMatched) => None,
@@ -189,8 +200,8 @@ pub(crate) fn of_ending(run: &PolicyRun, ending: &Ending) -> Vec<Note> {
     notes
 }
 
-/// What is told when instants passed while a run went on and nothing replaced it: once, at its end.
-pub(crate) fn of_passed_instants(
+/// What is told when scheduled times were skipped during a run: once, at its end. `status` knows them already.
+pub(crate) fn of_skipped_times(
     policy: &Policy,
     status: &DlqPolicyStatus,
     run: &PolicyRun,
@@ -198,9 +209,8 @@ pub(crate) fn of_passed_instants(
 ) -> Option<Note> {
     let Ok(Some(schedule)) = &policy.schedule else { return None };
     let since = schedule_since(schedule, status, now)?;
-    let latest = due(schedule, since, since, now)?;
-    let passed = schedule.jittered(latest, since) > run.start_time.timestamp();
+    let latest = status.last_skipped_time.as_ref()?.0;
     let text = "instants passed while a run went on; they are not caught up";
-    (passed && policy.concurrency == ConcurrencyPolicy::Forbid)
+    (schedule.jittered(latest, since) > run.start_time.timestamp())
         .then(|| Note::new(NoteReason::RunAlreadyActive, text))
 }

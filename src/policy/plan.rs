@@ -5,17 +5,14 @@ use jiff::Timestamp;
 use super::cancel::CancelCause;
 use super::hash::text_hash;
 use super::instants::{
-    Due, due, handled_until, is_too_late, left_to_do, next_start, over_until, schedule_since,
+    Due, due, handled_until, is_too_late, left_to_do, next_start, replaces, schedule_since,
 };
 use super::progress;
 use super::schedule::Schedule;
 use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
-use crate::crd::{
-    ConcurrencyPolicy, ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, RunResult,
-    Trigger,
-};
+use crate::crd::{ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, RunResult, Trigger};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,12 +57,18 @@ pub enum Plan {
         next: Option<Timestamp>,
     },
     /// A run starts.
-    Start {
-        /// The run, not yet claimed.
-        run: PolicyRun,
-        /// The latest instant before the run's own that was missed, and how many were.
-        missed: Option<(Timestamp, i64)>,
-    },
+    Start(Start),
+}
+
+/// A run that starts, and what its start makes of the schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// The run, not yet claimed.
+    pub run: PolicyRun,
+    /// The latest scheduled time that was missed, and how many were.
+    pub missed: Option<(Timestamp, i64)>,
+    /// The scheduled time that is due, and that a run by hand goes before.
+    pub postponed: Option<Timestamp>,
 }
 
 /// Decides. Total: every policy and every status has exactly one plan at any time.
@@ -97,7 +100,12 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
             request_reason: policy.requests.request_reason.clone(),
             ..new_run(policy, work, id, Trigger::Manual, now)
         };
-        return Plan::Start { run, missed: None };
+        // It does not stand for what is due on the schedule.
+        let due = schedule
+            .filter(|_| !was_held(status))
+            .and_then(|schedule| left_to_do(schedule, status, schedule_since(schedule, status, now)?, now));
+        let (missed, postponed) = due.map_or((None, None), |due| (due.skipped, Some(due.at)));
+        return Plan::Start(Start { run, missed, postponed });
     }
     match schedule {
         Some(schedule) => scheduled(policy, work, schedule, status, now),
@@ -106,10 +114,13 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
 }
 
 /// Whether the plan depends on the connection, so that somebody has to look for the token. Looked for when a run
-/// starts or goes on, when the spec is new, and while it is missing or refused.
+/// starts, continues or would be replaced, when the spec is new, and while it is missing or refused.
 pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) -> bool {
     match plan {
-        Plan::Continue { .. } | Plan::Start { .. } | Plan::Waiting { .. } => true,
+        Plan::Continue { .. }
+        | Plan::Start(_)
+        | Plan::Waiting { .. }
+        | Plan::Cancel { why: CancelCause::Replaced, .. } => true,
         Plan::Idle { .. } | Plan::Missed { .. } => {
             status.observed_generation != Some(policy.generation)
                 || was_held(status)
@@ -148,13 +159,11 @@ pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
     (ready.status == "False").then(|| Reason::parse(&ready.reason)).flatten()
 }
 
-/// Why Upstash refused the token, when it did so last. The last run remembers it while `Ready` says something else, such
-/// as that the policy is suspended or its Secret away.
+/// Why Upstash refused the token, if no run got through since and the work is the same.
 pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<Reason> {
-    let last_run = || status.last_run.as_ref().and_then(|run| run.reason);
-    not_ready_reason(status)
-        .filter(|reason| matches!(reason, Reason::Unauthorized | Reason::ReadOnlyToken))
-        .or_else(|| last_run().filter(|reason| matches!(reason, Reason::Unauthorized | Reason::Forbidden)))
+    // An earlier operator wrote only which Secret it was.
+    let of_last_run = || status.refused_secret.as_ref().and(status.last_run.as_ref()?.reason);
+    status.refused_reason.or_else(of_last_run)
 }
 
 /// Whether the policy was last seen in a state in which instants pass. A state that cannot be read, as a newer operator
@@ -173,7 +182,7 @@ pub(crate) fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
         not_ready_reason(status),
         Some(Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
     );
-    missing || (matches!(policy.schedule, Ok(None)) && refusal(status).is_some())
+    missing || (matches!(policy.schedule, Ok(None)) && status.refused_secret.is_some())
 }
 
 fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Plan {
@@ -196,7 +205,8 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);
     }
-    if policy.concurrency == ConcurrencyPolicy::Replace
+    if replaces(policy, status)
+        && !matches!(policy.connectivity, Connectivity::Missing(_) | Connectivity::Lost)
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status, now)
         && due(schedule, since, handled_until(status, since), now).is_some_and(|at| {
@@ -222,12 +232,15 @@ fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Time
     let start = match &policy.connectivity {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
-        Connectivity::Usable => refusal(status).is_some() && !was_cancelled,
-        Connectivity::Unchecked | Connectivity::Refused | Connectivity::Missing(_) => false,
+        Connectivity::Usable => status.refused_secret.is_some() && !was_cancelled,
+        Connectivity::Unchecked | Connectivity::Refused | Connectivity::Lost | Connectivity::Missing(_) => {
+            false
+        }
     };
     if start {
         let id = format!("{}-spec", policy.spec_hash);
-        Plan::Start { run: new_run(policy, work, id, Trigger::Spec, now), missed: None }
+        let run = new_run(policy, work, id, Trigger::Spec, now);
+        Plan::Start(Start { run, missed: None, postponed: None })
     } else {
         Plan::Idle { next: None }
     }
@@ -248,9 +261,8 @@ fn scheduled(
         // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
         return Plan::Idle { next: next_start(schedule, since, now, now) };
     }
-    let floor = over_until(policy, schedule, status, since, now);
-    let next = next_start(schedule, since, floor, now);
-    let Some(Due { at, skipped }) = left_to_do(policy, schedule, status, since, now) else {
+    let next = next_start(schedule, since, handled_until(status, since), now);
+    let Some(Due { at, skipped }) = left_to_do(schedule, status, since, now) else {
         return Plan::Idle { next };
     };
     if is_too_late(policy, schedule.jittered(at, since), now) {
@@ -261,7 +273,7 @@ fn scheduled(
         scheduled_time: Some(at.into()),
         ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
     };
-    Plan::Start { run, missed: skipped }
+    Plan::Start(Start { run, missed: skipped, postponed: None })
 }
 
 fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {

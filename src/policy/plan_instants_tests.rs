@@ -12,6 +12,68 @@ fn instants_that_pass_while_a_run_goes_on_are_over() {
     assert_eq!(status.missed_schedules, 0);
 }
 
+/// A run for 12:15 that lasted until 12:50, under `Forbid`.
+fn overran(policy: &Policy) -> DlqPolicyStatus {
+    let status = running(policy, &seen(policy, at("12:00:01")), at("12:15:00"));
+    ended(policy, &status, at("12:50:00"), &well())
+}
+
+#[test]
+fn what_a_run_skipped_no_later_run_by_hand_brings_back() {
+    let policy = quarterly(&json!({}), &[]);
+    let asked = |value| quarterly(&json!({}), &[("requestedAt", value)]);
+    let once = ran(&asked("1"), &overran(&policy), at("12:51:00"), at("12:51:10"), &well());
+    assert_eq!(decided(&asked("1"), &once, "12:51:10"), "idle until 13:00:00");
+    let twice = ran(&asked("2"), &once, at("12:51:11"), at("12:52:00"), &well());
+    assert_eq!(decided(&asked("2"), &twice, "12:52:00"), "idle until 13:00:00");
+    assert_eq!(decided(&asked("2"), &twice, "13:00:00"), "start 13:00:00");
+    assert_eq!(twice.missed_schedules, 0);
+    // Nor is one told as missed with the next catch-up.
+    assert_eq!(decided(&asked("2"), &twice, "13:20:00"), "start 13:15:00, missed 1 up to 13:00:00");
+}
+
+#[test]
+fn what_a_run_skipped_no_edit_brings_back() {
+    let (forbid, replace) =
+        (quarterly(&json!({}), &[]), quarterly(&json!({"concurrencyPolicy": "Replace"}), &[]));
+    let status = look(&replace, &overran(&forbid), at("12:51:00"));
+    assert_eq!(decided(&replace, &status, "12:51:00"), "idle until 13:00:00");
+    // While the run is in progress, too: it is not replaced by what it was allowed to outlast.
+    let status = running(&forbid, &seen(&forbid, at("12:00:01")), at("12:15:00"));
+    let checkpoint = status::running(
+        &forbid,
+        &status,
+        status.current_run.as_ref().unwrap(),
+        crate::policy::Activity::Working,
+        at("12:46:00"),
+    );
+    for status in [look(&forbid, &status, at("12:46:00")), checkpoint] {
+        assert!(decided(&replace, &status, "12:50:00").starts_with("continue"));
+        assert!(decided(&replace, &status, "13:00:00").starts_with("cancel"));
+    }
+}
+
+#[test]
+fn of_two_requests_in_a_row_the_second_forgets_nothing_that_is_due() {
+    let asked = |value| quarterly(&json!({}), &[("requestedAt", value)]);
+    let status = ran(
+        &asked("1"),
+        &seen(&quarterly(&json!({}), &[]), at("12:00:01")),
+        at("12:20:00"),
+        at("12:21:00"),
+        &well(),
+    );
+    let status = running(&asked("2"), &status, at("12:21:01"));
+    let status = ended(&asked("2"), &status, at("12:22:00"), &well());
+    assert_eq!(decided(&asked("2"), &status, "12:22:00"), "start 12:15:00");
+    // A scheduled time between the two is due in its place.
+    let status = ran(&asked("3"), &status, at("12:31:00"), at("12:32:00"), &well());
+    assert_eq!(status.missed_schedules, 1);
+    assert_eq!(decided(&asked("3"), &status, "12:32:00"), "start 12:30:00");
+    let status = ran(&asked("3"), &status, at("12:32:00"), at("12:33:00"), &well());
+    assert_eq!(decided(&asked("3"), &status, "12:34:00"), "idle until 12:45:00");
+}
+
 #[test]
 fn instants_that_pass_while_the_policy_is_held_are_over() {
     let policy = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[]);
@@ -76,6 +138,26 @@ fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
 }
 
 #[test]
+fn replace_ends_no_run_where_the_next_one_could_not_start() {
+    let fields =
+        json!({"concurrencyPolicy": "Replace", "failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let policy = quarterly(&fields, &[]);
+    let failed = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:05"), &badly());
+    let asked = quarterly(&fields, &[("requestedAt", "1")]);
+    let trial = running(&asked, &failed, at("12:16:00"));
+    assert!(decided(&asked, &trial, "12:50:00").starts_with("continue"), "the circuit is open");
+    let closed = ended(&asked, &look(&asked, &trial, at("12:50:00")), at("12:51:00"), &well());
+    assert_eq!(decided(&asked, &closed, "12:51:00"), "idle until 13:00:00");
+    assert_eq!(closed.missed_schedules, 0);
+
+    let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
+    assert_eq!(decided(&with(policy.clone(), missing()), &status, "12:31:00"), "waiting: SecretNotFound");
+    assert!(decided(&with(policy.clone(), Connectivity::Lost), &status, "12:31:00").starts_with("continue"));
+    let replaced = plan(&policy, &status, at("12:31:00"));
+    assert!(needs_connection(&replaced, &policy, &status), "nobody looked for the token yet: {replaced:?}");
+}
+
+#[test]
 fn replace_ends_no_run_for_an_instant_that_it_is_too_late_for() {
     let policy = quarterly(&json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 60}), &[]);
     let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
@@ -99,10 +181,12 @@ fn a_run_by_hand_leaves_what_passed_before_it_to_be_caught_up() {
     for concurrency in ["Forbid", "Replace"] {
         let fields = json!({ "concurrencyPolicy": concurrency });
         let (policy, asked) = (quarterly(&fields, &[]), quarterly(&fields, &[("requestedAt", "1")]));
-        let status = running(&asked, &seen(&policy, at("12:00:01")), at("12:50:00"));
+        let status = seen(&policy, at("12:00:01"));
+        assert_eq!(decided(&asked, &status, "12:50:00"), "start Manual, missed 2 up to 12:30:00");
+        let status = running(&asked, &status, at("12:50:00"));
         assert_eq!(status.current_run.as_ref().unwrap().trigger, Trigger::Manual);
         let status = ended(&asked, &status, at("12:50:05"), &well());
-        assert_eq!(decided(&asked, &status, "12:50:06"), "start 12:45:00, missed 2 up to 12:30:00");
+        assert_eq!(decided(&asked, &status, "12:50:06"), "start 12:45:00");
         // Once.
         let status = ran(&asked, &status, at("12:50:06"), at("12:50:07"), &well());
         assert_eq!(decided(&asked, &status, "12:50:08"), "idle until 13:00:00");

@@ -52,8 +52,8 @@ fn look(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyS
 fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, status, now);
     let (observed, _) = status::observed(policy, status, &plan, now);
-    let Plan::Start { run, missed } = plan else { panic!("{plan:?}") };
-    status::claimed(policy, &observed, run, missed, "pod/1", now).0
+    let Plan::Start(start) = plan else { panic!("{plan:?}") };
+    status::claimed(policy, &observed, start, "pod/1", now).0
 }
 
 /// The status after the planned run ended.
@@ -76,6 +76,11 @@ fn well() -> Ending {
     Ending::new(RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
 }
 
+/// The token was refused, which this Secret held.
+fn token_refused() -> Ending {
+    Ending { refused_secret: Some("upstash/7".to_owned()), ..Ending::unauthorized("401") }
+}
+
 fn badly() -> Ending {
     Ending::new(RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
 }
@@ -95,7 +100,7 @@ fn word(plan: &Plan) -> String {
         Plan::Idle { next: None } => "idle".to_owned(),
         Plan::Idle { next: Some(next) } => format!("idle until {}", clock(*next)),
         Plan::Missed { at, count, .. } => format!("missed {count} up to {}", clock(*at)),
-        Plan::Start { run, missed } => {
+        Plan::Start(Start { run, missed, .. }) => {
             let what = run.scheduled_time.map_or(run.trigger.as_str().to_owned(), |at| clock(at.timestamp()));
             match missed {
                 None => format!("start {what}"),

@@ -45,14 +45,38 @@ fn removing_the_schedule_starts_nothing() {
 }
 
 #[test]
+fn removing_the_schedule_of_a_policy_whose_token_was_refused_starts_nothing() {
+    let scheduled = quarterly(&json!({}), &[]);
+    let asked = quarterly(&json!({}), &[("requestedAt", "1")]);
+    let first = seen(&scheduled, at("12:00:01"));
+    let on_schedule = ran(&scheduled, &first, at("12:15:00"), at("12:15:01"), &token_refused());
+    let by_hand = ran(&asked, &first, at("12:10:00"), at("12:10:01"), &token_refused());
+    let unscheduled = once(&[("requestedAt", "1")]);
+    // Removed while the run was in progress.
+    let meanwhile = running(&scheduled, &first, at("12:15:00"));
+    let meanwhile =
+        ended(&once(&[]), &look(&once(&[]), &meanwhile, at("12:15:01")), at("12:15:02"), &token_refused());
+    // The schedule came after the refusal, and went again.
+    let came = ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());
+    let came = look(&scheduled, &came, at("12:01:00"));
+    for (row, policy, status) in [
+        ("a run on schedule", &once(&[]), &on_schedule),
+        ("a run by hand", &unscheduled, &by_hand),
+        ("during the run", &once(&[]), &meanwhile),
+        ("a schedule that came and went", &once(&[]), &came),
+    ] {
+        let usable = with(policy.clone(), Connectivity::Usable);
+        assert_eq!(decided(&usable, status, "12:20:00"), "idle", "{row}");
+        let status = look(&usable, status, at("12:20:00"));
+        assert_eq!(decided(&usable, &status, "12:21:00"), "idle", "{row}, once more");
+        assert!(!awaits_token(&usable, &status), "{row}: nothing is waited for");
+    }
+}
+
+#[test]
 fn work_whose_token_was_refused_starts_again_with_a_new_one() {
-    let status = ran(
-        &once(&[]),
-        &DlqPolicyStatus::default(),
-        at("12:00:00"),
-        at("12:00:05"),
-        &Ending::unauthorized("401"),
-    );
+    let status =
+        ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());
     let refused = with(once(&[]), Connectivity::Refused);
     let usable = with(once(&[]), Connectivity::Usable);
     assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
@@ -63,17 +87,12 @@ fn work_whose_token_was_refused_starts_again_with_a_new_one() {
     let away = look(&with(once(&[]), missing()), &look(&refused, &status, at("12:01:00")), at("12:02:00"));
     assert_eq!(not_ready_reason(&away), Some(Reason::SecretNotFound));
     assert_eq!(decided(&usable, &away, "12:03:00"), "start Spec");
-    let again = ran(&usable, &away, at("12:03:00"), at("12:03:05"), &Ending::unauthorized("401"));
+    let again = ran(&usable, &away, at("12:03:00"), at("12:03:05"), &token_refused());
     assert_eq!(decided(&refused, &again, "12:04:00"), "idle");
     // With a schedule the next instant is the next try.
     let policy = quarterly(&json!({}), &[]);
-    let status = ran(
-        &policy,
-        &seen(&policy, at("12:00:01")),
-        at("12:15:00"),
-        at("12:15:01"),
-        &Ending::unauthorized("401"),
-    );
+    let status =
+        ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &token_refused());
     assert_eq!(
         decided(&with(policy.clone(), Connectivity::Usable), &status, "12:16:00"),
         "idle until 12:30:00"
@@ -141,7 +160,7 @@ fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
     let now = at("12:00:00.123456");
     let window = |filters: Value| {
         let policy = read(&json!({ "filters": filters }), &[], &permissions());
-        let Plan::Start { run, .. } = plan(&policy, &DlqPolicyStatus::default(), now) else {
+        let Plan::Start(Start { run, .. }) = plan(&policy, &DlqPolicyStatus::default(), now) else {
             panic!("no run")
         };
         assert_eq!(run.start_time.to_string(), "2026-11-20T12:00:00.123Z");
@@ -168,7 +187,7 @@ fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
 #[test]
 fn a_runs_id_is_made_from_what_triggered_it() {
     let id = |policy: &Policy, status: &DlqPolicyStatus, now: &str| {
-        let Plan::Start { run, .. } = plan(policy, status, at(now)) else { panic!("no run") };
+        let Plan::Start(Start { run, .. }) = plan(policy, status, at(now)) else { panic!("no run") };
         run.id
     };
     let (new, policy) = (DlqPolicyStatus::default(), quarterly(&json!({}), &[]));

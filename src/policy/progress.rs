@@ -8,6 +8,7 @@ use super::activity::Activity;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK, fitting};
 use super::cursors::{Cursors, Turned};
 use super::ending::Ending;
+use super::judge::Selects;
 use super::pace::Pace;
 use super::selection::Selected;
 use super::sifting::{NOBODYS, Sifting};
@@ -68,6 +69,8 @@ pub struct Progress {
     sifting: Option<Sifting>,
     /// Of the last page: there is no cursor behind it.
     rejected_since_cursor: i64,
+    /// Entries that lists showed and that the run does not select, as far as this process saw.
+    left_alone: u64,
     /// What the API said of the last entry that it refused.
     refusal: Option<ApiError>,
     chunks: Chunks,
@@ -112,6 +115,7 @@ impl Progress {
             is_request_fine: run.processed > 0 || run.rejected > 0,
             sifting: None,
             rejected_since_cursor: 0,
+            left_alone: 0,
             refusal: None,
             chunks,
             doubted,
@@ -155,8 +159,8 @@ impl Progress {
 
     /// What comes next.
     pub fn next(&mut self, now: Timestamp) -> Step {
-        if let Some(ending) = &self.ending {
-            return Step::End(ending.clone());
+        if let Some(ending) = self.ending.clone() {
+            return self.end(ending);
         }
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now >= deadline) {
@@ -225,7 +229,11 @@ impl Progress {
 
     fn next_ids(&mut self, ids: &[DlqId]) -> Step {
         let position = usize::try_from(self.run.position).unwrap_or(usize::MAX);
-        let Some(rest) = ids.get(position..).filter(|rest| !rest.is_empty()) else { return self.succeed() };
+        let rest = ids.get(position..).unwrap_or_default();
+        // Where all are refused, the answer to the question would change nothing.
+        if rest.is_empty() && (self.probe.is_none() || are_all_refused(&self.run)) {
+            return self.succeed();
+        }
         if let Some(probe) = &self.probe {
             // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.
             return Step::Call(self.probe_call(probe, Criteria::default()));
@@ -261,9 +269,8 @@ impl Progress {
             Some(Probe::Request(_)) => return self.request_is_fine(),
             None => {}
         }
-        if let (Some(sifting), Call::List { .. }) = (&mut self.sifting, call) {
-            sifting.list(page);
-            return self.sifted();
+        if self.sifting.is_some() && matches!(call, Call::List { .. }) {
+            return self.list(page);
         }
         self.run.pages += 1;
         let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
@@ -317,9 +324,21 @@ impl Progress {
     fn begin_again(&mut self) {
         self.run.rejected = 0;
         self.rejected_since_cursor = 0;
+        self.left_alone = 0;
         if self.run.dry_run {
             self.run.processed = 0;
         }
+    }
+
+    /// Takes the entries of the refused page.
+    fn list(&mut self, page: &Page) {
+        let work = Arc::clone(&self.work);
+        if let (Selected::Matching { criteria, from, to }, Some(window), Some(sifting)) =
+            (&work.selected, &self.run.window, &mut self.sifting)
+        {
+            sifting.list(page, Selects { criteria, window, is_bounded: from.is_some() || to.is_some() });
+        }
+        self.sifted();
     }
 
     fn sift(&mut self, change: impl FnOnce(&mut Sifting)) {
@@ -333,11 +352,14 @@ impl Progress {
     fn sifted(&mut self) {
         let Some(sifting) = &self.sifting else { return };
         let Some(page) = sifting.outcome() else { return };
-        if !page.shown && page.next.is_none() && !self.is_request_fine {
+        if !page.selected && page.next.is_none() && !self.is_request_fine {
             // The entry that was meant has left the DLQ since, or there never was one.
             self.probe = Some(Probe::Request(sifting.refusal.clone()));
+        }
+        if self.probe.is_some() {
             return;
         }
+        self.left_alone = self.left_alone.saturating_add(sifting.left_alone());
         self.rejected_since_cursor += sifting.rejected();
         self.sifting = None;
         self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
@@ -361,8 +383,7 @@ impl Progress {
 
     fn succeed(&mut self) -> Step {
         let run = &self.ended_run();
-        let is_known = run.uncertain_pages == 0 && run.interruptions == 0;
-        let all_refused = run.rejected > 0 && run.processed == 0 && is_known;
+        let all_refused = are_all_refused(run);
         let ending = match (&self.work.selected, &self.refusal) {
             // Entries that stay may not stop a policy for good. Who names one wants to know.
             (Selected::Ids(_), Some(refusal)) if all_refused => Ending::bad_request(refusal),
@@ -374,8 +395,14 @@ impl Progress {
 
     fn end(&mut self, ending: Ending) -> Step {
         self.ending = Some(ending.clone());
-        Step::End(ending)
+        let of_page = self.sifting.as_ref().map_or(0, Sifting::left_alone);
+        Step::End(ending.leaving_alone(self.left_alone.saturating_add(of_page)))
     }
+}
+
+/// Whether the API refused every entry that it was asked to act on.
+fn are_all_refused(run: &PolicyRun) -> bool {
+    run.rejected > 0 && run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0
 }
 
 /// The most entries that one call asks for: a page, or a second's worth.

@@ -8,6 +8,15 @@ use super::*;
 
 type Refuses = fn(&Call) -> bool;
 
+/// An entry that the sample run selects.
+fn entry(place: u32) -> ListedEntry {
+    ListedEntry {
+        workflow_created_at: Some(at(-60).as_millisecond()),
+        labels: Some(vec!["payments".to_owned()]),
+        ..ListedEntry::bare(DlqId(format!("id-{place}")))
+    }
+}
+
 /// A DLQ: each entry by its place, and whether the API refuses to act on it.
 struct Dlq {
     entries: BTreeMap<u32, bool>,
@@ -66,8 +75,8 @@ impl Dlq {
             }
             Call::List { cursor, count, .. } => {
                 let (places, cursor) = self.after(cursor.as_ref(), *count);
-                let dlq_ids: Vec<_> = places.iter().map(|place| DlqId(format!("id-{place}"))).collect();
-                Ok(Page { entries: dlq_ids.len() as u64, dlq_ids, cursor, ..Page::default() })
+                let listed: Vec<_> = places.iter().copied().map(entry).collect();
+                Ok(Page { entries: listed.len() as u64, listed, cursor, ..Page::default() })
             }
             call => panic!("{call:?}"),
         }
@@ -144,6 +153,61 @@ fn a_request_that_is_refused_whatever_the_entry_ends_the_run_after_a_few_calls()
     let mut nothing = Dlq { refuses: |call| call.operation().acts(), ..Dlq::of(0, []) };
     let ending = nothing.drain(&mut matching(&json!({})));
     assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest));
+}
+
+#[test]
+fn a_request_that_is_refused_is_one_however_many_entries_match() {
+    for count in [0, 1, 2, 50, 51] {
+        let refused = || Dlq { refuses: |call| call.operation().acts(), ..Dlq::of(count, []) };
+        for action in ["resume", "restart", "delete"] {
+            let by_filter = refused().drain(&mut matching(&json!({"action": action})));
+            assert_eq!((by_filter.result, by_filter.reason), failed(Reason::BadRequest), "{action} {count}");
+            let ids = usize::try_from(count.max(1)).unwrap();
+            let by_ids = refused().drain(&mut listed(ids, &json!({"action": action, "window": null})));
+            assert_eq!((by_ids.result, by_ids.reason), failed(Reason::BadRequest), "{action} {count} by ID");
+        }
+    }
+    // The only entry that matches is refused for itself: the policy is fine.
+    let mut dlq = Dlq::of(0, [0]);
+    let mut progress = matching(&json!({}));
+    let ending = dlq.drain(&mut progress);
+    assert_eq!((ending.result, ending.reason, progress.ended_run().rejected), (SUCCEEDED.0, SUCCEEDED.1, 1));
+}
+
+#[test]
+fn the_question_is_asked_also_where_a_lost_answer_leaves_something_open() {
+    let mut dlq = Dlq::of(1, []);
+    let mut progress = listed(1, &json!({"action": "restart", "window": null}));
+    let first = call(&mut progress);
+    progress.failed(&first, &lost(), at(0), 0.0);
+    dlq.refuses = |call| call.operation().acts();
+    let ending = dlq.drain(&mut progress);
+    assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest));
+}
+
+#[test]
+fn what_the_list_shows_beyond_the_selection_is_left_alone() {
+    let foreign = |place| ListedEntry { labels: Some(vec!["other".to_owned()]), ..entry(place) };
+    let mut progress = matching(&json!({}));
+    fail(&mut progress, &error(ErrorClass::Refused));
+    let page = Page { listed: vec![foreign(0), entry(1), foreign(2), entry(3)], ..page(4, "") };
+    answer(&mut progress, &page);
+    let Call::Bulk { selection: Selection::Ids(ids), .. } = call(&mut progress) else { panic!("no IDs") };
+    assert_eq!(ids, [entry(1).id]);
+    let mut dlq = Dlq::of(4, []);
+    let ending = dlq.drain(&mut progress);
+    assert_eq!(dlq.acted_on, BTreeSet::from([1, 3]));
+    assert_eq!((ending.result, ending.reason, ending.left_alone), (SUCCEEDED.0, SUCCEEDED.1, 2));
+    assert!(ending.message.starts_with("left 2 listed entries alone"), "{}", ending.message);
+    assert_eq!((progress.run().processed, progress.ended_run().rejected), (2, 0));
+
+    // A list of nothing else: the request is looked into, and is fine.
+    let mut progress = matching(&json!({}));
+    fail(&mut progress, &error(ErrorClass::Refused));
+    answer(&mut progress, &Page { listed: vec![foreign(0)], ..super::page(1, "") });
+    fail(&mut progress, &error(ErrorClass::NotFound));
+    let Step::End(ending) = progress.next(at(0)) else { panic!("it continues") };
+    assert_eq!((ending.reason, ending.left_alone), (Reason::NothingMatched, 1));
 }
 
 #[test]
@@ -240,7 +304,7 @@ fn a_page_that_another_drains_is_listed_again() {
     assert_eq!(progress.ended_run().processed, 51);
     assert!(dlq.calls - before <= 10, "{} calls", dlq.calls - before);
     // Not for ever.
-    let four = Page { dlq_ids: (0..4).map(|id| DlqId(format!("id-{id}"))).collect(), ..page(4, "") };
+    let four = Page { listed: (0..4).map(entry).collect(), ..page(4, "") };
     let mut ever = matching(&json!({"processed": 1}));
     fail(&mut ever, &error(ErrorClass::Refused));
     for _ in 0..3 {
@@ -319,7 +383,7 @@ fn a_stale_cursor_is_told_from_refused_entries() {
 fn an_entry_without_an_id_that_can_be_sent_counts_as_refused() {
     let mut progress = matching(&json!({}));
     fail(&mut progress, &error(ErrorClass::Refused));
-    let one_of_two = Page { entries: 2, dlq_ids: vec![DlqId("id-0".into())], ..Page::default() };
+    let one_of_two = Page { entries: 2, listed: vec![entry(0)], ..Page::default() };
     answer(&mut progress, &one_of_two);
     assert_eq!(sent(&answer(&mut progress, &page(1, ""))), 1);
     assert_eq!(ended(&mut progress), SUCCEEDED);

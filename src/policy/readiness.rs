@@ -1,11 +1,10 @@
 //! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
 //! deploy tools wait for it.
 
-use super::ending::Ending;
 use super::note::{Note, NoteReason};
 use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
-use crate::crd::{ConditionType, DlqPolicyStatus, Reason, RunResult};
+use crate::crd::{ConditionType, DlqPolicyStatus, Reason};
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
@@ -25,7 +24,7 @@ pub(crate) fn planned(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) ->
         | Plan::Cancel { .. }
         | Plan::Idle { .. }
         | Plan::Missed { .. }
-        | Plan::Start { .. } => ready_now(policy, before),
+        | Plan::Start(_) => ready_now(policy, before),
     }
 }
 
@@ -33,24 +32,28 @@ fn not_ready(invalid: &Invalid) -> Readiness {
     Readiness { ready: false, reason: invalid.reason, message: invalid.message.clone() }
 }
 
-/// Able to run, but for a circuit that is open, also while a trial goes on, or a token that was refused: that stands until
-/// a run gets through or the work changes. In the order of the plan's gates.
+/// Able to run, but for a circuit that is open, also while a trial is in progress, or a token that was refused: that
+/// stands until a run gets through or the work changes. In the order of the plan's gates.
 pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
     unless_held(policy, status, || match refusal(status) {
         Some(reason @ (Reason::Unauthorized | Reason::ReadOnlyToken)) if !is_new_work(policy, status) => {
-            let message = status.last_run.as_ref().and_then(|run| run.message.clone());
-            Some((reason, message.unwrap_or_default()))
+            Some((reason, refusal_message(reason, status)))
         }
         _ => None,
     })
 }
 
-/// After a run ended so; `status` has its end already.
-pub(crate) fn after(policy: &Policy, status: &DlqPolicyStatus, ending: &Ending) -> Readiness {
-    if ending.result == RunResult::Cancelled {
-        return ready_now(policy, status);
-    }
-    unless_held(policy, status, || ending.not_ready.map(|reason| (reason, ending.message.clone())))
+/// What Upstash said of the token, while the last run is the one that heard it.
+fn refusal_message(reason: Reason, status: &DlqPolicyStatus) -> String {
+    let heard = status
+        .last_run
+        .as_ref()
+        .filter(|run| matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden)));
+    let in_short = match reason {
+        Reason::ReadOnlyToken => "the token can list but not act, use one that is not read-only",
+        _ => "Upstash refused the token; put a valid token into the connection's Secret",
+    };
+    heard.and_then(|run| run.message.clone()).unwrap_or_else(|| in_short.to_owned())
 }
 
 /// What is found last, where the policy itself and the circuit let runs start.

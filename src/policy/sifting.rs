@@ -4,8 +4,9 @@
 //! refused too, it is the request and no entry.
 
 use super::chunks::{Chunks, fitting};
+use super::judge::{Selects, Verdict};
 use crate::upstash::error::ApiError;
-use crate::upstash::types::{Cursor, DlqId, Page};
+use crate::upstash::types::{Cursor, DlqId, ListedEntry, Page};
 
 /// An ID that no entry has: what the API says of it tells a request that it refuses from an entry that it refuses.
 pub(crate) const NOBODYS: &str = "dlq-operator-asks-for-no-entry";
@@ -17,10 +18,13 @@ pub(crate) struct Sifting {
     pub(crate) refusal: ApiError,
     listed: Option<Listed>,
     shown: bool,
+    selected: bool,
     acted: u64,
     refused: Vec<DlqId>,
     /// Entries without an ID that could be sent.
     unsendable: i64,
+    /// Entries that the run does not select, or that cannot be judged.
+    left_alone: u64,
     relisted: u8,
 }
 
@@ -42,6 +46,8 @@ struct Listed {
 pub(crate) struct Sifted {
     /// Whether it had entries.
     pub(crate) shown: bool,
+    /// Whether it had entries that the run selects.
+    pub(crate) selected: bool,
     /// How many were acted on.
     pub(crate) acted: u64,
     /// Where the next page begins.
@@ -54,9 +60,11 @@ impl Sifting {
             refusal,
             listed: None,
             shown: false,
+            selected: false,
             acted: 0,
             refused: Vec::new(),
             unsendable: 0,
+            left_alone: 0,
             relisted: 0,
         }
     }
@@ -71,11 +79,20 @@ impl Sifting {
         i64::try_from(self.refused.len()).unwrap_or(i64::MAX).saturating_add(self.unsendable)
     }
 
-    /// Takes the page's entries.
-    pub(crate) fn list(&mut self, page: &Page) {
+    /// How many of its entries are left alone, as the run does not select them by what they say of themselves.
+    pub(crate) fn left_alone(&self) -> u64 {
+        self.left_alone
+    }
+
+    /// Takes the page's entries, but for those that the run does not select.
+    pub(crate) fn list(&mut self, page: &Page, selects: Selects<'_>) {
         let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
-        self.unsendable = entries - i64::try_from(page.dlq_ids.len()).unwrap_or(0);
-        let ids: Vec<_> = page.dlq_ids.iter().filter(|id| !self.refused.contains(id)).cloned().collect();
+        self.unsendable = entries - i64::try_from(page.listed.len()).unwrap_or(0);
+        let is_selected = |entry: &&ListedEntry| selects.judge(entry) == Verdict::Selected;
+        let selected: Vec<_> = page.listed.iter().filter(is_selected).map(|entry| &entry.id).collect();
+        self.left_alone = (page.listed.len() - selected.len()) as u64;
+        self.selected |= !selected.is_empty() || self.unsendable > 0;
+        let ids: Vec<_> = selected.into_iter().filter(|id| !self.refused.contains(id)).cloned().collect();
         // Whether a page that was listed again holds more that is refused nobody knows.
         let chunks = if self.relisted == 0 { Chunks::of_refused(ids.len()) } else { Chunks::default() };
         self.listed = Some(Listed { ids, done: 0, chunks, next: page.cursor.clone() });
@@ -135,6 +152,7 @@ impl Sifting {
     /// What became of the page, when all of it is done.
     pub(crate) fn outcome(&self) -> Option<Sifted> {
         let listed = self.listed.as_ref().filter(|listed| listed.done >= listed.ids.len())?;
-        Some(Sifted { shown: self.shown, acted: self.acted, next: listed.next.clone() })
+        let Self { shown, selected, acted, .. } = *self;
+        Some(Sifted { shown, selected, acted, next: listed.next.clone() })
     }
 }

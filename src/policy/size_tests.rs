@@ -48,9 +48,9 @@ fn lived(text: &str, cursor: &str, message: &str, runs: i64) -> (usize, DlqPolic
         let plan = plan(&policy, &status, now);
         status = status::observed(&policy, &status, &plan, now).0;
         written(&status);
-        let Plan::Start { run, missed } = plan else { panic!("{plan:?}") };
+        let Plan::Start(start) = plan else { panic!("{plan:?}") };
         let holder = format!("{}/0123456789abcdef", "p".repeat(253));
-        status = status::claimed(&policy, &status, run, missed, &holder, now).0;
+        status = status::claimed(&policy, &status, start, &holder, now).0;
         written(&status);
         let run = drained(status.current_run.clone().unwrap(), cursor);
         status = status::running(&policy, &status, &run, Activity::Retrying, now);

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
-use super::instants::{are_times_astray, next_start, over_until};
+use super::instants::{are_times_astray, handled_until, next_start, skipped_during};
 use super::note::{self, Note, NoteReason};
-use super::plan::{Plan, is_circuit_open, is_circuit_reset, was_held};
+use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal, was_held};
 use super::readiness::{self, Readiness};
 use super::size;
 use super::validate::{Policy, Request};
@@ -33,11 +33,20 @@ pub fn observed(
         }
         status.consecutive_failures = 0;
     }
+    status.refused_reason = refusal(before);
+    if is_new_work(policy, before) {
+        status.refused_reason = None;
+        status.refused_secret = None;
+    }
     note_schedule(policy, before, plan, &mut status, now);
+    if let Some(run) = &before.current_run {
+        note_skipped(policy, run, &mut status, now);
+    }
     handle_requests(policy, before, plan, &mut status, &mut notes);
     if let Plan::Missed { at, count, .. } = plan {
         status.last_missed_time = Some(seconds(*at));
         status.missed_schedules += count;
+        status.pending_schedule_time = None;
         notes.push(Note::new(
             NoteReason::MissedSchedule,
             "an instant was missed, as startingDeadlineSeconds had passed; see status.lastMissedTime",
@@ -50,15 +59,15 @@ pub fn observed(
     (status, notes)
 }
 
-/// The status in which `run` belongs to `holder`: written before its first call.
+/// The status in which the run that starts belongs to `holder`: written before its first call.
 pub fn claimed(
     policy: &Policy,
     observed: &DlqPolicyStatus,
-    run: PolicyRun,
-    missed: Option<(Timestamp, i64)>,
+    start: Start,
     holder: &str,
     now: Timestamp,
 ) -> (DlqPolicyStatus, Vec<Note>) {
+    let Start { run, missed, postponed } = start;
     let mut status = observed.clone();
     let mut notes = Vec::new();
     if let Some((latest, count)) = missed {
@@ -69,6 +78,7 @@ pub fn claimed(
             "instants were missed, and the latest is made up for; see status.lastMissedTime",
         ));
     }
+    status.pending_schedule_time = postponed.map(seconds);
     if let Some(at) = run.scheduled_time {
         status.last_schedule_time = Some(seconds(at.timestamp()));
     }
@@ -105,6 +115,7 @@ pub fn running(
     let mut status = before.clone();
     status.processed = Some(run.processed);
     status.current_run = Some(run.clone());
+    note_skipped(policy, run, &mut status, now);
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(activity), now);
     status
@@ -130,6 +141,8 @@ pub fn finished(
     };
     let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
     let was_open = is_circuit_open(policy, before);
+    // Before the failures are counted: what the circuit was during the run decides.
+    note_skipped(policy, &run, &mut status, now);
     status.totals.runs += 1;
     status.totals.failed_runs += i64::from(failed);
     if !run.dry_run {
@@ -146,18 +159,13 @@ pub fn finished(
     if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
         status.last_handled_cancel_at = Some(request.value.clone());
     }
-    if ending.is_refusal() {
-        status.refused_secret.clone_from(&ending.refused_secret);
-    } else if run.pages > 0 && !run.dry_run {
-        // A dry run tells nothing of what the token may do.
-        status.refused_secret = None;
-    }
+    note_refusal(policy, &run, ending, &mut status);
     status.processed = Some(run.processed);
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
     status.current_run = None;
     let mut notes = note::of_ending(&run, ending);
-    notes.extend(note::of_passed_instants(policy, before, &run, now));
+    notes.extend(note::of_skipped_times(policy, &status, &run, now));
     status.last_run = Some(run);
 
     let is_open = is_circuit_open(policy, &status);
@@ -169,9 +177,31 @@ pub fn finished(
     } else if was_open && !is_open {
         notes.push(Note::new(NoteReason::CircuitClosed, "a run succeeded; the circuit is closed"));
     }
-    let readiness = readiness::after(policy, &status, ending);
+    let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, None, now);
     (status, notes)
+}
+
+/// Remembers which scheduled times the run keeps from starting, so that no later run, request or edit forgets it.
+fn note_skipped(policy: &Policy, run: &PolicyRun, status: &mut DlqPolicyStatus, now: Timestamp) {
+    if let Some(latest) = skipped_during(policy, status, run, now) {
+        status.last_skipped_time = Some(seconds(latest));
+    }
+}
+
+/// Remembers whether the token was refused, and for which Secret's next version the work waits.
+fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut DlqPolicyStatus) {
+    let is_accepted = run.pages > 0 || ending.reason == Reason::BadRequest;
+    // Of what the token may do a dry run tells only that it may list.
+    let got_through = is_accepted && (!run.dry_run || status.refused_reason == Some(Reason::Unauthorized));
+    if ending.is_refusal() {
+        let is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        status.refused_reason = Some(ending.not_ready.unwrap_or(ending.reason));
+        status.refused_secret = ending.refused_secret.clone().filter(|_| is_owed);
+    } else if got_through {
+        status.refused_reason = None;
+        status.refused_secret = None;
+    }
 }
 
 /// Remembers which schedule is in force since when. Leaving a state in which instants pass counts as seeing the
@@ -188,6 +218,7 @@ fn note_schedule(
         Ok(None) => {
             status.observed_schedule = None;
             status.schedule_since = None;
+            status.pending_schedule_time = None;
         }
         Ok(Some(schedule)) => {
             let is_held = matches!(
@@ -196,7 +227,11 @@ fn note_schedule(
             );
             let are_astray = are_times_astray(before, now);
             if are_astray {
-                for time in [&mut status.last_schedule_time, &mut status.last_missed_time] {
+                for time in [
+                    &mut status.last_schedule_time,
+                    &mut status.last_missed_time,
+                    &mut status.last_skipped_time,
+                ] {
                     time.take_if(|time| time.0 > now);
                 }
             }
@@ -204,7 +239,10 @@ fn note_schedule(
             if first_seen || (was_held(before) && !is_held) {
                 status.observed_schedule = Some(schedule.text().to_owned());
                 status.schedule_since = Some(seconds(now));
+                status.pending_schedule_time = None;
             }
+            // The next scheduled time tries the token again.
+            status.refused_secret = None;
             // The schedule decides when; a new combination of the rest is handled by being seen.
             if !policy.spec_hash.is_empty() && before.current_run.is_none() {
                 status.last_handled_spec_hash = Some(policy.spec_hash.clone());
@@ -334,7 +372,7 @@ fn next_time(
         return None;
     }
     let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
-    let floor = over_until(policy, schedule, status, since, now);
+    let floor = handled_until(status, since);
     // Rounded up: a status that names a second before the start would show a time that passes without a run.
     next_start(schedule, since, floor, now).map(|next| {
         let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);

@@ -29,9 +29,9 @@ impl Simulation {
             let plan = plan(&self.policy, &self.status, now);
             let (status, _) = observed(&self.policy, &self.status, &plan, now);
             self.status = match plan {
-                Plan::Start { run, missed } => {
-                    self.started.extend(run.scheduled_time.map(MilliTime::timestamp));
-                    claimed(&self.policy, &status, run, missed, "pod", now).0
+                Plan::Start(start) => {
+                    self.started.extend(start.run.scheduled_time.map(MilliTime::timestamp));
+                    claimed(&self.policy, &status, start, "pod", now).0
                 }
                 Plan::Continue { run } if run.start_time.timestamp() + self.takes <= now => {
                     finished(&self.policy, &status, &run, &well(), now).0

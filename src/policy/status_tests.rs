@@ -45,8 +45,8 @@ fn seen(policy: &Policy, now: &str) -> DlqPolicyStatus {
 fn started(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, before, now);
     let observed = observed(policy, before, &plan, now).0;
-    let Plan::Start { run, missed } = plan else { panic!("{plan:?}") };
-    claimed(policy, &observed, run, missed, "pod-1/8c1f", now).0
+    let Plan::Start(start) = plan else { panic!("{plan:?}") };
+    claimed(policy, &observed, start, "pod-1/8c1f", now).0
 }
 
 fn end(
@@ -55,7 +55,7 @@ fn end(
     ending: &Ending,
     now: Timestamp,
 ) -> (DlqPolicyStatus, Vec<Note>) {
-    let run = PolicyRun { processed: 7, ..before.current_run.clone().unwrap() };
+    let run = PolicyRun { pages: 1, processed: 7, ..before.current_run.clone().unwrap() };
     finished(policy, before, &run, ending, now)
 }
 
@@ -254,7 +254,9 @@ fn a_refused_token_stands_until_a_run_gets_through_or_the_work_changes() {
     assert_eq!(refused.next_schedule_time.as_ref().unwrap().0, at("12:15:00"));
     let next = started(&policy(&fields), &refused, at("12:15:00"));
     assert_eq!(condition(&next, "Ready"), "False Unauthorized");
-    let (cancelled, _) = end(&policy(&fields), &next, &Ending::cancelled("c".into()), at("12:16:00"));
+    let before_any_page = next.current_run.clone().unwrap();
+    let ending = Ending::cancelled("c".into());
+    let (cancelled, _) = finished(&policy(&fields), &next, &before_any_page, &ending, at("12:16:00"));
     assert_eq!(condition(&cancelled, "Ready"), "False Unauthorized");
     assert_eq!(since(&cancelled, "Ready"), at("12:01:00"));
     let (through, _) = end(&policy(&fields), &next, &well(), at("12:16:00"));

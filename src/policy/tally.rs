@@ -81,9 +81,7 @@ mod tests {
         let plan = plan(policy, before, now);
         let observed = status::observed(policy, before, &plan, now).0;
         match plan {
-            Plan::Start { run, missed } => {
-                status::claimed(policy, &observed, run, missed, "pod-1/8c1f", now).0
-            }
+            Plan::Start(start) => status::claimed(policy, &observed, start, "pod-1/8c1f", now).0,
             _ => observed,
         }
     }

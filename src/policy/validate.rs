@@ -126,6 +126,8 @@ pub enum Connectivity {
     Usable,
     /// There is a token, and Upstash refused it before.
     Refused,
+    /// There is none any more, and the run under way keeps the one that it has.
+    Lost,
     /// There is none.
     Missing(Invalid),
 }

@@ -173,14 +173,14 @@ fn check(
                 prop_assert!(!cursor.0.is_empty() && !cursor.0.contains(TOKEN));
                 prop_assert!(serde_json::to_string(&cursor.0).unwrap().len() <= MAX_CURSOR_BYTES + 2);
             }
-            let (told, listed) = (&page.workflow_run_ids, &page.dlq_ids);
+            let (told, listed) = (&page.workflow_run_ids, &page.listed);
             prop_assert!(told.len() <= MAX_RUN_IDS && told.len() as u64 <= page.entries);
             prop_assert!(told.iter().all(|id| id.len() <= MAX_RUN_ID_BYTES && !id.contains(TOKEN)));
             prop_assert!(told.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
             prop_assert!(listed.len() as u64 <= page.entries);
             prop_assert!(operation == Operation::List || listed.is_empty());
             let sendable = |id: &DlqId| DlqId::parse(id.0.clone()).is_some() && !id.0.contains(TOKEN);
-            prop_assert!(listed.iter().all(sendable));
+            prop_assert!(listed.iter().all(|entry| sendable(&entry.id)));
         }
         Err(error) => {
             prop_assert!(is_printable(&error.message), "{:?}", error.message);

@@ -223,7 +223,7 @@ fn an_echoed_token_is_nowhere_however_json_writes_it() {
         assert_eq!((page.entries, page.workflow_run_ids), (2, vec!["wfr_1".to_owned()]));
         let listed =
             page_of(Operation::List, &format!(r#"{{"messages":[{{"dlqId":"{token}"}},{{"dlqId":"a"}}]}}"#));
-        assert_eq!((listed.entries, listed.dlq_ids), (2, vec![DlqId("a".into())]));
+        assert_eq!((listed.entries, listed.listed), (2, vec![ListedEntry::bare(DlqId("a".into()))]));
         let message = error_of_page(&format!(r#"{{"deleted":1,"cursor":"a{token}"}}"#)).message;
         assert_eq!(message, "the answer's cursor holds the token");
     }

@@ -268,6 +268,52 @@ impl fmt::Display for Operation {
     }
 }
 
+/// An entry as a list shows it: what tells whether a selection means it. A field that is missing or of another type is
+/// `None`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedEntry {
+    /// `dlqId`
+    pub id: DlqId,
+    /// `workflowUrl`
+    pub workflow_url: Option<String>,
+    /// `workflowRunId`
+    pub workflow_run_id: Option<String>,
+    /// `workflowCreatedAt`, Unix milliseconds
+    pub workflow_created_at: Option<i64>,
+    /// `labels`, or the one in `label` where there are none
+    pub labels: Option<Vec<String>>,
+    /// `failureFunctionState`
+    pub failure_function_state: Option<String>,
+    /// `callerIP`
+    pub caller_ip: Option<String>,
+    /// `flowControlKey`
+    pub flow_control_key: Option<String>,
+}
+
+impl ListedEntry {
+    /// Of which nothing but the ID is known.
+    pub fn bare(id: DlqId) -> Self {
+        Self {
+            id,
+            workflow_url: None,
+            workflow_run_id: None,
+            workflow_created_at: None,
+            labels: None,
+            failure_function_state: None,
+            caller_ip: None,
+            flow_control_key: None,
+        }
+    }
+
+    /// When the workflow run failed, in Unix milliseconds. An ID is this time and a sequence, with a `-` between them.
+    pub fn failed_at(&self) -> Option<i64> {
+        let (time, sequence) = self.id.0.split_once('-')?;
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // 13 digits until the year 2286; a shorter number is something else.
+        (time.len() == 13 && is_number(time) && is_number(sequence)).then(|| time.parse().ok()).flatten()
+    }
+}
+
 /// What an answer says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Page {
@@ -277,7 +323,7 @@ pub struct Page {
     /// The IDs of the new workflow runs.
     pub workflow_run_ids: Vec<String>,
     /// The entries that a list shows, but for those without an ID that can be sent back.
-    pub dlq_ids: Vec<DlqId>,
+    pub listed: Vec<ListedEntry>,
     /// Where the next page begins. `None`, and no empty text, when this was the last one.
     pub cursor: Option<Cursor>,
 }

@@ -18,6 +18,9 @@ pub(super) fn key(run: &PolicyRun) -> RunKey {
     (run.id.clone(), run.start_time)
 }
 
+/// So many scheduled times are looked at one by one.
+const MOST_COUNTED: i64 = 5000;
+
 /// What one run really did.
 #[derive(Debug, Default)]
 struct Deeds {
@@ -38,6 +41,10 @@ pub(super) struct Ledger {
     instants: BTreeSet<Timestamp>,
     /// The latest instant that was run or told as missed.
     told: Option<Timestamp>,
+    /// Of each run: from when until when it is known to have kept scheduled times from starting.
+    kept: BTreeMap<RunKey, (Timestamp, Timestamp)>,
+    /// The token was refused for work without a schedule: another one starts it again.
+    is_owed: bool,
     /// The schedule, and since when nothing holds it.
     open: Option<(String, Timestamp)>,
     /// The values last handled.
@@ -71,8 +78,12 @@ impl Ledger {
             self.failures = 0;
         }
         self.reset = reset.or(self.reset.take());
+        self.is_owed &= matches!(policy.schedule, Ok(None));
         if let Plan::Cancel { why, .. } = plan {
             self.meet(format!("cancelled: {why:?}"));
+            if *why == CancelCause::Replaced {
+                assert!(!self.is_circuit_open(policy), "ends a run, and none can start in its place");
+            }
             if *why == CancelCause::Requested {
                 assert_ne!(value(&requests.cancel), self.cancel, "cancelAt was handled already");
             }
@@ -94,10 +105,15 @@ impl Ledger {
     fn note_schedule(&mut self, policy: &Policy, plan: &Plan, now: Timestamp) {
         // Set back by about a day or more: what lies ahead counts as not seen.
         let far = now + SignedDuration::from_hours(23);
-        let seen = [self.told, self.open.as_ref().map(|(_, since)| *since)];
+        let seen = [
+            self.told,
+            self.open.as_ref().map(|(_, since)| *since),
+            self.kept.values().map(|kept| kept.1).max(),
+        ];
         if seen.into_iter().flatten().any(|time| time > far) {
             self.instants.retain(|at| *at <= now);
             self.told = self.told.filter(|told| *told <= now);
+            self.kept.clear();
             self.open = None;
         }
         let is_held = match plan {
@@ -108,7 +124,7 @@ impl Ledger {
             | Plan::Cancel { .. }
             | Plan::Idle { .. }
             | Plan::Missed { .. }
-            | Plan::Start { .. } => false,
+            | Plan::Start(_) => false,
         };
         if is_held {
             self.meet("held");
@@ -123,6 +139,7 @@ impl Ledger {
                 if self.open.as_ref().is_none_or(|(seen, _)| seen != text) {
                     let second = Timestamp::from_second(now.as_millisecond().div_euclid(1000)).unwrap();
                     self.open = Some((text.to_owned(), second));
+                    self.kept.clear();
                 }
             }
         }
@@ -136,9 +153,10 @@ impl Ledger {
         after: &DlqPolicyStatus,
         now: Timestamp,
     ) {
+        self.keep(policy, before, now);
         let run = |status: &DlqPolicyStatus| status.current_run.as_ref().map(key);
         match (run(before), run(after)) {
-            (None, Some(_)) => self.started(policy, before, after, now),
+            (None, Some(_)) => self.started(policy, after, now),
             (Some(run), None) => self.ended(policy, &run, after),
             (Some(was), Some(is)) if was == is => check_steps(before, after),
             (None, None) => {}
@@ -163,13 +181,7 @@ impl Ledger {
         }
     }
 
-    fn started(
-        &mut self,
-        policy: &Policy,
-        before: &DlqPolicyStatus,
-        after: &DlqPolicyStatus,
-        now: Timestamp,
-    ) {
+    fn started(&mut self, policy: &Policy, after: &DlqPolicyStatus, now: Timestamp) {
         let run = after.current_run.as_ref().unwrap();
         self.meet(format!("started: {:?}", run.trigger));
         assert!(!policy.suspend && !policy.paused, "starts while held");
@@ -180,7 +192,7 @@ impl Ledger {
             let start = MilliTime::new(now + policy.clock_offset);
             assert!(window.to_date <= start, "looks into the future");
         }
-        if policy.pause_after_failures.is_some_and(|most| self.failures >= most) {
+        if self.is_circuit_open(policy) {
             assert_eq!(run.trigger, Trigger::Manual, "starts with an open circuit");
             self.meet("trial");
         }
@@ -192,14 +204,12 @@ impl Ledger {
                 self.request = Some(request.value.clone());
             }
             Trigger::Spec => {
-                let refused = before.last_run.as_ref().and_then(|run| run.reason);
-                let refused = matches!(refused, Some(Reason::Unauthorized | Reason::Forbidden));
-                assert!(refused || !self.knows_work(policy), "the same work is begun again");
-                if refused {
+                assert!(self.is_owed || !self.knows_work(policy), "the same work is begun again");
+                if self.knows_work(policy) {
                     self.meet("started again with another token");
                 }
             }
-            Trigger::Schedule => self.started_on_schedule(policy, before, after, run, now),
+            Trigger::Schedule => self.started_on_schedule(policy, after, run, now),
         }
         self.work = Some(policy.spec_hash.clone());
         assert!(self.runs.insert(key(run), Deeds::default()).is_none(), "a run starts twice");
@@ -208,7 +218,6 @@ impl Ledger {
     fn started_on_schedule(
         &mut self,
         policy: &Policy,
-        before: &DlqPolicyStatus,
         after: &DlqPolicyStatus,
         run: &PolicyRun,
         now: Timestamp,
@@ -226,23 +235,38 @@ impl Ledger {
         if let Some(deadline) = policy.starting_deadline {
             assert!(now.duration_since(start) <= deadline, "{at} runs too late");
         }
-        let last = before.last_run.as_ref().filter(|_| policy.concurrency == ConcurrencyPolicy::Forbid);
-        let last = last.and_then(|run| Some((run, run.completion_time?.timestamp())));
-        let last = last.filter(|(_, end)| *end <= now + SignedDuration::from_hours(24));
-        // What passed before a run by hand is left to be caught up.
-        let is_over = |start: Timestamp| {
-            last.is_some_and(|(run, end)| {
-                start <= end && (run.trigger != Trigger::Manual || start > run.start_time.timestamp())
-            })
-        };
-        assert!(!is_over(start), "{at} passed while a run went on");
+        assert!(!self.is_kept(start), "{at} passed while a run was in progress");
         let mut next = schedule.next_after(at, since);
-        while let Some(over) = next.filter(|next| is_over(schedule.jittered(*next, since))) {
-            next = schedule.next_after(over, since);
+        while let Some(kept) = next.filter(|next| self.is_kept(schedule.jittered(*next, since))) {
+            next = schedule.next_after(kept, since);
         }
         let next = next.map(|next| schedule.jittered(next, since));
         assert!(next.is_none_or(|next| next > now), "{at} is not the latest that is due");
         assert_eq!(after.last_schedule_time.as_ref().map(|time| time.0), Some(at));
+    }
+
+    fn is_circuit_open(&self, policy: &Policy) -> bool {
+        policy.pause_after_failures.is_some_and(|most| self.failures >= most)
+    }
+
+    /// A status is written while a run is under way: what came since its start and does not replace it is skipped.
+    fn keep(&mut self, policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) {
+        let is_replaced = policy.concurrency == ConcurrencyPolicy::Replace && !self.is_circuit_open(policy);
+        if let (Some(run), false) = (&before.current_run, is_replaced) {
+            let start = run.start_time.timestamp();
+            let (_, until) = self.kept.entry(key(run)).or_insert((start, now));
+            *until = now.max(*until);
+            if let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &before.schedule_since)
+                && schedule.most_recent(start, now, since.0).is_some()
+            {
+                self.meet("a scheduled time came during a run");
+            }
+        }
+    }
+
+    /// Whether a run was in the way at this start.
+    fn is_kept(&self, start: Timestamp) -> bool {
+        self.kept.values().any(|(from, until)| *from < start && start <= *until)
     }
 
     /// Of the instants since the last one that was told, no more are missed than there are.
@@ -258,6 +282,18 @@ impl Ledger {
             assert!(latest > told, "{latest} is missed again");
             let there = schedule.count_between(told, latest, since) + 1;
             assert!(missed <= there, "{missed} missed of {there}");
+            if there < MOST_COUNTED {
+                let times = std::iter::successors(schedule.next_after(told, since), |at| {
+                    schedule.next_after(*at, since)
+                });
+                let times = times.take_while(|at| *at <= latest);
+                let left = times.filter(|at| !self.is_kept(schedule.jittered(*at, since))).count();
+                assert_eq!(
+                    missed,
+                    i64::try_from(left).unwrap(),
+                    "what a run kept from starting is not missed"
+                );
+            }
             self.missed += missed;
             self.told = self.told.max(Some(latest));
         }
@@ -290,6 +326,12 @@ impl Ledger {
             assert!(!is_known || known == ids, "an ID is neither done nor missing nor refused");
         }
         let failed = matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
+        let is_refused = matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden));
+        if is_refused {
+            self.is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        } else if run.pages > 0 && !run.dry_run {
+            self.is_owed = false;
+        }
         self.totals.runs += 1;
         self.totals.failed_runs += i64::from(failed);
         self.totals.processed += if run.dry_run { 0 } else { run.processed };

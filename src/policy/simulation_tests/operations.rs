@@ -129,6 +129,7 @@ fn calm() -> impl Strategy<Value = Slice> {
         1 => Just(Outcome::Refail),
         1 => Just(Outcome::Empty),
         2 => Just(Outcome::Circle),
+        2 => Just(Outcome::Unfiltered),
         2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
         2 => (class, option::of(0_u64..4000))
             .prop_map(|(class, retry_after)| Outcome::Refused { class, retry_after }),
@@ -154,6 +155,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         2 => Just(Outcome::Fewer),
         2 => Just(Outcome::Empty),
         1 => Just(Outcome::Circle),
+        2 => Just(Outcome::Unfiltered),
         2 => Just(Outcome::Refail),
         2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
         1 => any::<bool>().prop_map(|acts| Outcome::Abandoned { acts }),
@@ -265,6 +267,7 @@ fn edit() -> impl Strategy<Value = Value> {
         1 => action(),
         2 => filters(),
         3 => timing(),
+        2 => concurrency().prop_map(|concurrency| json!({"concurrencyPolicy": concurrency})),
         1 => Just(nonsense),
         1 => limits(),
         1 => failure_policy(),
@@ -298,6 +301,10 @@ fn filters() -> impl Strategy<Value = Value> {
     .prop_map(|filters| json!({"filters": filters}))
 }
 
+fn concurrency() -> impl Strategy<Value = Option<&'static str>> {
+    option::of(prop_oneof![Just("Forbid"), Just("Replace")])
+}
+
 fn timing() -> impl Strategy<Value = Value> {
     let schedule = prop_oneof![
         Just("*/5 * * * *"),
@@ -309,9 +316,8 @@ fn timing() -> impl Strategy<Value = Value> {
     ];
     let jitter = option::weighted(0.4, prop_oneof![Just("30s"), Just("4m"), Just("1h")]);
     let deadline = option::weighted(0.4, prop_oneof![Just(0), Just(10), Just(200), Just(4000)]);
-    let concurrency = option::of(prop_oneof![Just("Forbid"), Just("Replace")]);
     let scheduled =
-        (schedule, jitter, deadline, concurrency).prop_map(|(schedule, jitter, deadline, concurrency)| {
+        (schedule, jitter, deadline, concurrency()).prop_map(|(schedule, jitter, deadline, concurrency)| {
             json!({"schedule": schedule, "jitter": jitter, "startingDeadlineSeconds": deadline,
             "concurrencyPolicy": concurrency})
         });

@@ -1,7 +1,5 @@
 //! A process that looks at the policy: puts the core's functions together as the controller does.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::api_server::{Precondition, Written};
@@ -11,14 +9,15 @@ use super::pace::{At, Pace};
 use super::refusals::Refusals;
 use super::upstash::{Answer, Outcome};
 use super::world::World;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun, Reason};
+use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, MilliTime, PolicyRun, Reason};
 use crate::policy::plan::{needs_connection, plan};
 use crate::policy::progress::Failure;
 use crate::policy::validate::Invalid;
 use crate::policy::{
-    Activity, Connectivity, Ending, Permissions, Plan, Policy, Progress, Step, sample, status,
+    Activity, CancelCause, Connectivity, Ending, Permissions, Plan, Policy, Progress, Selected, Step, sample,
+    status,
 };
-use crate::upstash::types::Call;
+use crate::upstash::types::{Call, Criteria, Selection};
 
 const RETRY_LIMIT: u32 = 3;
 const LONGEST_SLICE: SignedDuration = SignedDuration::from_secs(10);
@@ -33,7 +32,6 @@ const TRIES: usize = 3;
 pub(super) struct Process {
     number: u32,
     session: Option<Session>,
-    refused: BTreeSet<u8>,
     clock_offset: SignedDuration,
     pub(super) permissions: Permissions,
     /// When it looks again by itself.
@@ -48,6 +46,11 @@ struct Session {
     looked_again: bool,
     pace: Pace,
     refusals: Option<Refusals>,
+}
+
+/// The Secret in the version that holds this token.
+fn version(token: u8) -> String {
+    format!("secret/{token}")
 }
 
 /// How a slice ended.
@@ -66,7 +69,6 @@ impl Process {
         Self {
             number,
             session: None,
-            refused: BTreeSet::new(),
             clock_offset: SignedDuration::ZERO,
             permissions: sample::permissions(),
             wake: None,
@@ -77,11 +79,13 @@ impl Process {
         format!("pod/{}", self.number)
     }
 
-    fn connectivity(&self, secret: Secret) -> Connectivity {
+    fn connectivity(secret: Secret, status: &DlqPolicyStatus) -> Connectivity {
         match secret {
             Secret::Gone => Connectivity::Missing(Invalid::new(Reason::SecretNotFound, "no Secret")),
             Secret::Empty => Connectivity::Missing(Invalid::new(Reason::SecretInvalid, "no token")),
-            Secret::Token { number, .. } if self.refused.contains(&number) => Connectivity::Refused,
+            Secret::Token { number, .. } if status.refused_secret == Some(version(number)) => {
+                Connectivity::Refused
+            }
             Secret::Token { .. } => Connectivity::Usable,
         }
     }
@@ -125,23 +129,33 @@ impl World {
         policy.clock_offset = self.process.clock_offset;
         let now = self.now();
         let first = plan(&policy, &before, now);
-        let under_way = matches!(first, Plan::Continue { .. }) && self.process.session.is_some();
+        let has_session = self.process.session.is_some();
+        let under_way = matches!(first, Plan::Continue { .. }) && has_session;
         let plan = if policy.work.is_ok() && !under_way && needs_connection(&first, &policy, &before) {
-            policy.connectivity = self.process.connectivity(self.secret);
+            let is_replaced = matches!(first, Plan::Cancel { why: CancelCause::Replaced, .. });
+            policy.connectivity = match Process::connectivity(self.secret, &before) {
+                Connectivity::Missing(_) if is_replaced && has_session => Connectivity::Lost,
+                found => found,
+            };
             plan(&policy, &before, now)
         } else {
             first
         };
         let (next, _) = status::observed(&policy, &before, &plan, now);
         match &plan {
-            Plan::Start { run, missed } => {
+            Plan::Start(start) => {
                 self.process.session = None;
                 let holder = self.process.holder();
-                let (next, _) = status::claimed(&policy, &next, run.clone(), *missed, &holder, now);
+                let (next, _) = status::claimed(&policy, &next, start.clone(), &holder, now);
                 self.take(&policy, &before, &next, &plan, slice);
             }
             Plan::Continue { run } => self.go_on(&policy, &before, next, run, &plan, slice),
             Plan::Cancel { run, why } => {
+                let has_token = matches!(self.secret, Secret::Token { .. });
+                assert!(
+                    *why != CancelCause::Replaced || has_token,
+                    "ends a run, and none can start in its place"
+                );
                 let session = self.process.session(run);
                 let run = session.as_ref().map_or_else(
                     || status::taken_over(run, &self.process.holder()),
@@ -285,6 +299,7 @@ impl World {
         let is_over = before.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
         let outcome = if outcome == Outcome::Refail && !is_over { Outcome::Served } else { outcome };
         session.refusals.iter_mut().for_each(|refusals| refusals.asks(call, &outcome));
+        self.check_selected(policy, &before, call);
         let served = self.upstash.serve(call, &outcome, right, self.time);
         let shown = match &served.answer {
             Answer::Page(page) if asked.is_some() => page.entries,
@@ -324,6 +339,24 @@ impl World {
         end
     }
 
+    /// What is acted on by IDs that nobody named is what the run selects.
+    fn check_selected(&mut self, policy: &Policy, run: &PolicyRun, call: &Call) {
+        if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
+            && let (Ok(Selected::Matching { criteria, .. }), Some(window)) =
+                (policy.work.as_ref().map(|work| &work.selected), &run.window)
+        {
+            let criteria = Criteria {
+                from_date: window.from_date.map(MilliTime::as_millisecond),
+                to_date: Some(window.to_date.as_millisecond()),
+                ..criteria.clone()
+            };
+            assert!(
+                self.upstash.are_selected(ids, &criteria),
+                "acts on what the run does not select: {ids:?}"
+            );
+        }
+    }
+
     fn conclude(&mut self, policy: &Policy, mut session: Session, end: End) {
         match end {
             End::Crashed => self.crash(),
@@ -334,10 +367,11 @@ impl World {
                 self.process.session = Some(session);
             }
             End::Finished(ending) => {
-                if matches!(ending.reason, Reason::Unauthorized | Reason::Forbidden) {
-                    self.process.refused.insert(session.token);
+                if ending.left_alone > 0 {
+                    self.ledger.meet("entries that a list showed were left alone");
                 }
-                self.finish(policy, session, &ending);
+                let refused_secret = ending.is_refusal().then(|| version(session.token));
+                self.finish(policy, session, &Ending { refused_secret, ..ending });
             }
             End::TokenRefused(error) => {
                 if !session.looked_again {
@@ -350,8 +384,8 @@ impl World {
                         return;
                     }
                 }
-                self.process.refused.insert(session.token);
-                self.finish(policy, session, &Ending::unauthorized(&error));
+                let refused_secret = Some(version(session.token));
+                self.finish(policy, session, &Ending { refused_secret, ..Ending::unauthorized(&error) });
             }
         }
     }

@@ -12,7 +12,8 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 400;
-const HAPPENS: [&str; 36] = [
+const HAPPENS: [&str; 38] = [
+    "a scheduled time came during a run",
     "an idle policy has begun its work",
     "an idle policy runs at its instant",
     "because: BadRequest",
@@ -34,6 +35,7 @@ const HAPPENS: [&str; 36] = [
     "cancelled: SpecChanged",
     "cancelled: Suspended",
     "dry",
+    "entries that a list showed were left alone",
     "ended: Cancelled",
     "ended: DeadlineExceeded",
     "ended: Failed",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::upstash::error::{ApiError, ErrorClass};
-use crate::upstash::types::{Action, Call, Criteria, Cursor, DlqId, Page, Selection};
+use crate::upstash::types::{Action, Call, Criteria, Cursor, DlqId, ListedEntry, Page, Selection};
 
 /// What becomes of a call.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub(super) enum Outcome {
     Empty,
     /// The page's cursor is the one that it began with.
     Circle,
+    /// A list shows every entry, whatever it was asked for.
+    Unfiltered,
     /// What is acted on fails again at once.
     Refail,
     /// The call acts or not, and the answer is lost or cut off.
@@ -154,8 +156,11 @@ impl Upstash {
     fn page(&mut self, call: &Call, outcome: &Outcome, now: Timestamp) -> Result<(Page, u32), ErrorClass> {
         match call {
             Call::List { criteria, cursor, count } => {
-                let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, outcome);
-                Ok((page(&keys, cursor), *count))
+                let everything = Criteria::default();
+                let read = if *outcome == Outcome::Unfiltered { &everything } else { criteria };
+                let (keys, cursor) = self.matching(read, cursor.as_ref(), *count, outcome);
+                let listed = keys.iter().map(|key| self.listed(*key)).collect();
+                Ok((Page { listed, ..page(&keys, cursor) }, *count))
             }
             Call::Bulk { action, selection: Selection::Matching { criteria, cursor, count }, .. } => {
                 let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, outcome);
@@ -179,8 +184,26 @@ impl Upstash {
         }
     }
 
+    fn listed(&self, key: u64) -> ListedEntry {
+        let Entry { failed, label, .. } = &self.entries[&key];
+        let id = DlqId(format!("{failed}-{key}"));
+        ListedEntry { labels: Some(vec![(*label).to_owned()]), ..ListedEntry::bare(id) }
+    }
+
+    /// Whether each of these is there and within the selection, give or take a minute.
+    pub(super) fn are_selected(&self, ids: &[DlqId], criteria: &Criteria) -> bool {
+        let wider = Criteria {
+            from_date: criteria.from_date.map(|from| from - 60_000),
+            to_date: criteria.to_date.map(|to| to + 60_000),
+            ..criteria.clone()
+        };
+        let entries = ids.iter().filter_map(|id| self.key(id)).map(|key| &self.entries[&key]);
+        entries.into_iter().all(|entry| entry.matches(&wider))
+    }
+
     fn key(&self, id: &DlqId) -> Option<u64> {
-        let key = id.0.strip_prefix("dlq-")?.parse().ok()?;
+        // As the API makes them, or as a policy names them.
+        let key = id.0.rsplit_once('-')?.1.parse().ok()?;
         self.entries.contains_key(&key).then_some(key)
     }
 
@@ -238,7 +261,7 @@ fn page(keys: &[u64], cursor: Option<Cursor>) -> Page {
     Page {
         entries: keys.len() as u64,
         workflow_run_ids: keys.iter().map(id).collect(),
-        dlq_ids: keys.iter().map(|key| DlqId(format!("dlq-{key}"))).collect(),
         cursor,
+        ..Page::default()
     }
 }

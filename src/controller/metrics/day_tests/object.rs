@@ -141,9 +141,9 @@ impl Object {
         let plan = plan(&policy, &self.status, now);
         let (next, _) = status::observed(&policy, &self.status, &plan, now);
         let (run, next) = match plan {
-            Plan::Start { run, missed } => {
+            Plan::Start(start) => {
                 self.fill(dice);
-                let (next, _) = status::claimed(&policy, &next, run, missed, &process.holder(), now);
+                let (next, _) = status::claimed(&policy, &next, start, &process.holder(), now);
                 (next.current_run.clone(), next)
             }
             Plan::Continue { run } => {

@@ -44,7 +44,7 @@ pub(super) fn answer(call: &Call, backlog: &mut u64, dice: &mut Rng) -> Answer {
     let page = Page {
         entries,
         workflow_run_ids: (0..entries).map(|number| format!("wfr_{number}")).collect(),
-        dlq_ids: Vec::new(),
+        listed: Vec::new(),
         cursor: (*backlog > 0).then(|| Cursor(format!("{backlog} are left"))),
     };
     Answer { result: Ok(page), took }
