@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Millis,
     cursor::{self, Position},
-    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed},
+    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed, message_created_at},
     filter::Filter,
     ledger::{Fate, Ledger, WorkflowRun},
     operation::Action,
@@ -255,6 +255,7 @@ impl Dlq {
                 dlq_id: Arc::default(),
                 workflow_run_id: Arc::clone(&workflow_run_id),
                 workflow_created_at: now,
+                created_at: message_created_at(now, failed_at),
                 failed_at,
                 settings: Arc::clone(&settings),
                 expires_at: None,

@@ -242,6 +242,7 @@ fn a_workflow_run_comes_back_as_a_new_entry_as_often_as_told() {
     dlq.settle(NOW + 5000);
     let back = dlq.entries().next().expect("it came back").clone();
     assert_eq!((back.failed_at, &back.workflow_run_id), (NOW + 100, &run.workflow_run_id));
+    assert_eq!((back.workflow_created_at, back.created_at), (NOW, NOW + 50));
     assert_eq!(back.settings.label().as_deref(), Some("a"));
     assert_eq!(*back.dlq_id, format!("{}-1", NOW + 100), "the time of its own failure");
     assert_eq!(dlq.ledger.entries()[0].refailed_as.as_ref(), Some(&back.dlq_id));
