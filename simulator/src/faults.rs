@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::{entry::MOST_ENTRIES, operation::Operation};
+use crate::{entry::MOST_ENTRIES, operation::Operation, query};
 
 pub use self::rules::{FaultPlan, Faults, Operations, Rule, Trouble};
 
@@ -41,6 +41,8 @@ pub enum Fault {
     Expire { count: usize },
     /// Entries arrive just before the call.
     Arrive { count: usize },
+    /// The call selects as if these filters had not been given.
+    Ignore { parameters: Vec<String> },
 }
 
 impl Fault {
@@ -56,6 +58,7 @@ impl Fault {
             Self::Cursor(_) => "cursor",
             Self::Expire { .. } => "expire",
             Self::Arrive { .. } => "arrive",
+            Self::Ignore { .. } => "ignore",
         }
     }
 
@@ -69,13 +72,19 @@ impl Fault {
                 Some(format!("at most {MOST_ENTRIES} entries at once"))
             }
             Self::Status(fault) => fault.problem(),
+            Self::Ignore { parameters } if parameters.is_empty() => Some("it ignores nothing".into()),
+            Self::Ignore { parameters } => {
+                let filters = query::filters();
+                let other = parameters.iter().find(|name| !filters.contains(&name.as_str()))?;
+                Some(format!("{other:?} is no parameter that filters; those are {}", filters.join(", ")))
+            }
             _ => None,
         }
     }
 
-    /// Whether it can befall an operation: only pages have cursors.
+    /// Whether it can befall an operation: only calls with pages have cursors and filters.
     fn can_befall(&self, operation: Operation) -> bool {
-        !matches!(self, Self::Cursor(_)) || operation.answers_in_pages()
+        !matches!(self, Self::Cursor(_) | Self::Ignore { .. }) || operation.answers_in_pages()
     }
 
     /// Whether the call is not acted on.

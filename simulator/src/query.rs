@@ -126,6 +126,13 @@ impl Pairs {
         Ok(Self { ids, ..self })
     }
 
+    /// The same without some of the parameters.
+    #[must_use]
+    pub fn without(mut self, names: &[String]) -> Self {
+        self.pairs.retain(|(name, _)| !names.contains(name));
+        self
+    }
+
     /// The value of a parameter that can be given once.
     pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.values(name);
@@ -175,6 +182,17 @@ pub fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
 const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
 /// Filters of messages that went through something that a workflow's messages never do.
 const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
+
+/// Filters with several values: any of them may match.
+const LISTS: [&str; 7] =
+    ["workflowUrl", "label", "failureFunctionState", "callerIp", "flowControlKey", "url", "responseStatus"];
+/// Filters with one value.
+const SINGLE_VALUES: [&str; 5] = ["fromDate", "toDate", "workflowRunId", "workflowCreatedAt", "messageId"];
+
+/// The parameters that make a call select fewer entries.
+pub fn filters() -> Vec<&'static str> {
+    [LISTS.as_slice(), &SINGLE_VALUES, &NEVER_OF_WORKFLOWS].concat()
+}
 
 fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
     if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.values(name).next().is_some()) {
@@ -316,6 +334,26 @@ mod tests {
         let ids: Vec<_> = (0..51).map(|n| format!("dlqIds={n}")).collect();
         assert!(bulk(&ids.join("&")).is_err());
         assert!(bulk(&ids[1..].join("&")).is_ok());
+    }
+
+    /// A value that a filter can have.
+    fn value_of(filter: &str) -> &'static str {
+        match filter {
+            "failureFunctionState" => "CALLBACK_FAIL",
+            "responseStatus" => "500",
+            _ => "1",
+        }
+    }
+
+    #[test]
+    fn every_filter_selects_fewer_entries_until_it_is_left_out() {
+        let selected = |pairs: &Pairs| Selection::of_list_call(pairs, Endpoint::Messages, "a");
+        let everything = selected(&Pairs::default());
+        for name in filters() {
+            let pairs = Pairs::parse(&format!("{name}={}&count=100", value_of(name))).expect("well-formed");
+            assert!(selected(&pairs).is_ok_and(|fewer| Ok(fewer) != everything), "{name}");
+            assert_eq!(selected(&pairs.without(&[name.to_owned()])), everything, "{name}");
+        }
     }
 
     #[test]

@@ -73,6 +73,14 @@ fn rules_that_could_never_work_are_refused() {
         (r#""operation":[],"fault":{"status":{"code":500}}"#, "no call"),
         (r#""fault":{"latency":{"ms":1,"jitterMs":18446744073709551615}}"#, "latency"),
         (r#""fault":{"arrive":{"count":99999999999}}"#, "at most"),
+        (r#""fault":{"ignore":{"parameters":[]}}"#, "nothing"),
+        (
+            r#""fault":{"ignore":{"parameters":["label","labels"]}}"#,
+            r#""labels" is no parameter that filters"#,
+        ),
+        (r#""fault":{"ignore":{"parameters":["dlqIds"]}}"#, "those are workflowUrl, label, "),
+        (r#""fault":{"ignore":{"parameters":["toDate","cursor"]}}"#, r#""cursor" is no"#),
+        (r#""fault":{"ignore":{"parameters":["count"]}}"#, r#""count" is no"#),
     ] {
         let plan: FaultPlan =
             serde_json::from_str(&format!(r#"{{"rules":[{{{rule}}}]}}"#)).expect("a plan in its form");
@@ -111,6 +119,16 @@ fn latencies_add_up_and_the_first_other_fault_applies() {
 }
 
 #[test]
+fn only_calls_that_can_have_filters_ignore_them() {
+    let mut faults = faults(r#"{"nth":2,"fault":{"ignore":{"parameters":["label"]}}}"#);
+    let mut hit = |operation| faults.meet("a", None, operation).fault.is_some();
+    for operation in [Operation::List, Operation::Get, Operation::ResumeOne, Operation::Callback] {
+        assert!(!hit(operation), "{operation:?}");
+    }
+    assert!(hit(Operation::Delete), "the second call of those that can have filters");
+}
+
+#[test]
 fn every_form_of_the_contract_is_read() {
     for (fault, name) in [
         (r#"{"latency":{"ms":50,"jitterMs":10}}"#, "latency"),
@@ -136,6 +154,7 @@ fn every_form_of_the_contract_is_read() {
         (r#"{"cursor":"emptyPage"}"#, "cursor"),
         (r#"{"expire":{"count":1}}"#, "expire"),
         (r#"{"arrive":{"count":1}}"#, "arrive"),
+        (r#"{"ignore":{"parameters":["label","toDate"]}}"#, "ignore"),
     ] {
         let read: Fault = serde_json::from_str(fault).expect(fault);
         assert_eq!(read.name(), name, "{fault}");
