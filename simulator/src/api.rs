@@ -46,8 +46,12 @@ where
     if incoming.can_have_ids_in_its_body() {
         incoming.read_body(Body::new(body)).await;
     }
-    let trouble =
-        simulator.faults().meet(incoming.dlq_name(), incoming.token_name.as_deref(), incoming.operation());
+    let trouble = simulator.faults().meet(
+        incoming.dlq_name(),
+        incoming.token_name.as_deref(),
+        incoming.operation(),
+        incoming.pairs.as_ref().ok(),
+    );
     let fault = trouble.fault.clone();
     let answer = if trouble.latency.is_zero() {
         incoming.take_place(&simulator, &trouble, true)
@@ -140,6 +144,9 @@ impl Incoming {
         let seq = dlq.ledger.open_call();
         let fault = trouble.fault.as_ref();
         let answer = match fault {
+            Some(Fault::RefuseSeveral { parameter }) => {
+                Refusal::bad_request(format!("{parameter} takes only one value")).into()
+            }
             Some(fault) if fault.prevents_action() => Answer::ok(Content::Nothing, Vec::new()),
             _ => self.perform(&mut dlq, fault, seq, now),
         };

@@ -42,6 +42,7 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
             | Fault::Expire { .. }
             | Fault::Arrive { .. }
             | Fault::Ignore { .. }
+            | Fault::RefuseSeveral { .. }
             | Fault::Drop { when: DropTime::AfterBody },
         ) => {
             let mut response = response(status, JSON, body);

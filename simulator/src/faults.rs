@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::{entry::MOST_ENTRIES, operation::Operation, query};
+use crate::{
+    entry::MOST_ENTRIES,
+    operation::Operation,
+    query::{self, LISTS, Pairs},
+};
 
 pub use self::rules::{FaultPlan, Faults, Operations, Rule, Trouble};
 
@@ -43,6 +47,8 @@ pub enum Fault {
     Arrive { count: usize },
     /// The call selects as if these filters had not been given.
     Ignore { parameters: Vec<String> },
+    /// A 400 instead of a call that gives several values for this filter.
+    RefuseSeveral { parameter: String },
 }
 
 impl Fault {
@@ -59,6 +65,7 @@ impl Fault {
             Self::Expire { .. } => "expire",
             Self::Arrive { .. } => "arrive",
             Self::Ignore { .. } => "ignore",
+            Self::RefuseSeveral { .. } => "refuseSeveral",
         }
     }
 
@@ -78,20 +85,34 @@ impl Fault {
                 let other = parameters.iter().find(|name| !filters.contains(&name.as_str()))?;
                 Some(format!("{other:?} is no parameter that filters; those are {}", filters.join(", ")))
             }
+            Self::RefuseSeveral { parameter } if !LISTS.contains(&parameter.as_str()) => Some(format!(
+                "{parameter:?} is no filter with several values; those are {}",
+                LISTS.join(", ")
+            )),
             _ => None,
         }
     }
 
-    /// Whether it can befall an operation: only calls with pages have cursors and filters.
-    fn can_befall(&self, operation: Operation) -> bool {
-        !matches!(self, Self::Cursor(_) | Self::Ignore { .. }) || operation.answers_in_pages()
+    /// Whether it can befall a call with these parameters, if they could be read: only calls with pages have cursors and
+    /// filters.
+    fn can_befall(&self, operation: Operation, pairs: Option<&Pairs>) -> bool {
+        match self {
+            Self::Cursor(_) | Self::Ignore { .. } => operation.answers_in_pages(),
+            Self::RefuseSeveral { parameter } => {
+                operation.answers_in_pages() && pairs.is_some_and(|pairs| pairs.has_several(parameter))
+            }
+            _ => true,
+        }
     }
 
     /// Whether the call is not acted on.
     pub fn prevents_action(&self) -> bool {
         match self {
             Self::Status(fault) => !fault.after_action,
-            _ => matches!(self, Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction }),
+            _ => matches!(
+                self,
+                Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction } | Self::RefuseSeveral { .. }
+            ),
         }
     }
 

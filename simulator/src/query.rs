@@ -133,6 +133,11 @@ impl Pairs {
         self
     }
 
+    /// Whether a parameter is repeated, or has a comma in its value.
+    pub fn has_several(&self, name: &str) -> bool {
+        self.values(name).nth(1).is_some() || self.values(name).any(|value| value.contains(','))
+    }
+
     /// The value of a parameter that can be given once.
     pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.values(name);
@@ -183,8 +188,8 @@ const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
 /// Filters of messages that went through something that a workflow's messages never do.
 const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
 
-/// Filters with several values: any of them may match.
-const LISTS: [&str; 7] =
+/// Filters that take several values: any of them may match.
+pub const LISTS: [&str; 7] =
     ["workflowUrl", "label", "failureFunctionState", "callerIp", "flowControlKey", "url", "responseStatus"];
 /// Filters with one value.
 const SINGLE_VALUES: [&str; 5] = ["fromDate", "toDate", "workflowRunId", "workflowCreatedAt", "messageId"];
@@ -353,6 +358,23 @@ mod tests {
             let pairs = Pairs::parse(&format!("{name}={}&count=100", value_of(name))).expect("well-formed");
             assert!(selected(&pairs).is_ok_and(|fewer| Ok(fewer) != everything), "{name}");
             assert_eq!(selected(&pairs.without(&[name.to_owned()])), everything, "{name}");
+        }
+    }
+
+    #[test]
+    fn several_values_are_repeated_or_have_a_comma() {
+        for (raw, several) in [
+            ("label=a&label=b", true),
+            ("label=a&label=a", true),
+            ("label=a,b", true),
+            ("label=a%2Cb", true),
+            ("label=a,", true),
+            ("label=a", false),
+            ("label=a&label=", false),
+            ("label=a&callerIp=b&callerIp=c", false),
+            ("", false),
+        ] {
+            assert_eq!(Pairs::parse(raw).expect("well-formed").has_several("label"), several, "{raw}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Fault;
-use crate::{operation::Operation, random::Random, refusal::Refusal};
+use crate::{operation::Operation, query::Pairs, random::Random, refusal::Refusal};
 
 /// Rules as they are set. The seed decides their dice; absent, it is 1.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -68,7 +68,7 @@ impl Rule {
         self.fault.problem()
     }
 
-    fn is_about(&self, dlq: &str, token: Option<&str>, operation: Operation) -> bool {
+    fn is_about(&self, dlq: &str, token: Option<&str>, operation: Operation, pairs: Option<&Pairs>) -> bool {
         self.dlq.as_deref().is_none_or(|wanted| wanted == dlq)
             && self.token.as_deref().is_none_or(|wanted| token == Some(wanted))
             && match &self.operation {
@@ -76,7 +76,7 @@ impl Rule {
                 Some(Operations::One(wanted)) => *wanted == operation,
                 Some(Operations::Several(wanted)) => wanted.contains(&operation),
             }
-            && self.fault.can_befall(operation)
+            && self.fault.can_befall(operation, pairs)
     }
 }
 
@@ -131,11 +131,18 @@ impl Faults {
         }));
     }
 
-    /// Decides what happens to a call: the sum of all latencies, and the first other fault.
-    pub fn meet(&mut self, dlq: &str, token: Option<&str>, operation: Operation) -> Trouble {
+    /// Decides what happens to a call: the sum of all latencies, and the first other fault. `pairs` are the parameters of
+    /// the call, unless they are malformed.
+    pub fn meet(
+        &mut self,
+        dlq: &str,
+        token: Option<&str>,
+        operation: Operation,
+        pairs: Option<&Pairs>,
+    ) -> Trouble {
         let mut trouble = Trouble::default();
         for CountedRule { rule, matched, applied, random } in &mut self.rules {
-            if !rule.is_about(dlq, token, operation) {
+            if !rule.is_about(dlq, token, operation, pairs) {
                 continue;
             }
             *matched += 1;

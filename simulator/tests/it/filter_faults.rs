@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Running, answer, start};
 
+/// The bulk calls: method, path, and the name of the operation.
+const BULK: [(Method, &str, &str); 3] = [
+    (Method::POST, "/resume", "resume"),
+    (Method::POST, "/restart", "restart"),
+    (Method::DELETE, "", "delete"),
+];
+
 /// Three entries that a label and a time of failure tell apart.
 async fn three() -> Running {
     let simulator = start().await;
@@ -44,11 +51,7 @@ async fn a_list_call_can_ignore_filters() {
 
 #[tokio::test]
 async fn a_bulk_call_can_select_more_than_a_list_shows() {
-    for (method, path, operation) in [
-        (Method::POST, "/resume", "resume"),
-        (Method::POST, "/restart", "restart"),
-        (Method::DELETE, "", "delete"),
-    ] {
+    for (method, path, operation) in BULK {
         let simulator = three().await;
         let fault = json!({ "ignore": { "parameters": ["label"] } });
         simulator.fault(json!({ "operation": operation, "fault": fault })).await;
@@ -79,4 +82,35 @@ async fn only_filters_can_be_ignored() {
         assert!(status == 400 && error.contains(&format!("{name:?}")), "{status} {error}");
         assert!(error.contains("label, ") && error.contains("toDate, "), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_bulk_call_can_be_refused_for_giving_several_values() {
+    for (method, path, operation) in BULK {
+        let simulator = three().await;
+        let fault = json!({ "refuseSeveral": { "parameter": "label" } });
+        simulator.fault(json!({ "operation": operation, "times": 2, "fault": fault })).await;
+        simulator.ok(method.clone(), &format!("{path}?label=none")).await;
+        simulator.ok(method.clone(), &format!("{path}?count=1")).await;
+        for query in ["label=x&label=y", "label=x,y"] {
+            let call = simulator.call(method.clone(), &format!("{path}?{query}"));
+            let (status, body) = answer(call.send().await.expect("an answer")).await;
+            assert_eq!((status, body), (400, json!({ "error": "label takes only one value" })), "{query}");
+            let call = simulator.last_call().await;
+            assert_eq!((&call["status"], &call["fault"]), (&json!(400), &json!("refuseSeveral")));
+            assert_eq!((&call["dlqIds"], &call["delivered"]), (&json!([]), &json!(true)));
+        }
+        assert_eq!(listed(&simulator, "?label=x&label=y").await, ["two", "three"], "lists may");
+        simulator.ok(method, &format!("{path}?label=x&label=y")).await;
+        assert_eq!(simulator.in_dlq().await, 0, "{operation}: twice was enough");
+    }
+}
+
+#[tokio::test]
+async fn a_list_call_can_be_refused_for_giving_several_values() {
+    let simulator = three().await;
+    simulator.fault(json!({ "fault": { "refuseSeveral": { "parameter": "callerIp" } } })).await;
+    let call = simulator.call(Method::GET, "?callerIp=192.0.2.1&callerIp=192.0.2.2").send().await;
+    assert_eq!(answer(call.expect("an answer")).await.0, 400);
+    assert_eq!(listed(&simulator, "?label=x,y").await, ["one", "two", "three"]);
 }
