@@ -171,8 +171,8 @@ impl NewEntry {
     }
 }
 
-/// Makes up when the message was created that failed: halfway. It is the time of failure only when the workflow run
-/// failed as it started, so that whoever takes the one for the other is found out.
+/// Makes up when the failed message was created: halfway between the two times. The result differs from the time of
+/// failure, so that tests find a caller that confuses them, unless the workflow run failed as it started.
 pub fn message_created_at(workflow_created_at: Millis, failed_at: Millis) -> Millis {
     workflow_created_at.midpoint(failed_at)
 }
