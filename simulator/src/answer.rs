@@ -63,8 +63,9 @@ pub struct Message {
     header: NoHeaders,
     body: &'static str,
     workflow_created_at: Millis,
-    /// The time of failure.
+    /// When the message was created. The time of failure has no field.
     created_at: Millis,
+    /// No message here is delayed, so it is the same.
     not_before: Millis,
     max_retries: u32,
     /// The first label alone, as the SDK has it.
@@ -189,8 +190,8 @@ impl From<&Entry> for Message {
             header: NoHeaders {},
             body: "",
             workflow_created_at: entry.workflow_created_at,
-            created_at: entry.failed_at,
-            not_before: entry.workflow_created_at,
+            created_at: entry.created_at,
+            not_before: entry.created_at,
             max_retries: settings.retries,
             label: settings.labels.first().cloned(),
             labels: Arc::clone(&settings.labels),

@@ -46,8 +46,12 @@ where
     if incoming.can_have_ids_in_its_body() {
         incoming.read_body(Body::new(body)).await;
     }
-    let trouble =
-        simulator.faults().meet(incoming.dlq_name(), incoming.token_name.as_deref(), incoming.operation());
+    let trouble = simulator.faults().meet(
+        incoming.dlq_name(),
+        incoming.token_name.as_deref(),
+        incoming.operation(),
+        incoming.pairs.as_ref().ok(),
+    );
     let fault = trouble.fault.clone();
     let answer = if trouble.latency.is_zero() {
         incoming.take_place(&simulator, &trouble, true)
@@ -140,9 +144,11 @@ impl Incoming {
         let seq = dlq.ledger.open_call();
         let fault = trouble.fault.as_ref();
         let answer = match fault {
+            Some(Fault::RefuseSeveral { parameter }) => {
+                Refusal::bad_request(format!("{parameter} takes only one value")).into()
+            }
             Some(fault) if fault.prevents_action() => Answer::ok(Content::Nothing, Vec::new()),
-            Some(Fault::Cursor(fault)) => self.perform(&mut dlq, Some(*fault), seq, now),
-            _ => self.perform(&mut dlq, None, seq, now),
+            _ => self.perform(&mut dlq, fault, seq, now),
         };
         let delivered = caller_waits && fault.is_none_or(Fault::delivers);
         let call = Call { delivered, fault: trouble.name(), ..self.call(seq, now, &answer, fault) };
@@ -151,14 +157,14 @@ impl Incoming {
         answer
     }
 
-    fn perform(&self, dlq: &mut Dlq, cursor: Option<CursorFault>, seq: u64, now: Millis) -> Answer {
-        self.try_to_perform(dlq, cursor, seq, now).unwrap_or_else(Answer::from)
+    fn perform(&self, dlq: &mut Dlq, fault: Option<&Fault>, seq: u64, now: Millis) -> Answer {
+        self.try_to_perform(dlq, fault, seq, now).unwrap_or_else(Answer::from)
     }
 
     fn try_to_perform(
         &self,
         dlq: &mut Dlq,
-        cursor_fault: Option<CursorFault>,
+        fault: Option<&Fault>,
         seq: u64,
         now: Millis,
     ) -> Result<Answer, Refusal> {
@@ -170,7 +176,10 @@ impl Incoming {
         if token.read_only && !route.operation.only_reads() {
             return Err(Refusal::read_only());
         }
-        let pairs = self.pairs.clone()?;
+        let mut pairs = self.pairs.clone()?;
+        if let Some(Fault::Ignore { parameters }) = fault {
+            pairs = pairs.without(parameters);
+        }
         let selection = match route.operation {
             Operation::List => Selection::of_list_call(&pairs, route.endpoint, dlq.name())?,
             operation if operation.answers_in_pages() => {
@@ -179,8 +188,11 @@ impl Incoming {
             // The path says which entry.
             _ => Selection::Ids(Vec::new()),
         };
-        // A call by IDs has no cursor that could go wrong.
-        let cursor_fault = cursor_fault.filter(|_| !matches!(selection, Selection::Ids(_)));
+        let cursor_fault = match (fault, &selection) {
+            (Some(Fault::Cursor(fault)), Selection::Matching { .. }) => Some(*fault),
+            // A call by IDs has no cursor that could go wrong.
+            _ => None,
+        };
         if cursor_fault == Some(CursorFault::EmptyPage) {
             if matches!(route.operation, Operation::Resume | Operation::Restart) {
                 Overrides::read(&self.headers)?;

@@ -41,6 +41,8 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
             | Fault::Cursor(_)
             | Fault::Expire { .. }
             | Fault::Arrive { .. }
+            | Fault::Ignore { .. }
+            | Fault::RefuseSeveral { .. }
             | Fault::Drop { when: DropTime::AfterBody },
         ) => {
             let mut response = response(status, JSON, body);

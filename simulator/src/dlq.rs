@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Millis,
     cursor::{self, Position},
-    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed},
+    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed, message_created_at},
     filter::Filter,
     ledger::{Fate, Ledger, WorkflowRun},
     operation::Action,
@@ -255,6 +255,7 @@ impl Dlq {
                 dlq_id: Arc::default(),
                 workflow_run_id: Arc::clone(&workflow_run_id),
                 workflow_created_at: now,
+                created_at: message_created_at(now, failed_at),
                 failed_at,
                 settings: Arc::clone(&settings),
                 expires_at: None,
@@ -285,7 +286,7 @@ impl Dlq {
     fn insert(&mut self, mut entry: Box<Entry>, now: Millis, refailed_from: Option<u64>) -> Arc<str> {
         entry.sequence = self.ledger.next_sequence();
         if entry.dlq_id.is_empty() {
-            entry.dlq_id = self.unused_id(now, entry.sequence);
+            entry.dlq_id = self.unused_id(entry.failed_at, entry.sequence);
         }
         let dlq_id = Arc::clone(&entry.dlq_id);
         self.ledger.enter(&entry, now, refailed_from);
@@ -299,9 +300,10 @@ impl Dlq {
         dlq_id
     }
 
-    /// A DLQ ID in the form of the service's own. One that was seeded by hand can stand in the way.
-    fn unused_id(&self, now: Millis, sequence: u64) -> Arc<str> {
-        let mut dlq_id: Arc<str> = format!("{now}-{sequence}").into();
+    /// A DLQ ID in the form of the service's own, which begins with the time of failure. One that was seeded by hand can
+    /// stand in the way.
+    fn unused_id(&self, failed_at: Millis, sequence: u64) -> Arc<str> {
+        let mut dlq_id: Arc<str> = format!("{failed_at}-{sequence}").into();
         while self.sequence(&dlq_id).is_some() {
             dlq_id = format!("{dlq_id}-0").into();
         }

@@ -38,6 +38,8 @@ pub struct Entry {
     pub workflow_run_id: Arc<str>,
     pub workflow_url: Arc<str>,
     pub workflow_created_at: Millis,
+    /// When the message that failed was created: after its workflow run started, and before it failed.
+    pub created_at: Millis,
     pub failed_at: Millis,
     #[serde(flatten)]
     pub settings: Arc<Settings>,
@@ -95,6 +97,7 @@ pub struct NewEntry {
     pub workflow_run_id: Option<Arc<str>>,
     pub workflow_url: Option<Arc<str>>,
     pub workflow_created_at: Option<Millis>,
+    pub created_at: Option<Millis>,
     pub failed_at: Option<Millis>,
     pub labels: Option<Arc<[Arc<str>]>>,
     pub failure_function_state: Option<FailureFunctionState>,
@@ -137,11 +140,16 @@ impl NewEntry {
     /// Fills the gaps, except for sequence and DLQ ID, which the DLQ gives. `run_id` makes an ID for the workflow run.
     pub fn into_entry(self, now: Millis, run_id: impl FnOnce() -> Arc<str>) -> Entry {
         let failed_at = self.failed_at.unwrap_or(now);
+        let workflow_created_at =
+            self.workflow_created_at.unwrap_or_else(|| failed_at.saturating_sub(60_000));
+        let created_at =
+            self.created_at.unwrap_or_else(|| message_created_at(workflow_created_at, failed_at));
         Entry {
             dlq_id: self.dlq_id.unwrap_or_default(),
             workflow_run_id: self.workflow_run_id.unwrap_or_else(run_id),
             workflow_url: self.workflow_url.unwrap_or_else(|| WORKFLOW_URL.into()),
-            workflow_created_at: self.workflow_created_at.unwrap_or_else(|| failed_at.saturating_sub(60_000)),
+            workflow_created_at,
+            created_at,
             failed_at,
             settings: Arc::new(Settings {
                 retries: self.retries.unwrap_or(3),
@@ -160,5 +168,37 @@ impl NewEntry {
             sequence: 0,
             comebacks: 0,
         }
+    }
+}
+
+/// Makes up when the failed message was created: halfway between the two times. The result differs from the time of
+/// failure, so that tests find a caller that confuses them, unless the workflow run failed as it started.
+pub fn message_created_at(workflow_created_at: Millis, failed_at: Millis) -> Millis {
+    workflow_created_at.midpoint(failed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_763_647_200_000;
+
+    fn created_at(new: NewEntry) -> Millis {
+        new.into_entry(NOW, Arc::default).created_at
+    }
+
+    #[test]
+    fn a_message_is_created_between_the_start_of_its_workflow_run_and_its_failure() {
+        let started = |ago| NewEntry { workflow_created_at: Some(NOW - ago), ..NewEntry::default() };
+        assert_eq!(created_at(NewEntry::default()), NOW - 30_000);
+        assert_eq!(created_at(started(1000)), NOW - 500);
+        assert_eq!(created_at(started(1)), NOW - 1, "before the failure, where there is room");
+        assert_eq!(created_at(started(0)), NOW);
+    }
+
+    #[test]
+    fn a_message_is_created_when_it_was_seeded_to_be() {
+        let new = NewEntry { created_at: Some(7), failed_at: Some(NOW - 5), ..NewEntry::default() };
+        assert_eq!(created_at(new), 7);
     }
 }

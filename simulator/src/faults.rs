@@ -1,11 +1,19 @@
-//! Faults on demand: rules that say which calls go wrong, and how.
+//! Faults on demand: what can go wrong with a call, and rules that say with which.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::{entry::MOST_ENTRIES, operation::Operation, random::Random, refusal::Refusal};
+use crate::{
+    entry::MOST_ENTRIES,
+    operation::Operation,
+    query::{self, LISTS, Pairs},
+};
+
+pub use self::rules::{FaultPlan, Faults, Operations, Rule, Trouble};
+
+mod rules;
 
 /// An hour, in milliseconds.
 const LONGEST_LATENCY: u64 = 3_600_000;
@@ -37,6 +45,10 @@ pub enum Fault {
     Expire { count: usize },
     /// Entries arrive just before the call.
     Arrive { count: usize },
+    /// The call selects as if these filters had not been given.
+    Ignore { parameters: Vec<String> },
+    /// A 400 instead of a call that gives several values for this filter.
+    RefuseSeveral { parameter: String },
 }
 
 impl Fault {
@@ -52,19 +64,55 @@ impl Fault {
             Self::Cursor(_) => "cursor",
             Self::Expire { .. } => "expire",
             Self::Arrive { .. } => "arrive",
+            Self::Ignore { .. } => "ignore",
+            Self::RefuseSeveral { .. } => "refuseSeveral",
         }
     }
 
-    /// Whether it can befall an operation: only pages have cursors.
-    fn can_befall(&self, operation: Operation) -> bool {
-        !matches!(self, Self::Cursor(_)) || operation.answers_in_pages()
+    /// Why it could never do what it says.
+    fn problem(&self) -> Option<String> {
+        match self {
+            Self::Latency { ms, jitter_ms } if ms.saturating_add(*jitter_ms) > LONGEST_LATENCY => {
+                Some(format!("a latency is at most {LONGEST_LATENCY} ms"))
+            }
+            Self::Expire { count } | Self::Arrive { count } if *count > MOST_ENTRIES => {
+                Some(format!("at most {MOST_ENTRIES} entries at once"))
+            }
+            Self::Status(fault) => fault.problem(),
+            Self::Ignore { parameters } if parameters.is_empty() => Some("it ignores nothing".into()),
+            Self::Ignore { parameters } => {
+                let filters = query::filters();
+                let other = parameters.iter().find(|name| !filters.contains(&name.as_str()))?;
+                Some(format!("{other:?} is no parameter that filters; those are {}", filters.join(", ")))
+            }
+            Self::RefuseSeveral { parameter } if !LISTS.contains(&parameter.as_str()) => Some(format!(
+                "{parameter:?} is no filter with several values; those are {}",
+                LISTS.join(", ")
+            )),
+            _ => None,
+        }
+    }
+
+    /// Whether it can befall a call with these parameters, if they could be read: only calls with pages have cursors and
+    /// filters.
+    fn can_befall(&self, operation: Operation, pairs: Option<&Pairs>) -> bool {
+        match self {
+            Self::Cursor(_) | Self::Ignore { .. } => operation.answers_in_pages(),
+            Self::RefuseSeveral { parameter } => {
+                operation.answers_in_pages() && pairs.is_some_and(|pairs| pairs.has_several(parameter))
+            }
+            _ => true,
+        }
     }
 
     /// Whether the call is not acted on.
     pub fn prevents_action(&self) -> bool {
         match self {
             Self::Status(fault) => !fault.after_action,
-            _ => matches!(self, Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction }),
+            _ => matches!(
+                self,
+                Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction } | Self::RefuseSeveral { .. }
+            ),
         }
     }
 
@@ -96,6 +144,29 @@ pub struct StatusFault {
     /// The call is acted on all the same, as when a proxy gave up on the answer.
     #[serde(default)]
     pub after_action: bool,
+}
+
+impl StatusFault {
+    fn problem(&self) -> Option<String> {
+        // A service can send no 1xx as an answer.
+        if !(200..=599).contains(&self.code) {
+            return Some(format!("{} is no status of an answer", self.code));
+        }
+        let content_type = self.content_type.iter().map(|value| ("content-type", value));
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value));
+        headers
+            .chain(content_type)
+            .find(|(name, value)| {
+                let frames =
+                    ["content-length", "transfer-encoding"].map(|frame| name.eq_ignore_ascii_case(frame));
+                HeaderName::try_from(*name).is_err()
+                    || HeaderValue::try_from(value.as_str()).is_err()
+                    || frames.contains(&true)
+            })
+            .map(|(name, _)| {
+                format!("{name:?} is no header that a rule can set, or has a value that none can have")
+            })
+    }
 }
 
 /// A rate limit. Its header says when it ends as a Unix time, which a rule written beforehand could not know.
@@ -163,189 +234,6 @@ pub enum CursorFault {
     Repeat,
     /// Not acted on, and an empty page with a cursor that is good.
     EmptyPage,
-}
-
-/// Rules as they are set. The seed decides their dice; absent, it is 1.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct FaultPlan {
-    pub seed: Option<u64>,
-    pub rules: Vec<Rule>,
-}
-
-impl FaultPlan {
-    /// Refuses rules that could never do what they say.
-    pub fn check(&self) -> Result<(), Refusal> {
-        for (index, rule) in self.rules.iter().enumerate() {
-            if let Some(problem) = rule.problem() {
-                return Err(Refusal::bad_request(format!("rules[{index}]: {problem}")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Which calls meet a fault. Every condition that is given must hold.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rule {
-    pub dlq: Option<String>,
-    pub token: Option<String>,
-    pub operation: Option<Operations>,
-    /// Only the nth matching call, counted from 1.
-    pub nth: Option<u64>,
-    /// From the nth matching call on.
-    pub from: Option<u64>,
-    /// At most so many calls.
-    pub times: Option<u64>,
-    pub probability: Option<f64>,
-    pub fault: Fault,
-}
-
-/// One operation, or several.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum Operations {
-    One(Operation),
-    Several(Vec<Operation>),
-}
-
-impl Rule {
-    fn problem(&self) -> Option<String> {
-        if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
-            return Some("probability must be between 0 and 1".into());
-        }
-        if self.nth == Some(0) || self.from == Some(0) {
-            return Some("nth and from count from 1".into());
-        }
-        if self.times == Some(0)
-            || matches!(&self.operation, Some(Operations::Several(none)) if none.is_empty())
-        {
-            return Some("it applies to no call".into());
-        }
-        let fault = match &self.fault {
-            Fault::Latency { ms, jitter_ms } if ms.saturating_add(*jitter_ms) > LONGEST_LATENCY => {
-                return Some(format!("a latency is at most {LONGEST_LATENCY} ms"));
-            }
-            Fault::Expire { count } | Fault::Arrive { count } if *count > MOST_ENTRIES => {
-                return Some(format!("at most {MOST_ENTRIES} entries at once"));
-            }
-            Fault::Status(fault) => fault,
-            _ => return None,
-        };
-        // A service can send no 1xx as an answer.
-        if !(200..=599).contains(&fault.code) {
-            return Some(format!("{} is no status of an answer", fault.code));
-        }
-        let content_type = fault.content_type.iter().map(|value| ("content-type", value));
-        let headers = fault.headers.iter().map(|(name, value)| (name.as_str(), value));
-        headers
-            .chain(content_type)
-            .find(|(name, value)| {
-                let frames =
-                    ["content-length", "transfer-encoding"].map(|frame| name.eq_ignore_ascii_case(frame));
-                HeaderName::try_from(*name).is_err()
-                    || HeaderValue::try_from(value.as_str()).is_err()
-                    || frames.contains(&true)
-            })
-            .map(|(name, _)| {
-                format!("{name:?} is no header that a rule can set, or has a value that none can have")
-            })
-    }
-
-    fn is_about(&self, dlq: &str, token: Option<&str>, operation: Operation) -> bool {
-        self.dlq.as_deref().is_none_or(|wanted| wanted == dlq)
-            && self.token.as_deref().is_none_or(|wanted| token == Some(wanted))
-            && match &self.operation {
-                None => true,
-                Some(Operations::One(wanted)) => *wanted == operation,
-                Some(Operations::Several(wanted)) => wanted.contains(&operation),
-            }
-            && self.fault.can_befall(operation)
-    }
-}
-
-/// What the rules have in store for one call.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
-    pub latency: Duration,
-    /// Anything but latency.
-    pub fault: Option<Fault>,
-}
-
-impl Trouble {
-    /// The name for the ledger.
-    pub fn name(&self) -> Option<&'static str> {
-        match &self.fault {
-            Some(fault) => Some(fault.name()),
-            None => (!self.latency.is_zero()).then_some("latency"),
-        }
-    }
-}
-
-/// The rules, with how often each matched and was applied.
-#[derive(Debug, Default)]
-pub struct Faults {
-    rules: Vec<CountedRule>,
-}
-
-#[derive(Debug)]
-struct CountedRule {
-    rule: Rule,
-    matched: u64,
-    applied: u64,
-    /// Each rule has dice of its own, so that what befalls its calls does not hang on the calls of others.
-    random: Random,
-}
-
-impl Faults {
-    /// Replaces every rule.
-    pub fn replace(&mut self, plan: FaultPlan) {
-        *self = Self::default();
-        self.append(plan);
-    }
-
-    /// Adds rules after those in force.
-    pub fn append(&mut self, plan: FaultPlan) {
-        let mut seeds = Random::seeded(plan.seed.unwrap_or(1));
-        self.rules.extend(plan.rules.into_iter().map(|rule| CountedRule {
-            rule,
-            matched: 0,
-            applied: 0,
-            random: Random::seeded(seeds.number()),
-        }));
-    }
-
-    /// Decides what happens to a call: the sum of all latencies, and the first other fault.
-    pub fn meet(&mut self, dlq: &str, token: Option<&str>, operation: Operation) -> Trouble {
-        let mut trouble = Trouble::default();
-        for CountedRule { rule, matched, applied, random } in &mut self.rules {
-            if !rule.is_about(dlq, token, operation) {
-                continue;
-            }
-            *matched += 1;
-            let due = rule.nth.is_none_or(|nth| *matched == nth)
-                && rule.from.is_none_or(|from| *matched >= from)
-                && rule.times.is_none_or(|times| *applied < times)
-                && rule.probability.is_none_or(|probability| random.chance(probability));
-            if !due {
-                continue;
-            }
-            match &rule.fault {
-                Fault::Latency { ms, jitter_ms } => {
-                    let jitter = random.below(jitter_ms.saturating_add(1));
-                    trouble.latency += Duration::from_millis(ms.saturating_add(jitter));
-                    *applied += 1;
-                }
-                fault if trouble.fault.is_none() => {
-                    trouble.fault = Some(fault.clone());
-                    *applied += 1;
-                }
-                _ => {}
-            }
-        }
-        trouble
-    }
 }
 
 #[cfg(test)]

@@ -126,6 +126,18 @@ impl Pairs {
         Ok(Self { ids, ..self })
     }
 
+    /// The same without some of the parameters.
+    #[must_use]
+    pub fn without(mut self, names: &[String]) -> Self {
+        self.pairs.retain(|(name, _)| !names.contains(name));
+        self
+    }
+
+    /// Whether a parameter is repeated, or has a comma in its value.
+    pub fn has_several(&self, name: &str) -> bool {
+        self.values(name).nth(1).is_some() || self.values(name).any(|value| value.contains(','))
+    }
+
     /// The value of a parameter that can be given once.
     pub fn one(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.values(name);
@@ -175,6 +187,17 @@ pub fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
 const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
 /// Filters of messages that went through something that a workflow's messages never do.
 const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
+
+/// Filters that take several values: any of them may match.
+pub const LISTS: [&str; 7] =
+    ["workflowUrl", "label", "failureFunctionState", "callerIp", "flowControlKey", "url", "responseStatus"];
+/// Filters with one value.
+const SINGLE_VALUES: [&str; 5] = ["fromDate", "toDate", "workflowRunId", "workflowCreatedAt", "messageId"];
+
+/// The parameters that make a call select fewer entries.
+pub fn filters() -> Vec<&'static str> {
+    [LISTS.as_slice(), &SINGLE_VALUES, &NEVER_OF_WORKFLOWS].concat()
+}
 
 fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
     if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.values(name).next().is_some()) {
@@ -316,6 +339,43 @@ mod tests {
         let ids: Vec<_> = (0..51).map(|n| format!("dlqIds={n}")).collect();
         assert!(bulk(&ids.join("&")).is_err());
         assert!(bulk(&ids[1..].join("&")).is_ok());
+    }
+
+    /// A value that a filter can have.
+    fn value_of(filter: &str) -> &'static str {
+        match filter {
+            "failureFunctionState" => "CALLBACK_FAIL",
+            "responseStatus" => "500",
+            _ => "1",
+        }
+    }
+
+    #[test]
+    fn every_filter_selects_fewer_entries_until_it_is_left_out() {
+        let selected = |pairs: &Pairs| Selection::of_list_call(pairs, Endpoint::Messages, "a");
+        let everything = selected(&Pairs::default());
+        for name in filters() {
+            let pairs = Pairs::parse(&format!("{name}={}&count=100", value_of(name))).expect("well-formed");
+            assert!(selected(&pairs).is_ok_and(|fewer| Ok(fewer) != everything), "{name}");
+            assert_eq!(selected(&pairs.without(&[name.to_owned()])), everything, "{name}");
+        }
+    }
+
+    #[test]
+    fn several_values_are_repeated_or_have_a_comma() {
+        for (raw, several) in [
+            ("label=a&label=b", true),
+            ("label=a&label=a", true),
+            ("label=a,b", true),
+            ("label=a%2Cb", true),
+            ("label=a,", true),
+            ("label=a", false),
+            ("label=a&label=", false),
+            ("label=a&callerIp=b&callerIp=c", false),
+            ("", false),
+        ] {
+            assert_eq!(Pairs::parse(raw).expect("well-formed").has_several("label"), several, "{raw}");
+        }
     }
 
     #[test]

@@ -242,8 +242,9 @@ fn a_workflow_run_comes_back_as_a_new_entry_as_often_as_told() {
     dlq.settle(NOW + 5000);
     let back = dlq.entries().next().expect("it came back").clone();
     assert_eq!((back.failed_at, &back.workflow_run_id), (NOW + 100, &run.workflow_run_id));
+    assert_eq!((back.workflow_created_at, back.created_at), (NOW, NOW + 50));
     assert_eq!(back.settings.label().as_deref(), Some("a"));
-    assert_ne!(&*back.dlq_id, "e");
+    assert_eq!(*back.dlq_id, format!("{}-1", NOW + 100), "the time of its own failure");
     assert_eq!(dlq.ledger.entries()[0].refailed_as.as_ref(), Some(&back.dlq_id));
 
     act(&mut dlq, Action::Resume, "").expect("well-formed");
@@ -278,6 +279,35 @@ fn a_dlq_id_cannot_be_used_twice() {
     let again = dlq.seed(Seed { entries: vec![named("new"), named("e0")], generate: None }, NOW);
     assert_eq!(again.map_err(|refusal| refusal.status.as_u16()), Err(409));
     assert_eq!(dlq.entries().count(), 0);
+}
+
+#[test]
+fn a_made_up_dlq_id_begins_with_the_time_of_failure() {
+    let failed = |ago| NewEntry { failed_at: Some(NOW - ago), ..NewEntry::default() };
+    let mut dlq = dlq_of([failed(5000), NewEntry { failed_at: Some(NOW - 7), ..named("given") }]);
+    let generate = Generate { count: 2, entry: failed(9000) };
+    dlq.seed(Seed { entries: Vec::new(), generate: Some(generate) }, NOW).expect("fresh IDs");
+    dlq.arrive_anew(1, NOW);
+    let expected = [
+        format!("{}-2", NOW - 9000),
+        format!("{}-3", NOW - 9000),
+        format!("{}-0", NOW - 5000),
+        "given".to_owned(),
+        format!("{NOW}-4"),
+    ];
+    assert_eq!(matching(&dlq, ""), expected);
+    for id in &expected {
+        assert_eq!(dlq.get(id).map(|entry| &*entry.dlq_id), Ok(id.as_str()));
+    }
+}
+
+#[test]
+fn a_made_up_dlq_id_evades_one_that_was_given() {
+    let failed = NewEntry { failed_at: Some(NOW - 5000), ..NewEntry::default() };
+    let in_the_way = format!("{}-1", NOW - 5000);
+    let dlq = dlq_of([named(&in_the_way), failed]);
+    assert_eq!(matching(&dlq, ""), [format!("{in_the_way}-0"), in_the_way.clone()]);
+    assert_eq!(dlq.get(&in_the_way).map(|entry| entry.failed_at), Ok(NOW));
 }
 
 #[test]

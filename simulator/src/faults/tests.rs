@@ -11,12 +11,12 @@ fn faults(rules: &str) -> Faults {
 /// Which of the first `calls` resumes of DLQ `a` meet a fault, counted from 1.
 fn hits(rules: &str, calls: u64) -> Vec<u64> {
     let mut faults = faults(rules);
-    (1..=calls).filter(|_| faults.meet("a", Some("t"), Operation::Resume).fault.is_some()).collect()
+    (1..=calls).filter(|_| faults.meet("a", Some("t"), Operation::Resume, None).fault.is_some()).collect()
 }
 
 #[test]
 fn without_rules_nothing_goes_wrong() {
-    assert_eq!(Faults::default().meet("a", None, Operation::List), Trouble::default());
+    assert_eq!(Faults::default().meet("a", None, Operation::List, None), Trouble::default());
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn what_befalls_a_rules_calls_does_not_hang_on_the_calls_of_others() {
     let among_others: Vec<u64> = (1..=100)
         .filter(|call| {
             for _ in 0..call % 3 {
-                both.meet("b", None, Operation::Delete);
+                both.meet("b", None, Operation::Delete, None);
             }
-            both.meet("a", Some("t"), Operation::Resume).fault.is_some()
+            both.meet("a", Some("t"), Operation::Resume, None).fault.is_some()
         })
         .collect();
     assert_eq!(alone, among_others);
@@ -73,6 +73,19 @@ fn rules_that_could_never_work_are_refused() {
         (r#""operation":[],"fault":{"status":{"code":500}}"#, "no call"),
         (r#""fault":{"latency":{"ms":1,"jitterMs":18446744073709551615}}"#, "latency"),
         (r#""fault":{"arrive":{"count":99999999999}}"#, "at most"),
+        (r#""fault":{"ignore":{"parameters":[]}}"#, "nothing"),
+        (
+            r#""fault":{"ignore":{"parameters":["label","labels"]}}"#,
+            r#""labels" is no parameter that filters"#,
+        ),
+        (r#""fault":{"ignore":{"parameters":["dlqIds"]}}"#, "those are workflowUrl, label, "),
+        (r#""fault":{"ignore":{"parameters":["toDate","cursor"]}}"#, r#""cursor" is no"#),
+        (r#""fault":{"ignore":{"parameters":["count"]}}"#, r#""count" is no"#),
+        (
+            r#""fault":{"refuseSeveral":{"parameter":"toDate"}}"#,
+            r#""toDate" is no filter with several values"#,
+        ),
+        (r#""fault":{"refuseSeveral":{"parameter":"dlqIds"}}"#, "those are workflowUrl, label, "),
     ] {
         let plan: FaultPlan =
             serde_json::from_str(&format!(r#"{{"rules":[{{{rule}}}]}}"#)).expect("a plan in its form");
@@ -87,7 +100,7 @@ fn dlq_token_and_operation_must_all_match() {
     let mut faults = faults(
         r#"{"dlq":"a","token":"t","operation":["resume","list"],"fault":{"drop":{"when":"beforeAction"}}}"#,
     );
-    let mut hit = |dlq, token, operation| faults.meet(dlq, token, operation).fault.is_some();
+    let mut hit = |dlq, token, operation| faults.meet(dlq, token, operation, None).fault.is_some();
     assert!(hit("a", Some("t"), Operation::Resume));
     assert!(hit("a", Some("t"), Operation::List));
     assert!(!hit("b", Some("t"), Operation::Resume));
@@ -104,10 +117,36 @@ fn latencies_add_up_and_the_first_other_fault_applies() {
            {"operation":"delete","times":1,"fault":{"expire":{"count":3}}},
            {"fault":{"latency":{"ms":30,"jitterMs":10}}}"#,
     );
-    let trouble = faults.meet("a", None, Operation::Delete);
+    let trouble = faults.meet("a", None, Operation::Delete, None);
     assert!((50..=60).contains(&trouble.latency.as_millis()), "{trouble:?}");
     assert_eq!(trouble.name(), Some("cursor"));
-    assert_eq!(faults.meet("a", None, Operation::List).name(), Some("latency"));
+    assert_eq!(faults.meet("a", None, Operation::List, None).name(), Some("latency"));
+}
+
+#[test]
+fn only_calls_that_can_have_filters_ignore_them() {
+    let mut faults = faults(r#"{"nth":2,"fault":{"ignore":{"parameters":["label"]}}}"#);
+    let mut hit = |operation| faults.meet("a", None, operation, None).fault.is_some();
+    for operation in [Operation::List, Operation::Get, Operation::ResumeOne, Operation::Callback] {
+        assert!(!hit(operation), "{operation:?}");
+    }
+    assert!(hit(Operation::Delete), "the second call of those that can have filters");
+}
+
+#[test]
+fn only_calls_with_several_values_count_for_a_rule_that_refuses_them() {
+    let mut faults = faults(r#"{"from":2,"times":1,"fault":{"refuseSeveral":{"parameter":"label"}}}"#);
+    let mut hit = |operation, query: &str| {
+        let pairs = Pairs::parse(query).ok();
+        faults.meet("a", None, operation, pairs.as_ref()).fault.is_some()
+    };
+    assert!(!hit(Operation::Resume, "label=a,b"), "the first");
+    for query in ["", "label=a", "callerIp=a,b", "label=a,b&callerIp=%ff"] {
+        assert!(!hit(Operation::Resume, query), "{query}");
+    }
+    assert!(!hit(Operation::ResumeOne, "label=a,b"));
+    assert!(hit(Operation::Resume, "label=a&label=b"), "the second");
+    assert!(!hit(Operation::Resume, "label=a&label=b"), "once was enough");
 }
 
 #[test]
@@ -136,6 +175,8 @@ fn every_form_of_the_contract_is_read() {
         (r#"{"cursor":"emptyPage"}"#, "cursor"),
         (r#"{"expire":{"count":1}}"#, "expire"),
         (r#"{"arrive":{"count":1}}"#, "arrive"),
+        (r#"{"ignore":{"parameters":["label","toDate"]}}"#, "ignore"),
+        (r#"{"refuseSeveral":{"parameter":"label"}}"#, "refuseSeveral"),
     ] {
         let read: Fault = serde_json::from_str(fault).expect(fault);
         assert_eq!(read.name(), name, "{fault}");

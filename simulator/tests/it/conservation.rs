@@ -150,6 +150,7 @@ fn fault() -> impl Strategy<Value = Fault> {
             Fault::Body { kind: BodyFault::Empty, bytes: None },
             Fault::Cursor(CursorFault::Repeat),
             Fault::Cursor(CursorFault::EmptyPage),
+            Fault::Ignore { parameters: vec!["label".into()] },
         ]),
         (1_usize..5).prop_map(|count| Fault::Expire { count }),
         (1_usize..5).prop_map(|count| Fault::Arrive { count }),

@@ -8,6 +8,8 @@ mod conservation;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod filter_faults;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod malformed;

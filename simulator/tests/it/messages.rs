@@ -59,6 +59,26 @@ async fn a_message_has_what_the_sdks_read() {
 }
 
 #[tokio::test]
+async fn a_message_says_when_it_was_created_and_not_when_it_failed() {
+    let simulator = start().await;
+    let seed = json!({ "entries": [
+        { "dlqId": "seeded", "workflowCreatedAt": 1000, "createdAt": 1999, "failedAt": 2000 },
+        { "dlqId": "made up", "workflowCreatedAt": 1000, "failedAt": 3000 },
+    ]});
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    let (_, page) = answer(call(&simulator, Method::GET, "").send().await.expect("an answer")).await;
+    for (message, created_at) in page["messages"].as_array().expect("messages").iter().zip([1999, 2000]) {
+        assert_eq!(message["createdAt"], created_at, "{message}");
+        assert_eq!(message["notBefore"], created_at, "{message}");
+    }
+    let entries = simulator.admin(Method::GET, "/dlqs/a/entries", &Value::Null).await;
+    let [seeded, made_up] = [0, 1].map(|index| &entries["entries"][index]);
+    assert_eq!((&seeded["createdAt"], &seeded["failedAt"]), (&json!(1999), &json!(2000)));
+    assert_eq!((&made_up["createdAt"], &made_up["failedAt"]), (&json!(2000), &json!(3000)));
+    assert_eq!(ids(&simulator, "?fromDate=2000&toDate=2000").await, ["seeded"], "filters go by the failure");
+}
+
+#[tokio::test]
 async fn deletes_take_ids_from_the_path_the_query_or_a_body() {
     let simulator = seeded().await;
     simulator.seed(3).await;

@@ -53,12 +53,13 @@ test("list gives a message all the fields of the SDK's type", async () => {
   const dlq = await newDlq();
   await dlq.seed({
     ...ENTRIES[1],
+    createdAt: START + 1500,
     labels: ["first", "second"],
     retries: 7,
     failureCallback: "https://app.example.com/failed",
   });
   const { messages } = await dlq.workflow().list();
-  const { messageId, method, header, body, notBefore, responseHeader, responseBody, ...known } = messages[0];
+  const { messageId, method, header, body, responseHeader, responseBody, ...known } = messages[0];
   assert.equal(messageId, "msg_two");
   assert.equal(method, "POST");
   for (const text of [body, responseBody]) {
@@ -69,14 +70,14 @@ test("list gives a message all the fields of the SDK's type", async () => {
     assert.ok(Object.values(headers).flat().every((value) => typeof value === "string"));
     assert.ok(Object.values(headers).every(Array.isArray));
   }
-  assert.equal(typeof notBefore, "number");
   for (const [field, value] of Object.entries({
     dlqId: "two",
     url: ENTRIES[1].workflowUrl,
     workflowUrl: ENTRIES[1].workflowUrl,
     workflowRunId: "wfr_alpha_2",
     workflowCreatedAt: START + 1,
-    createdAt: START + 2000,
+    createdAt: START + 1500,
+    notBefore: START + 1500,
     callerIP: "192.0.2.2",
     maxRetries: 7,
     responseStatus: 503,

@@ -10,6 +10,7 @@ ENTRIES = [
         "workflowRunId": "wfr_one",
         "workflowUrl": ORDERS,
         "workflowCreatedAt": START,
+        "createdAt": START + 700,
         "failedAt": START + 1000,
         "labels": ["R&D 100%+ü", "dark"],
         "callerIp": "192.0.2.1",

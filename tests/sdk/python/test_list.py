@@ -85,14 +85,14 @@ class Message(unittest.TestCase):
             "url": ORDERS,
             "method": "POST",
             "max_retries": 7,
-            "created_at": START + 1000,
+            "created_at": START + 700,
+            "not_before": START + 700,
             "caller_ip": "192.0.2.1",
             "label": "R&D 100%+ü",
             "failure_callback": "https://app.example.com/failed",
             "response_status": 503,
         }.items():
             self.assertEqual(getattr(message, name), value, name)
-        self.assertIsInstance(message.not_before, int)
         self.assertIsInstance(message.body, str)
         self.assertIsInstance(message.headers, dict)
         self.assertIsInstance(message.response_headers, dict)
