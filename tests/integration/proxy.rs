@@ -3,7 +3,7 @@
 mod forward_proxy;
 
 use serde_json::{Value, json};
-use testbed::{Entry, ScratchDir, Simulator, TlsFront};
+use testbed::{Entry, Operator, OperatorOptions, ScratchDir, Simulator, TlsFront};
 
 use crate::cluster::control_plane;
 use crate::scene::{DLQ, Scene};
@@ -94,4 +94,22 @@ async fn a_proxy_that_refuses_is_a_failed_call_without_its_password() {
     assert_eq!(scene.simulator.tokens().shown_in(&proxy.seen()), None);
     let shown = format!("{run}{}", scene.operator.log());
     assert!(!shown.contains("password") && !shown.contains(BASIC_AUTH), "{shown}");
+}
+
+#[tokio::test]
+async fn a_kubeconfig_with_a_proxy_is_refused_without_showing_its_password() {
+    let control_plane = control_plane().await;
+    let simulator = Simulator::start().await.unwrap();
+    let kubeconfig = std::fs::read_to_string(control_plane.kubeconfig()).unwrap();
+    let mut kubeconfig: Value = serde_saphyr::from_str(&kubeconfig).unwrap();
+    kubeconfig["clusters"][0]["cluster"]["proxy-url"] =
+        json!(format!("http://{USER}@proxy.example.com:3128"));
+    let dir = ScratchDir::create("kubeconfig").unwrap();
+    let mut options = OperatorOptions::new(control_plane, &simulator, "default");
+    options.kubeconfig = dir.path().join("kubeconfig");
+    std::fs::write(&options.kubeconfig, kubeconfig.to_string()).unwrap();
+    let Err(error) = Operator::start(options).await else { panic!("it started") };
+    let shown = format!("{error:#}");
+    assert!(shown.contains("proxy-url for the cluster, which is not supported"), "{shown}");
+    assert!(!shown.contains("password"), "{shown}");
 }
