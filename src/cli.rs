@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
+use kube::config::Kubeconfig;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +69,8 @@ enum Error {
     Admin(#[source] std::io::Error, std::net::SocketAddr),
     #[error("cannot find a cluster: set KUBECONFIG, or run inside of one")]
     Kubeconfig(#[source] Box<kube::config::InferConfigError>),
+    #[error("the kubeconfig has a proxy-url for the cluster, which is not supported")]
+    KubeconfigProxy,
     #[error("cannot set up the cluster's client")]
     Client(#[source] Box<kube::Error>),
     #[error(transparent)]
@@ -195,10 +198,58 @@ async fn run(flags: Flags) -> Result<(), Error> {
 /// A client with connections of its own: the lease is not to wait behind anything else, nor on a connection that is dead.
 async fn kube_client(read_timeout: Duration) -> Result<kube::Client, Error> {
     let mut config = kube::Config::infer().await.map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+    let kubeconfig = Kubeconfig::read().unwrap_or_default();
+    if names_a_proxy(&kubeconfig) {
+        return Err(Error::KubeconfigProxy);
+    }
+    // Outside a pod kube takes it from `HTTPS_PROXY`, which is for Upstash.
+    config.proxy_url = None;
     // Repeating is the controller's decision: a repeated patch could write an old state over a newer one.
     config.default_retry = false;
     // Without it a request that hangs would hang for ever.
     config.read_timeout = Some(read_timeout);
     config.connect_timeout = config.connect_timeout.map(|timeout| timeout.min(read_timeout));
     kube::Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
+}
+
+/// Whether a kubeconfig itself asks for a proxy in front of its API server.
+fn names_a_proxy(kubeconfig: &Kubeconfig) -> bool {
+    let current = kubeconfig.current_context.as_deref();
+    let context = kubeconfig.contexts.iter().find(|context| Some(context.name.as_str()) == current);
+    let cluster = context.and_then(|context| context.context.as_ref()).map(|context| &context.cluster);
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(&named.name) == cluster);
+    cluster
+        .and_then(|named| named.cluster.as_ref())
+        .and_then(|cluster| cluster.proxy_url.as_deref())
+        .is_some_and(|url| !url.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_current_clusters_own_proxy_counts() {
+        let kubeconfig = |current: &str| {
+            let yaml = format!(
+                "
+current-context: {current}
+contexts:
+- {{ name: direct, context: {{ cluster: direct, user: admin }} }}
+- {{ name: empty, context: {{ cluster: empty, user: admin }} }}
+- {{ name: proxied, context: {{ cluster: proxied, user: admin }} }}
+clusters:
+- {{ name: direct, cluster: {{ server: https://a.example }} }}
+- {{ name: empty, cluster: {{ server: https://b.example, proxy-url: '' }} }}
+- {{ name: proxied, cluster: {{ server: https://c.example, proxy-url: http://proxy.example }} }}
+"
+            );
+            Kubeconfig::from_yaml(&yaml).unwrap()
+        };
+        assert!(names_a_proxy(&kubeconfig("proxied")));
+        for current in ["direct", "empty", "absent"] {
+            assert!(!names_a_proxy(&kubeconfig(current)), "{current}");
+        }
+        assert!(!names_a_proxy(&Kubeconfig::default()));
+    }
 }

@@ -60,9 +60,10 @@ impl Drop for Observed<'_> {
     }
 }
 
-/// The connections of a process: shared by all accounts, so that there is one pool.
+/// The connections of a process: shared by all accounts, so that there is one pool for each scheme.
 #[derive(Clone, Debug)]
 pub struct Transport {
+    https: reqwest::Client,
     http: reqwest::Client,
     traceparent: Option<fn() -> Option<String>>,
     clocks: Arc<Mutex<Clocks>>,
@@ -75,18 +76,28 @@ pub struct Transport {
 pub struct TransportError(#[from] reqwest::Error);
 
 impl Transport {
-    /// Sets up TLS, timeouts and the pool. Redirects are off: a token goes to the address that was allowed and to no
-    /// other.
+    /// Sets up TLS, proxies, timeouts and the pools. Redirects are off: a token goes to the address that was allowed and
+    /// to no other.
     pub fn new(options: ClientOptions) -> Result<Self, TransportError> {
-        let client = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout))
-            .timeout(options.request_timeout)
-            .tcp_nodelay(true)
-            .build()?;
-        Ok(Self { http: client, traceparent: options.traceparent, clocks: Arc::default(), observer: None })
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(USER_AGENT)
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT.min(options.request_timeout))
+                .timeout(options.request_timeout)
+                .tcp_nodelay(true)
+        };
+        // It obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`: a proxy only opens a tunnel, and TLS hides the token from it.
+        let https = builder().https_only(true).build()?;
+        // Without TLS a proxy would read the token. As it never speaks TLS, it loads no authorities either.
+        let http = builder().no_proxy().tls_certs_only([]).build()?;
+        Ok(Self { https, http, traceparent: options.traceparent, clocks: Arc::default(), observer: None })
+    }
+
+    /// The only client that may call this URL.
+    fn client_for(&self, url: &Url) -> &reqwest::Client {
+        if url.scheme() == "https" { &self.https } else { &self.http }
     }
 
     /// Tells of every call from now on.
@@ -154,7 +165,8 @@ impl Client {
         url.set_path(&request.path);
         url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
         // A body of no bytes, said aloud: some proxies refuse a POST without a length.
-        let mut builder = self.transport.http.request(request.method, url).header(header::CONTENT_LENGTH, 0);
+        let client = self.transport.client_for(&url);
+        let mut builder = client.request(request.method, url).header(header::CONTENT_LENGTH, 0);
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
@@ -217,5 +229,22 @@ mod tests {
         let client = Client::new(transport, base, Token::parse("a-token-of-its-own").unwrap());
         let shown = format!("{client:?} {client:#?}");
         assert!(shown.contains("qstash.upstash.io") && !shown.contains("a-token-of-its-own"), "{shown}");
+    }
+    #[test]
+    fn only_calls_over_tls_may_use_a_proxy() {
+        let transport = Transport::new(ClientOptions::new(Duration::from_secs(1))).unwrap();
+        let may_use_a_proxy = |url: &str| {
+            let client = transport.client_for(&Url::parse(url).unwrap());
+            format!("{client:?}").contains("proxies")
+        };
+        assert!(may_use_a_proxy("https://qstash.upstash.io"));
+        assert!(!may_use_a_proxy("http://qstash.upstash.io"));
+    }
+
+    #[tokio::test]
+    async fn the_client_that_may_use_a_proxy_refuses_calls_without_tls() {
+        let transport = Transport::new(ClientOptions::new(Duration::from_secs(1))).unwrap();
+        let error = transport.https.get("http://127.0.0.1:1").send().await.unwrap_err();
+        assert!(error.is_builder(), "{error:?}");
     }
 }

@@ -101,6 +101,7 @@ fn everything() -> Value {
             "otlpEndpoint": "http://collector:4318",
         },
         "connection": { "url": "https://qstash-us-east-1.upstash.io", "existingSecret": "upstash", "key": "t" },
+        "proxy": { "https": "http://proxy.example.com:3128", "noProxy": ".example.com,10.0.0.0/8" },
         "leaderElection": { "leaseDuration": "30s", "leaseName": "shared", "leaseNamespace": "leases" },
         "log": { "level": "info,dlq_operator=debug", "format": "text", "audit": false },
         "rbac": { "secretAccess": "watch" },

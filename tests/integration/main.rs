@@ -43,6 +43,7 @@ mod monitoring;
 mod overrides;
 mod poison;
 mod problems;
+mod proxy;
 mod queue;
 mod reference;
 mod replicas;

@@ -95,6 +95,29 @@ async fn the_token_of_the_default_connection_comes_from_a_secret() {
 }
 
 #[tokio::test]
+async fn the_proxy_is_set_by_the_variables_that_name_one() {
+    let variable = |objects: &[Value], name: &str| {
+        let env = container(objects)["env"].as_array().unwrap();
+        let found: Vec<_> = env.iter().filter(|variable| variable["name"] == name).cloned().collect();
+        assert!(found.len() < 2, "{found:?}");
+        found.first().cloned()
+    };
+    let values = json!({ "proxy": { "https": "http://proxy.example.com:3128", "noProxy": ".example.com" } });
+    let objects = rendered(&values).await.unwrap();
+    assert_eq!(variable(&objects, "HTTPS_PROXY").unwrap()["value"], "http://proxy.example.com:3128");
+    assert_eq!(variable(&objects, "NO_PROXY").unwrap()["value"], ".example.com");
+    // A URL with a password comes from a Secret.
+    let secret = json!({ "secretKeyRef": { "name": "proxy", "key": "url" } });
+    let values = json!({
+        "proxy": { "noProxy": ".example.com" },
+        "extraEnv": [{ "name": "HTTPS_PROXY", "valueFrom": secret }],
+    });
+    let objects = rendered(&values).await.unwrap();
+    assert_eq!(variable(&objects, "HTTPS_PROXY").unwrap()["valueFrom"], secret);
+    assert_eq!(variable(&objects, "NO_PROXY").unwrap()["value"], ".example.com");
+}
+
+#[tokio::test]
 async fn the_image_is_the_charts_unless_told_otherwise() {
     let image = async |values: Value| {
         let objects = rendered(&json!({ "image": values })).await.unwrap();
