@@ -11,7 +11,7 @@ use super::operations::{Scenario, scenario};
 use super::world::World;
 
 /// What the simulation must meet in so many cases.
-const MOST_CASES: usize = 400;
+const MOST_CASES: usize = 600;
 const HAPPENS: [&str; 38] = [
     "a scheduled time came during a run",
     "an idle policy has begun its work",
