@@ -58,6 +58,23 @@ pub(crate) struct Due {
     pub(crate) skipped: Option<(Timestamp, i64)>,
 }
 
+/// The scheduled time that waits for a run by hand.
+fn postponed(status: &DlqPolicyStatus) -> Option<Timestamp> {
+    status.pending_schedule_time.as_ref().map(|time| time.0)
+}
+
+/// When the next run starts, later than `now`.
+pub(crate) fn next_run(
+    schedule: &Schedule,
+    status: &DlqPolicyStatus,
+    since: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    // What was postponed may lie ahead where the clock was set back.
+    let postponed = postponed(status).map(|at| schedule.jittered(at, since)).filter(|start| *start > now);
+    postponed.into_iter().chain(next_start(schedule, since, handled_until(status, since), now)).min()
+}
+
 /// What is due, or was postponed by a run by hand.
 pub(crate) fn left_to_do(
     schedule: &Schedule,
@@ -66,7 +83,7 @@ pub(crate) fn left_to_do(
     now: Timestamp,
 ) -> Option<Due> {
     let handled = handled_until(status, since);
-    let postponed = status.pending_schedule_time.as_ref().map(|time| time.0);
+    let postponed = postponed(status).filter(|at| schedule.jittered(*at, since) <= now);
     let Some(at) = due(schedule, since, handled, now) else {
         return postponed.map(|at| Due { at, skipped: None });
     };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::cancel::CancelCause;
 use super::hash::text_hash;
 use super::instants::{
-    Due, due, handled_until, is_too_late, left_to_do, next_start, replaces, schedule_since,
+    Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
 use super::progress;
 use super::schedule::Schedule;
@@ -261,7 +261,7 @@ fn scheduled(
         // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
         return Plan::Idle { next: next_start(schedule, since, now, now) };
     }
-    let next = next_start(schedule, since, handled_until(status, since), now);
+    let next = next_run(schedule, status, since, now);
     let Some(Due { at, skipped }) = left_to_do(schedule, status, since, now) else {
         return Plan::Idle { next };
     };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
-use super::instants::{are_times_astray, handled_until, next_start, skipped_during};
+use super::instants::{are_times_astray, next_run, skipped_during};
 use super::note::{self, Note, NoteReason};
 use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal, was_held};
 use super::readiness::{self, Readiness};
@@ -372,9 +372,8 @@ fn next_time(
         return None;
     }
     let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
-    let floor = handled_until(status, since);
     // Rounded up: a status that names a second before the start would show a time that passes without a run.
-    next_start(schedule, since, floor, now).map(|next| {
+    next_run(schedule, status, since, now).map(|next| {
         let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
         k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(next.round(up).unwrap_or(next))
     })

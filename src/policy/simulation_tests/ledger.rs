@@ -8,7 +8,7 @@ use crate::crd::{
     ConcurrencyPolicy, DlqPolicyStatus, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals, Trigger,
 };
 use crate::policy::validate::{Request, Work};
-use crate::policy::{CancelCause, Plan, Policy, Selected};
+use crate::policy::{CancelCause, Plan, Policy, Schedule, Selected};
 use crate::upstash::types::{Call, Selection};
 
 /// A run: an ID comes again where the same work is asked for again.
@@ -41,7 +41,8 @@ pub(super) struct Ledger {
     instants: BTreeSet<Timestamp>,
     /// The latest instant that was run or told as missed.
     told: Option<Timestamp>,
-    /// Of each run: from when until when it is known to have kept scheduled times from starting.
+    /// Of each run: the scheduled times, after the first and up to the second, that it is known to have kept from
+    /// starting.
     kept: BTreeMap<RunKey, (Timestamp, Timestamp)>,
     /// The token was refused for work without a schedule: another one starts it again.
     is_owed: bool,
@@ -153,7 +154,7 @@ impl Ledger {
         after: &DlqPolicyStatus,
         now: Timestamp,
     ) {
-        self.keep(policy, before, now);
+        self.keep(policy, before, after, now);
         let run = |status: &DlqPolicyStatus| status.current_run.as_ref().map(key);
         match (run(before), run(after)) {
             (None, Some(_)) => self.started(policy, after, now),
@@ -235,9 +236,9 @@ impl Ledger {
         if let Some(deadline) = policy.starting_deadline {
             assert!(now.duration_since(start) <= deadline, "{at} runs too late");
         }
-        assert!(!self.is_kept(start), "{at} passed while a run was in progress");
+        assert!(!self.is_kept(at), "{at} passed while a run was in progress");
         let mut next = schedule.next_after(at, since);
-        while let Some(kept) = next.filter(|next| self.is_kept(schedule.jittered(*next, since))) {
+        while let Some(kept) = next.filter(|next| self.is_kept(*next)) {
             next = schedule.next_after(kept, since);
         }
         let next = next.map(|next| schedule.jittered(next, since));
@@ -250,23 +251,24 @@ impl Ledger {
     }
 
     /// A status is written while a run is under way: what came since its start and does not replace it is skipped.
-    fn keep(&mut self, policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) {
+    fn keep(&mut self, policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus, now: Timestamp) {
         let is_replaced = policy.concurrency == ConcurrencyPolicy::Replace && !self.is_circuit_open(policy);
-        if let (Some(run), false) = (&before.current_run, is_replaced) {
-            let start = run.start_time.timestamp();
-            let (_, until) = self.kept.entry(key(run)).or_insert((start, now));
-            *until = now.max(*until);
-            if let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &before.schedule_since)
-                && schedule.most_recent(start, now, since.0).is_some()
-            {
+        if let (Some(run), false) = (&before.current_run, is_replaced)
+            && let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &after.schedule_since)
+        {
+            let came = |time| latest_that_came(schedule, since.0, time);
+            let (start, latest) = (came(run.start_time.timestamp()), came(now));
+            let (_, until) = self.kept.entry(key(run)).or_insert((start, latest));
+            *until = latest.max(*until);
+            if start < latest {
                 self.meet("a scheduled time came during a run");
             }
         }
     }
 
-    /// Whether a run was in the way at this start.
-    fn is_kept(&self, start: Timestamp) -> bool {
-        self.kept.values().any(|(from, until)| *from < start && start <= *until)
+    /// Whether a run was in the way of this scheduled time.
+    fn is_kept(&self, at: Timestamp) -> bool {
+        self.kept.values().any(|(from, until)| *from < at && at <= *until)
     }
 
     /// Of the instants since the last one that was told, no more are missed than there are.
@@ -287,7 +289,7 @@ impl Ledger {
                     schedule.next_after(*at, since)
                 });
                 let times = times.take_while(|at| *at <= latest);
-                let left = times.filter(|at| !self.is_kept(schedule.jittered(*at, since))).count();
+                let left = times.filter(|at| !self.is_kept(*at)).count();
                 assert_eq!(
                     missed,
                     i64::try_from(left).unwrap(),
@@ -392,6 +394,17 @@ impl Deeds {
         let most = run.limits.as_ref().and_then(|limits| limits.max_entries_per_run);
         let done = if run.interruptions == 0 { self.acted.max(run.processed) } else { run.processed };
         assert!(most.is_none_or(|most| done <= most + self.beyond), "{done} of at most {most:?}");
+    }
+}
+
+/// The latest scheduled time whose start had come by then.
+fn latest_that_came(schedule: &Schedule, since: Timestamp, time: Timestamp) -> Timestamp {
+    let before = |time| schedule.most_recent(since, time, since).unwrap_or(since);
+    let latest = before(time);
+    if latest == since || schedule.jittered(latest, since) <= time {
+        latest
+    } else {
+        before(latest - SignedDuration::from_nanos(1))
     }
 }
 
