@@ -65,7 +65,7 @@ impl Look<'_> {
         match self.write_unchanged(&next, notes).await {
             Ok(true) => Box::pin(self.work(session)).await,
             outcome => {
-                context.memory.keep_session(reference.clone(), session);
+                self.keep(session).await;
                 outcome.map(|_| Action::requeue(AFTER_CONFLICT))
             }
         }
@@ -95,7 +95,7 @@ impl Look<'_> {
             Ok(true) => Ok(Action::requeue(NEXT_SLICE)),
             outcome => {
                 if let Some(session) = session {
-                    context.memory.keep_session(reference.clone(), session);
+                    self.keep(session).await;
                 }
                 outcome.map(|_| Action::requeue(AFTER_CONFLICT))
             }
@@ -125,10 +125,12 @@ impl Look<'_> {
             },
         };
         let activity = status::activity(&self.observed.status, &run, self.now);
+        let written_run = self.revised(next).current_run.unwrap_or_else(|| run.clone());
         let session = Session {
             run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
             stored_run: self.observed.raw_status.get("currentRun").cloned().unwrap_or_default(),
+            written_run,
             progress: Progress::new(work, run, self.context.retry_limit).seen_as(activity),
             connected,
             looked_again_at: None,
@@ -142,8 +144,8 @@ impl Look<'_> {
             Ok(true) => Box::pin(self.work(session)).await,
             Ok(false) => again,
             Err(error) => {
-                // It may be ours all the same: the next look tells, and then nothing was done that we do not know.
-                self.context.memory.keep_session(self.reference.clone(), session);
+                // It may be ours nevertheless: the next look tells, and then nothing was done that we do not know.
+                self.keep(session).await;
                 Err(error)
             }
         }
@@ -187,15 +189,20 @@ impl Look<'_> {
     ) -> Result<Action, Error> {
         let (context, reference) = (self.context, self.reference);
         let connection = session.progress.connection().clone();
-        let keep = |session| context.memory.keep_session(reference.clone(), session);
-        let is_gone = self.heads.get(reference).is_none() && !context.stop.is_cancelled();
+        if let Some(written) = &self.observed.status.current_run {
+            session.written_run = written.clone();
+        }
         match end {
             SliceEnd::Finished(ending) => {
                 let refused_secret = ending.is_refusal().then(|| session.connected.secret.clone());
                 self.finish(session, &Ending { refused_secret, ..ending }).await
             }
-            SliceEnd::Waiting(_) | SliceEnd::Yielded | SliceEnd::Halted if is_gone => {
-                // Or no longer among the policies that this process looks after.
+            SliceEnd::Lost => {
+                warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
+                Ok(Action::requeue(AFTER_LOSS))
+            }
+            _ if self.is_gone() => {
+                // Or no longer among the policies that this process manages.
                 context.memory.leave_line(reference);
                 let run = session.progress.run();
                 info!(policy = %Named(reference), run_id = run.id, action = %run.action, pages = run.pages,
@@ -209,12 +216,12 @@ impl Look<'_> {
                     session.waits.begin((context.clock)(), until);
                 }
                 let left = wait(until, (context.clock)());
-                keep(session);
+                self.keep(session).await;
                 let instant = replaced_at.map_or_else(|| self.until_refresh(), |at| self.until(Some(at)));
                 Ok(Action::requeue(instant.min(left)))
             }
             SliceEnd::Yielded | SliceEnd::Halted => {
-                keep(session);
+                self.keep(session).await;
                 Ok(Action::requeue(NEXT_SLICE))
             }
             SliceEnd::TokenRefused(error) => {
@@ -230,12 +237,12 @@ impl Look<'_> {
                         Ok(Some(newer)) => {
                             info!(policy = %Named(reference), "the token was refused; the run goes on with the Secret's newer one");
                             session.connected = newer;
-                            keep(session);
+                            self.keep(session).await;
                             return Ok(Action::requeue(NEXT_SLICE));
                         }
                         Err(error) => {
                             session.looked_again_at = None;
-                            keep(session);
+                            self.keep(session).await;
                             return Err(error);
                         }
                     }
@@ -244,14 +251,27 @@ impl Look<'_> {
                 let ending = Ending { refused_secret, ..Ending::unauthorized(&error.to_string()) };
                 self.finish(session, &ending).await
             }
-            SliceEnd::Lost => {
-                warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
-                Ok(Action::requeue(AFTER_LOSS))
-            }
             SliceEnd::Stuck(problem) => {
-                keep(session);
+                self.keep(session).await;
                 Err(Error::Checkpoint(problem))
             }
+        }
+    }
+
+    /// Whether the policy was deleted, or is no longer among those that this process manages.
+    fn is_gone(&self) -> bool {
+        self.heads.get(self.reference).is_none() && !self.context.stop.is_cancelled()
+    }
+
+    /// Keeps the run for the next slice; for none where its policy is gone.
+    async fn keep(&self, session: Session) {
+        let memory = &self.context.memory;
+        memory.keep_session(self.reference.clone(), session);
+        // Looked up afterwards: the watch tells of a deletion once, and may have told before this.
+        if self.is_gone()
+            && let Some(session) = memory.take_session(self.reference)
+        {
+            release(self.context, self.reference, session).await;
         }
     }
 
@@ -347,7 +367,7 @@ impl Look<'_> {
                     return Ok(Action::requeue(AFTER_LOSS));
                 }
                 Err(CheckpointError::Failed(problem)) if since.elapsed() >= FINAL_WRITE => {
-                    context.memory.keep_session(self.reference.clone(), session);
+                    self.keep(session).await;
                     return Err(Error::Checkpoint(problem));
                 }
                 Err(CheckpointError::Failed(problem)) => {

@@ -10,14 +10,14 @@ use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::head::{HeadKey, PolicyHead};
 use super::news::{News, Unanswered};
-use super::observe::{Observed, decode};
+use super::observe::{Observed, decode, observe};
 use super::persist::{PersistError, Precondition};
 use super::report;
 use super::slots::Slot;
 use crate::crd::{DlqPolicyStatus, PolicyRun};
 use crate::drain::CheckpointError;
 use crate::policy::tally::{Tally, tally};
-use crate::policy::{Note, Policy, note};
+use crate::policy::{Note, Policy, note, status};
 use crate::runtime::leadership::Term;
 
 /// How soon to look again after somebody else was faster.
@@ -68,6 +68,7 @@ impl Look<'_> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
         let unchanged = Precondition::Unchanged { status: self.observed.stored(), resource_version };
         let status = &self.context.status;
+        let next = &self.revised(next);
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
         match status.write(self.object(), self.observed.stored(), wanted, unchanged).await {
             Ok(written) => {
@@ -120,10 +121,22 @@ impl Look<'_> {
 
     /// Writes a state of our run.
     pub(crate) async fn save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
-        let id = self.observed.status.current_run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
-        let ours = Precondition::OurRun { id: &id, holder: &self.context.holder };
-        let wanted =
-            self.observed.written_as(next).map_err(|error| CheckpointError::Failed(error.to_string()))?;
+        match self.try_save(next, news).await {
+            // The conflict may be with the write before, which got no answer.
+            Err(CheckpointError::Lost) if self.observed.is_stale => {
+                self.read_again().await?;
+                self.try_save(next, news).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
+        let failed = |error: &dyn std::error::Error| CheckpointError::Failed(error.to_string());
+        let Some(known) = self.observed.status.current_run.clone() else { return Err(CheckpointError::Lost) };
+        let ours = Precondition::OurRun(&known);
+        let next = &self.revised(next);
+        let wanted = self.observed.written_as(next).map_err(|error| failed(&error))?;
         match self.context.status.write(self.object(), self.observed.stored(), wanted, ours).await {
             Ok(written) => {
                 self.note_written(next, written, news.clone());
@@ -132,11 +145,30 @@ impl Look<'_> {
             Err(PersistError::Conflict) => Err(CheckpointError::Lost),
             Err(error) => {
                 self.note_unanswered(next, news.clone());
-                // It may have been written all the same: what differs is no longer known, so the whole status is
+                // It may have been written nevertheless: what differs is no longer known, so the whole status is
                 // written next time.
                 self.observed.is_stale = true;
-                Err(CheckpointError::Failed(error.to_string()))
+                Err(failed(&error))
             }
         }
+    }
+
+    /// Learns whether the write that got no answer was done.
+    async fn read_again(&mut self) -> Result<(), CheckpointError> {
+        let (namespace, name, _) = self.object();
+        let read = observe(&self.context.client, namespace, name).await;
+        let read = read.map_err(|error| CheckpointError::Failed(error.to_string()))?;
+        let read = read.filter(|read| read.uid() == self.observed.uid()).ok_or(CheckpointError::Lost)?;
+        if !status::is_next_revision(&self.observed.status, &read.status) {
+            return Err(CheckpointError::Lost);
+        }
+        self.context.learn(self.reference, &read);
+        self.observed = Observed { spec: self.observed.spec.clone(), ..read };
+        Ok(())
+    }
+
+    /// The status with the revision that its write makes.
+    pub(crate) fn revised(&self, next: &DlqPolicyStatus) -> DlqPolicyStatus {
+        status::revised(&self.observed.status, next.clone(), self.observed.is_stale)
     }
 }

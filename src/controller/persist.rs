@@ -28,13 +28,9 @@ pub(crate) enum Precondition<'a> {
         /// `metadata.resourceVersion`, for a status that cannot be compared.
         resource_version: &'a str,
     },
-    /// The run is this process'. For checkpoints: edits of labels or spec by others do not hold them up.
-    OurRun {
-        /// The run's ID.
-        id: &'a str,
-        /// This process.
-        holder: &'a str,
-    },
+    /// The run is this process', and in the revision that this process knows. For checkpoints: edits of labels or spec
+    /// by others do not hold them up.
+    OurRun(&'a PolicyRun),
 }
 
 /// Why a status was not written.
@@ -80,18 +76,18 @@ impl StatusWriter {
         self.patch(object, precondition, changes).await.map(Some)
     }
 
-    /// Writes only the run: how it is given back. `stored` is how it stood when this process took it.
+    /// Writes only the run: how it is given back. `stored` is how it stood when this process took it, `known` how this
+    /// process wrote it last.
     pub(crate) async fn release(
         &self,
         object: (&str, &str, &str),
         stored: &Value,
+        known: &PolicyRun,
         run: &PolicyRun,
-        holder: &str,
     ) -> Result<(), PersistError> {
-        let ours = Precondition::OurRun { id: &run.id, holder };
         let run = unknown::keep_as(stored, run)?;
         let run = json!({ "op": "add", "path": "/status/currentRun", "value": run });
-        self.patch(object, ours, vec![run]).await.map(drop)
+        self.patch(object, Precondition::OurRun(known), vec![run]).await.map(drop)
     }
 
     async fn patch(
@@ -101,7 +97,7 @@ impl StatusWriter {
         changes: Vec<Value>,
     ) -> Result<DynamicObject, PersistError> {
         let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
-        patch.extend(conditions(precondition));
+        patch.extend(conditions(precondition)?);
         patch.extend(changes);
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch))?;
         let parameters =
@@ -125,17 +121,22 @@ impl StatusWriter {
     }
 }
 
-fn conditions(precondition: Precondition<'_>) -> Vec<Value> {
+fn conditions(precondition: Precondition<'_>) -> Result<Vec<Value>, serde_json::Error> {
     let test = |path: &str, value: &Value| json!({ "op": "test", "path": path, "value": value });
-    match precondition {
+    Ok(match precondition {
         Precondition::Unchanged { status, .. } if is_comparable(status) => vec![test("/status", status)],
         Precondition::Unchanged { resource_version, .. } => {
             vec![test("/metadata/resourceVersion", &resource_version.into())]
         }
-        Precondition::OurRun { id, holder } => {
-            vec![test("/status/currentRun/id", &id.into()), test("/status/currentRun/holder", &holder.into())]
+        Precondition::OurRun(known) => {
+            let known = serde_json::to_value(known)?;
+            // A spec that comes back has a run of the same ID again, which starts later.
+            ["id", "startTime", "holder", "revision"]
+                .into_iter()
+                .map(|field| test(&format!("/status/currentRun/{field}"), &known[field]))
+                .collect()
         }
-    }
+    })
 }
 
 /// Whether the API server finds a status equal to itself. It compares texts as they are written in JSON, and writes these

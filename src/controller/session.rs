@@ -13,6 +13,7 @@ use super::context::{Context, PolicyRef};
 use super::metrics::RunWaits;
 use super::persist::PersistError;
 use super::report::{self, Named};
+use crate::crd::PolicyRun;
 use crate::policy::Progress;
 
 /// A run that this process works on, between two slices.
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) uid: String,
     /// The run in the status, as it was when this process took it.
     pub(crate) stored_run: Value,
+    /// The run as this process wrote it last, as far as it knows.
+    pub(crate) written_run: PolicyRun,
     pub(crate) progress: Progress,
     pub(crate) connected: Connected,
     /// After how many pages the Secret was read again, as the token was refused. Once for each token that worked.
@@ -57,11 +60,15 @@ pub(crate) async fn release_all(context: &Context) {
 
 /// Gives a run back, so that whoever takes it over knows that its counts are whole.
 pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Session) {
-    let run = session.progress.handed_back();
+    let run = PolicyRun {
+        revision: session.written_run.revision.map(|revision| revision + 1),
+        ..session.progress.handed_back()
+    };
     let object =
         (policy.namespace.as_deref().unwrap_or_default(), policy.name.as_str(), session.uid.as_str());
     let span = report::slice(policy, &session.uid, &run, &context.holder);
-    match context.status.release(object, &session.stored_run, &run, &context.holder).instrument(span).await {
+    let Session { stored_run, written_run, .. } = &session;
+    match context.status.release(object, stored_run, written_run, &run).instrument(span).await {
         // A conflict: there is nothing left to give back.
         Ok(()) | Err(PersistError::Conflict) => {}
         Err(problem) => {

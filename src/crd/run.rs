@@ -25,6 +25,11 @@ pub struct PolicyRun {
     #[schemars(length(max = 320))]
     pub holder: Option<String>,
 
+    /// Counts the writes of the run's state. Each write names the revision that it replaces, so that one that was held up
+    /// on its way cannot undo a newer one. Absent once the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+
     /// What started the run.
     pub trigger: Trigger,
 

@@ -17,9 +17,13 @@ pub(crate) fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> 
 /// steps back are lived through, so that no instant runs twice.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
+pub(crate) fn is_astray(time: &Time, now: Timestamp) -> bool {
+    time.0.duration_since(now) > FARTHEST_AHEAD
+}
+
 /// Whether what the status says of a schedule was written under a clock that was far ahead.
 pub(crate) fn are_times_astray(status: &DlqPolicyStatus, now: Timestamp) -> bool {
-    handled(status).chain(&status.schedule_since).any(|time| time.0.duration_since(now) > FARTHEST_AHEAD)
+    handled(status).chain(&status.schedule_since).any(|time| is_astray(time, now))
 }
 
 /// Since when this schedule counts, when it is the one that the status speaks of.

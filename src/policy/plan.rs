@@ -288,6 +288,7 @@ fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Time
     PolicyRun {
         id,
         holder: None,
+        revision: None,
         trigger,
         generation: policy.generation,
         action: work.action,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
-use super::instants::{are_times_astray, next_run, skipped_during};
+use super::instants::{are_times_astray, is_astray, next_run, skipped_during};
 use super::note::{self, Note, NoteReason};
 use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal, was_held};
 use super::readiness::{self, Readiness};
@@ -93,6 +93,31 @@ pub fn claimed(
     (status, notes)
 }
 
+/// The status as it is written in place of `before`: where anything differs, its run gets the next revision. `is_surely`
+/// so where it is not known what stands there.
+pub fn revised(before: &DlqPolicyStatus, mut next: DlqPolicyStatus, is_surely: bool) -> DlqPolicyStatus {
+    let is_same = |run: &&PolicyRun| {
+        next.current_run.as_ref().is_some_and(|next| (&next.id, next.start_time) == (&run.id, run.start_time))
+    };
+    let revision = before.current_run.as_ref().filter(is_same).and_then(|run| run.revision);
+    if let Some(run) = &mut next.current_run {
+        run.revision = revision;
+    }
+    if (is_surely || next != *before)
+        && let Some(run) = &mut next.current_run
+    {
+        run.revision = Some(revision.unwrap_or_default() + 1);
+    }
+    next
+}
+
+/// Whether `read` is what one write of the run's holder made of `known`.
+pub fn is_next_revision(known: &DlqPolicyStatus, read: &DlqPolicyStatus) -> bool {
+    let (Some(known), Some(read)) = (&known.current_run, &read.current_run) else { return false };
+    (&known.id, known.start_time, &known.holder) == (&read.id, read.start_time, &read.holder)
+        && known.revision.is_some_and(|revision| read.revision == Some(revision + 1))
+}
+
 /// A run that this process has to take up from its status alone. Unless it was handed back, nobody knows what was done
 /// since the last checkpoint.
 pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
@@ -132,6 +157,7 @@ pub fn finished(
     let mut status = before.clone();
     let run = PolicyRun {
         holder: None,
+        revision: None,
         waiting_until: None,
         completion_time: Some(now.into()),
         result: Some(ending.result),
@@ -232,7 +258,7 @@ fn note_schedule(
                     &mut status.last_missed_time,
                     &mut status.last_skipped_time,
                 ] {
-                    time.take_if(|time| time.0 > now);
+                    time.take_if(|time| is_astray(time, now));
                 }
             }
             let first_seen = are_astray || before.observed_schedule.as_deref() != Some(schedule.text());

@@ -39,8 +39,8 @@ pub struct ApiError {
     pub message: String,
     /// How long the answer's own headers ask to wait.
     pub retry_after: Option<Duration>,
-    /// Whether the call may have acted all the same: it was sent, and no readable answer came, or one that
-    /// says nothing of it: 500, 502, 504, or another code that proxies give.
+    /// Whether the call may have acted nevertheless: it was sent, and no readable answer came, or one that says nothing of
+    /// it: 500, 502, 504, or another code that proxies give, without Upstash's own error body.
     pub may_have_acted: bool,
 }
 

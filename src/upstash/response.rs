@@ -279,9 +279,8 @@ fn refusal(
 fn is_doubtful(status: StatusCode, is_own: bool) -> bool {
     match status.as_u16() {
         500 | 502 | 504 => true,
-        501 | 503 => false,
-        // Proxies give these also when the server did its work and only its answer was late or lost (520 to 527, 598,
-        // 599); the API itself, when it did not do it.
+        // Proxies give these also when the server did its work and only its answer was late or lost (503 of Envoy, 520 to
+        // 527, 598, 599); the API itself, when it did not do it.
         408 | 499 | 500..=599 => !is_own,
         _ => false,
     }

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use axum::body::{Body, Bytes, to_bytes};
 use futures::stream;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -80,6 +81,8 @@ pub enum Trouble {
     Hang,
     /// Passed on, and not answered until [`ApiServerProxy::cut`].
     HangAnswer,
+    /// Passed on at [`ApiServerProxy::release`], also when the client no longer waits. Not answered.
+    Hold,
 }
 
 struct Rule {
@@ -102,6 +105,15 @@ struct State {
     calls: Mutex<Vec<ApiCall>>,
     cut: watch::Sender<()>,
     expired: watch::Sender<()>,
+    released: watch::Sender<()>,
+    held: Mutex<Held>,
+}
+
+/// Requests that are held back.
+#[derive(Debug, Default)]
+struct Held {
+    waiting: usize,
+    answers: Vec<StatusCode>,
 }
 
 impl ApiServerProxy {
@@ -116,6 +128,8 @@ impl ApiServerProxy {
             calls: Mutex::default(),
             cut: watch::Sender::new(()),
             expired: watch::Sender::new(()),
+            released: watch::Sender::new(()),
+            held: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the proxy")?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -153,6 +167,21 @@ impl ApiServerProxy {
     /// Closes all connections.
     pub fn cut(&self) {
         self.state.cut.send_replace(());
+    }
+
+    /// How many requests are held back now.
+    pub fn held(&self) -> usize {
+        lock(&self.state.held).waiting
+    }
+
+    /// Passes on what is held back.
+    pub fn release(&self) {
+        self.state.released.send_replace(());
+    }
+
+    /// What the API server answered to the requests that were held back.
+    pub fn late_answers(&self) -> Vec<StatusCode> {
+        lock(&self.state.held).answers.clone()
     }
 
     /// Ends each watch under way with the error that the version it began at is too old.
@@ -249,6 +278,10 @@ impl State {
                 let _ = to_bytes(answer.into_body(), usize::MAX).await;
                 Err(Closed)
             }
+            Some(Trouble::Hold) => {
+                self.hold(kind, request).await?;
+                pending().await
+            }
             Some(Trouble::Hang) => pending().await,
             Some(Trouble::HangAnswer) => {
                 let answer = self.pass_on(kind, request).await?;
@@ -256,6 +289,22 @@ impl State {
                 pending().await
             }
         }
+    }
+
+    /// Takes a request whole, and passes it on once it is released, whether or not its client still waits.
+    async fn hold(self: &Arc<Self>, kind: CallKind, request: Request<Incoming>) -> Result<(), Closed> {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), LONGEST_BODY).await.map_err(|_| Closed)?;
+        let (state, mut released) = (Arc::clone(self), self.released.subscribe());
+        lock(&self.held).waiting += 1;
+        tokio::spawn(async move {
+            let is_released = released.changed().await.is_ok();
+            let answer = if is_released { state.send(kind, parts, body).await.ok() } else { None };
+            let mut held = lock(&state.held);
+            held.waiting -= 1;
+            held.answers.extend(answer.map(|answer| answer.status()));
+        });
+        Ok(())
     }
 
     fn next_trouble(&self, kind: CallKind) -> Option<Trouble> {
@@ -269,8 +318,12 @@ impl State {
 
     async fn pass_on(&self, kind: CallKind, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
         let (parts, body) = request.into_parts();
-        let expired = self.expired.subscribe();
         let body = to_bytes(Body::new(body), LONGEST_BODY).await.map_err(|_| Closed)?;
+        self.send(kind, parts, body).await
+    }
+
+    async fn send(&self, kind: CallKind, parts: Parts, body: Bytes) -> Result<Response<Body>, Closed> {
+        let expired = self.expired.subscribe();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let answer = self
             .http

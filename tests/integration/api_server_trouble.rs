@@ -4,6 +4,7 @@
 
 mod away;
 mod edits;
+mod late;
 mod priority;
 mod processes;
 mod requests;

@@ -31,6 +31,7 @@ mod hostile;
 mod ids;
 mod image;
 mod interruption;
+mod judged;
 mod kills;
 mod layers;
 mod leader_election;

@@ -71,6 +71,43 @@ async fn a_request_that_is_refused_for_every_entry_ends_as_a_bad_request_after_a
 }
 
 #[tokio::test]
+async fn a_request_that_is_refused_fails_the_run_however_many_entries_match() {
+    let scene = Scene::start("bad-request").await;
+    let labelled = |label: &str| Entry { labels: vec![label.to_owned()], ..Entry::default() };
+    let refusal = json!({ "status": { "code": 400, "body": "{\"error\":\"no such setting\"}" } });
+    let rules = json!([{ "dlq": DLQ, "operation": ["resume", "resumeOne"], "fault": refusal }]);
+    scene.simulator.set_faults(&rules).await.unwrap();
+    let mut policies = Vec::new();
+    for count in [0, 1, 2, 50, 51] {
+        let name = format!("n{count}");
+        let of_filter = scene.simulator.generate(DLQ, count, &labelled(&name)).await.unwrap();
+        // At least one ID has to be named: of none, one that is not there.
+        let ids = if of_filter.is_empty() { vec!["1763640000000-999".to_owned()] } else { of_filter };
+        policies.push((format!("{name}-ids"), json!({ "dlqIds": ids })));
+        policies.push((name.clone(), json!({ "labels": [name] })));
+    }
+    for (name, filters) in &policies {
+        let spec = json!({
+            "action": "resume", "filters": filters,
+            "failurePolicy": { "pauseAfterConsecutiveFailures": 1 },
+        });
+        scene.apply(name, spec).await;
+    }
+    for (name, _) in &policies {
+        let status = scene.ran(name, 1).await;
+        let run = &status["lastRun"];
+        assert_eq!(
+            (&run["result"], &run["reason"]),
+            (&json!("Failed"), &json!("BadRequest")),
+            "{name}: {run:#}"
+        );
+        let state = (&status["consecutiveFailures"], &status["phase"]);
+        assert_eq!(state, (&json!(1), &json!("CircuitOpen")), "{name}");
+    }
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::InDlq).count(), 104);
+}
+
+#[tokio::test]
 async fn ids_that_cannot_be_resumed_are_counted_apart_from_the_unknown_ones() {
     let scene = Scene::start("poison-ids").await;
     let entries: Vec<_> = (0..120)

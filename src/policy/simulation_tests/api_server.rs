@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::schema;
-use crate::crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
+use crate::crd::{DlqPolicySpec, DlqPolicyStatus, PolicyRun, annotations};
 use crate::policy::validate::Source;
 use crate::policy::{Permissions, Policy, validate};
 
@@ -18,15 +18,27 @@ pub(super) enum Fault {
     Lost,
     /// It arrives, and nobody hears of it.
     AnswerLost,
+    /// It arrives when nobody waits for an answer any more.
+    Late,
     /// Somebody else wrote before.
     Conflict,
 }
 
 /// What must hold for a write.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Precondition<'a> {
-    Unchanged,
-    OurRun { id: &'a str, holder: &'a str },
+#[derive(Clone, Debug)]
+pub(super) enum Precondition {
+    /// The status is this one.
+    Unchanged(DlqPolicyStatus),
+    /// The run is this one, in this process' hands and in this revision.
+    OurRun(PolicyRun),
+}
+
+/// What a write puts in place.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Status(DlqPolicyStatus),
+    /// The run alone.
+    Run(PolicyRun),
 }
 
 /// What the writer learns.
@@ -87,34 +99,33 @@ impl ApiServer {
         serde_json::from_value(self.status.clone()).expect("what was written can be read")
     }
 
-    /// Writes a status; whether it arrived, and what the writer learns.
-    pub(super) fn write(
-        &mut self,
-        next: &DlqPolicyStatus,
-        precondition: Precondition<'_>,
-        fault: Fault,
-    ) -> (bool, Written) {
-        let next = serde_json::to_value(next).unwrap();
-        // Judged even when it does not arrive: nothing else may ever be sent.
-        let problems = schema::problems(&self.status, &next);
-        assert!(problems.is_empty(), "the API server would refuse this status: {problems:#?}");
+    /// Makes a change, if its precondition holds.
+    pub(super) fn write(&mut self, change: &Change, precondition: &Precondition) -> bool {
+        let next = self.changed(change);
         let holds = match precondition {
-            Precondition::Unchanged => fault != Fault::Conflict,
-            Precondition::OurRun { id, holder } => {
-                let run = &self.status["currentRun"];
-                run["id"] == id && run["holder"] == holder
+            Precondition::Unchanged(status) => self.status() == *status,
+            Precondition::OurRun(known) => {
+                let (run, known) = (&self.status["currentRun"], serde_json::to_value(known).unwrap());
+                ["id", "startTime", "holder", "revision"].iter().all(|field| run[*field] == known[*field])
             }
         };
-        if fault == Fault::Lost {
-            return (false, Written::Unknown);
-        }
         if holds {
             self.status = next;
         }
-        match fault {
-            Fault::AnswerLost => (holds, Written::Unknown),
-            _ if holds => (true, Written::Yes),
-            _ => (false, Written::Conflict),
-        }
+        holds
+    }
+
+    /// What the status would be. Judged also when it does not arrive: nothing else may ever be sent.
+    pub(super) fn changed(&self, change: &Change) -> Value {
+        let next = match change {
+            Change::Status(status) => serde_json::to_value(status).unwrap(),
+            Change::Run(run) => {
+                let status = DlqPolicyStatus { current_run: Some(run.clone()), ..self.status() };
+                serde_json::to_value(status).unwrap()
+            }
+        };
+        let problems = schema::problems(&self.status, &next);
+        assert!(problems.is_empty(), "the API server would refuse this status: {problems:#?}");
+        next
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Ledger {
     /// Of each run: the scheduled times, after the first and up to the second, that it is known to have kept from
     /// starting.
     kept: BTreeMap<RunKey, (Timestamp, Timestamp)>,
+    /// The clock was once far ahead: what was seen under it is not told apart any more.
+    was_far_ahead: bool,
     /// The token was refused for work without a schedule: another one starts it again.
     is_owed: bool,
     /// The schedule, and since when nothing holds it.
@@ -115,6 +117,7 @@ impl Ledger {
             self.instants.retain(|at| *at <= now);
             self.told = self.told.filter(|told| *told <= now);
             self.kept.clear();
+            self.was_far_ahead = true;
             self.open = None;
         }
         let is_held = match plan {
@@ -284,7 +287,7 @@ impl Ledger {
             assert!(latest > told, "{latest} is missed again");
             let there = schedule.count_between(told, latest, since) + 1;
             assert!(missed <= there, "{missed} missed of {there}");
-            if there < MOST_COUNTED {
+            if there < MOST_COUNTED && !self.was_far_ahead {
                 let times = std::iter::successors(schedule.next_after(told, since), |at| {
                     schedule.next_after(*at, since)
                 });

@@ -39,6 +39,8 @@ pub(super) enum Operation {
     Secret(Secret),
     /// So many workflow runs fail.
     Fail(u8),
+    /// Writes that were held up arrive.
+    Arrive,
 }
 
 /// What a look meets.
@@ -169,6 +171,7 @@ fn slice() -> impl Strategy<Value = Slice> {
         4 => Just(Fault::None),
         1 => Just(Fault::Lost),
         1 => Just(Fault::AnswerLost),
+        1 => Just(Fault::Late),
         1 => Just(Fault::Conflict),
     ];
     let faults = prop_oneof![2 => Just(Vec::new()), 1 => vec(fault, 1..6)];
@@ -226,8 +229,9 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(force_dry_run, pause_all)| Operation::Restart { force_dry_run, pause_all }),
         3 => edit().prop_map(Operation::Edit),
         3 => annotation(),
-        1 => secret.prop_map(Operation::Secret),
+        3 => secret.prop_map(Operation::Secret),
         2 => (1_u8..60).prop_map(Operation::Fail),
+        2 => Just(Operation::Arrive),
     ]
 }
 

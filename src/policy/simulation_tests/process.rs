@@ -2,14 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::api_server::{Precondition, Written};
+use super::api_server::{Change, Precondition, Written};
 use super::ledger::{asked, check_call};
 use super::operations::{Secret, Slice};
 use super::pace::{At, Pace};
 use super::refusals::Refusals;
 use super::upstash::{Answer, Outcome};
 use super::world::World;
-use crate::crd::{ConcurrencyPolicy, DlqPolicyStatus, MilliTime, PolicyRun, Reason};
+use crate::crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason};
+use crate::policy::instants;
 use crate::policy::plan::{needs_connection, plan};
 use crate::policy::progress::Failure;
 use crate::policy::validate::Invalid;
@@ -42,6 +43,9 @@ pub(super) struct Process {
 struct Session {
     run_id: String,
     progress: Progress,
+    /// The status as this process knows it, and whether a write got no answer since.
+    known: DlqPolicyStatus,
+    is_stale: bool,
     token: u8,
     looked_again: bool,
     pace: Pace,
@@ -107,15 +111,16 @@ impl World {
 
     /// The process gives its run back before it goes.
     pub(super) fn stop(&mut self) {
-        if let Some(session) = self.process.session.take() {
-            let mut next = self.api.status();
-            next.current_run = Some(session.progress.handed_back());
-            let (policy, holder) = (self.policy(), self.process.holder());
-            let ours = Precondition::OurRun { id: &session.run_id, holder: &holder };
+        if let Some(session) = self.process.session.take()
+            && let Some(known) = session.known.current_run
+        {
+            let revision = known.revision.map(|revision| revision + 1);
+            let run = PolicyRun { revision, ..session.progress.handed_back() };
+            let policy = self.policy();
             // Nobody looks at the spec any more: what was read before counts.
-            let read = next.observed_generation.unwrap_or(policy.generation);
+            let read = self.api.status().observed_generation.unwrap_or(policy.generation);
             let policy = Policy { generation: read, history_limit: 50, ..policy };
-            self.write(&policy, &next, ours, None);
+            self.write(&policy, Change::Run(run), Precondition::OurRun(known), None);
         }
         self.crash();
     }
@@ -163,13 +168,13 @@ impl World {
                 );
                 let ending = why.ending(&run);
                 let (next, _) = status::finished(&policy, &next, &run, &ending, now);
-                if self.write(&policy, &next, Precondition::Unchanged, Some(&plan)) != Written::Yes {
+                if self.write_unchanged(&policy, &before, next, &plan).0 != Written::Yes {
                     self.process.session = session;
                 }
             }
             _ => {
                 self.process.session = None;
-                self.write(&policy, &next, Precondition::Unchanged, Some(&plan));
+                self.write_unchanged(&policy, &before, next, &plan);
             }
         }
         self.faults.clear();
@@ -184,17 +189,33 @@ impl World {
         plan: &Plan,
         slice: Slice,
     ) {
-        let Some(session) = self.process.session(run) else {
+        let Some(mut session) = self.process.session(run) else {
             let taken = status::taken_over(run, &self.process.holder());
             let next = DlqPolicyStatus { current_run: Some(taken), ..next };
             self.take(policy, before, &next, plan, slice);
             return;
         };
         let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
-        match self.write(policy, &next, Precondition::Unchanged, Some(plan)) {
-            Written::Yes => self.work(policy, session, slice),
-            Written::Conflict | Written::Unknown => self.process.session = Some(session),
+        match self.write_unchanged(policy, before, next, plan) {
+            (Written::Yes, known) => {
+                (session.known, session.is_stale) = (known, false);
+                self.work(policy, session, slice);
+            }
+            (Written::Conflict | Written::Unknown, _) => self.process.session = Some(session),
         }
+    }
+
+    /// Writes a decision on what was read; what was written, if it was.
+    fn write_unchanged(
+        &mut self,
+        policy: &Policy,
+        before: &DlqPolicyStatus,
+        next: DlqPolicyStatus,
+        plan: &Plan,
+    ) -> (Written, DlqPolicyStatus) {
+        let next = status::revised(before, next, false);
+        let unchanged = Precondition::Unchanged(before.clone());
+        (self.write(policy, Change::Status(next.clone()), unchanged, Some(plan)), next)
     }
 
     /// Makes the run in `next` this process', and works on it.
@@ -212,12 +233,14 @@ impl World {
         let session = Session {
             run_id: run.id.clone(),
             progress: Progress::new(work, run, RETRY_LIMIT).seen_as(activity),
+            known: status::revised(before, next.clone(), false),
+            is_stale: false,
             token: number,
             looked_again: false,
             pace: Pace::default(),
             refusals: before.current_run.is_none().then(|| Refusals::since_now(&self.upstash)),
         };
-        match self.write(policy, next, Precondition::Unchanged, Some(plan)) {
+        match self.write_unchanged(policy, before, next.clone(), plan).0 {
             Written::Yes => self.work(policy, session, slice),
             Written::Conflict => {}
             Written::Unknown => self.process.session = Some(session),
@@ -225,7 +248,7 @@ impl World {
     }
 
     fn work(&mut self, policy: &Policy, mut session: Session, mut slice: Slice) {
-        if slice.queued && !self.save(policy, &session, Activity::Queued) {
+        if slice.queued && !self.save(policy, &mut session, Activity::Queued) {
             self.process.session = Some(session);
             return;
         }
@@ -234,8 +257,8 @@ impl World {
     }
 
     fn slice(&mut self, policy: &Policy, session: &mut Session, slice: &mut Slice) -> End {
-        let replaced_at = self.api.status().next_schedule_time.map(|next| next.0);
-        let replaced_at = replaced_at.filter(|_| policy.concurrency == ConcurrencyPolicy::Replace);
+        let replaced_at = session.known.next_schedule_time.as_ref().map(|next| next.0);
+        let replaced_at = replaced_at.filter(|_| instants::replaces(policy, &session.known));
         let until = self.now() + LONGEST_SLICE;
         let until = replaced_at.map_or(until, |at| at.min(until));
         let mut saved = self.now();
@@ -390,36 +413,58 @@ impl World {
         }
     }
 
-    fn finish(&mut self, policy: &Policy, session: Session, ending: &Ending) {
-        let holder = self.process.holder();
+    fn finish(&mut self, policy: &Policy, mut session: Session, ending: &Ending) {
         let run = session.progress.ended_run();
         if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, ending, &self.upstash)) {
             self.ledger.meet("refused entries, all known");
         }
+        let (next, _) = status::finished(policy, &session.known, &run, ending, self.now());
         for _ in 0..TRIES {
-            let (next, _) = status::finished(policy, &self.api.status(), &run, ending, self.now());
-            let ours = Precondition::OurRun { id: &session.run_id, holder: &holder };
-            match self.write(policy, &next, ours, None) {
+            match self.write_ours(policy, &mut session, &next) {
                 Written::Yes | Written::Conflict => return,
-                Written::Unknown if self.api.status().current_run.is_none() => return,
                 Written::Unknown => {}
             }
         }
         self.process.session = Some(session);
     }
 
-    fn try_save(&mut self, policy: &Policy, session: &Session, activity: Activity) -> Written {
-        let holder = self.process.holder();
-        let next = status::running(policy, &self.api.status(), session.progress.run(), activity, self.now());
-        self.write(policy, &next, Precondition::OurRun { id: &session.run_id, holder: &holder }, None)
+    fn try_save(&mut self, policy: &Policy, session: &mut Session, activity: Activity) -> Written {
+        let next = status::running(policy, &session.known, session.progress.run(), activity, self.now());
+        self.write_ours(policy, session, &next)
     }
 
-    fn save(&mut self, policy: &Policy, session: &Session, activity: Activity) -> bool {
+    /// Writes a state of the run. A conflict may be with the write before, which got no answer.
+    fn write_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
+        let written = self.try_ours(policy, session, next);
+        if written != Written::Conflict || !session.is_stale {
+            return written;
+        }
+        let read = self.api.status();
+        if !status::is_next_revision(&session.known, &read) {
+            return Written::Conflict;
+        }
+        (session.known, session.is_stale) = (read, false);
+        self.try_ours(policy, session, next)
+    }
+
+    fn try_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
+        let Some(known) = session.known.current_run.clone() else { return Written::Conflict };
+        let next = status::revised(&session.known, next.clone(), session.is_stale);
+        let written = self.write(policy, Change::Status(next.clone()), Precondition::OurRun(known), None);
+        match written {
+            Written::Yes => (session.known, session.is_stale) = (next, false),
+            Written::Unknown => session.is_stale = true,
+            Written::Conflict => {}
+        }
+        written
+    }
+
+    fn save(&mut self, policy: &Policy, session: &mut Session, activity: Activity) -> bool {
         (0..TRIES).any(|_| self.try_save(policy, session, activity) == Written::Yes)
     }
 
     /// Writes the state before the slice is handed back.
-    fn settle(&mut self, policy: &Policy, session: &Session, end: End) -> End {
+    fn settle(&mut self, policy: &Policy, session: &mut Session, end: End) -> End {
         let activity = session.progress.activity();
         for _ in 0..TRIES {
             match self.try_save(policy, session, activity) {

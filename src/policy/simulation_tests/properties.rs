@@ -11,8 +11,10 @@ use super::operations::{Scenario, scenario};
 use super::world::World;
 
 /// What the simulation must meet in so many cases.
-const MOST_CASES: usize = 600;
-const HAPPENS: [&str; 38] = [
+const MOST_CASES: usize = 1000;
+const HAPPENS: [&str; 40] = [
+    "a late write counts",
+    "a late write undoes nothing",
     "a scheduled time came during a run",
     "an idle policy has begun its work",
     "an idle policy runs at its instant",

@@ -13,7 +13,7 @@ pub(super) struct Refusals {
     criteria: Option<Criteria>,
     /// The entries before this one were there at the start.
     there: u64,
-    /// The API refused something without a reason in an entry.
+    /// The API refused something without a reason in an entry, or gave a cursor that leads back.
     is_disturbed: bool,
 }
 
@@ -28,7 +28,8 @@ impl Refusals {
         {
             self.criteria = Some(criteria.clone());
         }
-        self.is_disturbed |= matches!(outcome, Outcome::Refused { .. });
+        // A cursor that leads back shows what was refused once more.
+        self.is_disturbed |= matches!(outcome, Outcome::Refused { .. } | Outcome::Circle);
     }
 
     /// A run that succeeds has been told of each such entry that it selects, once.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
-use super::api_server::{ApiServer, Fault, Precondition, Written};
+use super::api_server::{ApiServer, Change, Fault, Precondition, Written};
 use super::ledger::Ledger;
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
@@ -31,6 +31,18 @@ pub(super) struct World {
     skew: SignedDuration,
     /// What happens to the writes to come, the next one last.
     pub(super) faults: Vec<Fault>,
+    /// Writes that are held up on their way.
+    late: Vec<Write>,
+}
+
+/// A write on its way.
+struct Write {
+    policy: Policy,
+    change: Change,
+    precondition: Precondition,
+    plan: Option<Plan>,
+    /// When it was sent, as its process read it.
+    now: Timestamp,
 }
 
 impl World {
@@ -48,6 +60,7 @@ impl World {
             time,
             skew: SignedDuration::ZERO,
             faults: Vec::new(),
+            late: Vec::new(),
         }
     }
 
@@ -81,30 +94,63 @@ impl World {
             Operation::Edit(fields) => self.api.edit(&fields),
             Operation::Annotate(key, value) => self.api.annotate(key, value.as_ref()),
             Operation::Secret(secret) => self.secret = secret,
+            Operation::Arrive => self.arrive_late(),
             Operation::Fail(count) => self.upstash.fail(count, self.time),
         }
     }
 
-    /// Writes a status, and puts it into the books when it arrives. `looked`: it comes from this plan.
+    /// Writes, and puts it into the books when it arrives. `looked`: it comes from this plan.
     pub(super) fn write(
         &mut self,
         policy: &Policy,
-        next: &DlqPolicyStatus,
-        precondition: Precondition<'_>,
+        change: Change,
+        precondition: Precondition,
         looked: Option<&Plan>,
     ) -> Written {
-        let before = self.api.status();
         let fault = self.faults.pop().unwrap_or(Fault::None);
-        let (arrived, written) = self.api.write(next, precondition, fault);
-        if arrived {
-            let (after, now) = (self.api.status(), self.now());
-            assert_eq!(after, *next, "what is read is not what was written");
-            if let Some(plan) = looked {
-                self.ledger.looked(policy, &before, plan, now);
+        let is_unchanged = matches!(precondition, Precondition::Unchanged(_));
+        self.api.changed(&change);
+        let write =
+            Write { policy: policy.clone(), change, precondition, plan: looked.cloned(), now: self.now() };
+        match fault {
+            Fault::Lost => return Written::Unknown,
+            Fault::Late => {
+                self.late.push(write);
+                return Written::Unknown;
             }
-            self.ledger.written(policy, &before, &after, now);
+            Fault::Conflict if is_unchanged => return Written::Conflict,
+            Fault::None | Fault::Conflict | Fault::AnswerLost => {}
         }
-        written
+        match self.arrive(write) {
+            _ if fault == Fault::AnswerLost => Written::Unknown,
+            true => Written::Yes,
+            false => Written::Conflict,
+        }
+    }
+
+    /// What was held up on its way arrives now.
+    pub(super) fn arrive_late(&mut self) {
+        for write in std::mem::take(&mut self.late) {
+            let was = if self.arrive(write) { "a late write counts" } else { "a late write undoes nothing" };
+            self.ledger.meet(was);
+        }
+    }
+
+    fn arrive(&mut self, write: Write) -> bool {
+        let before = self.api.status();
+        let Write { policy, change, precondition, plan, now } = write;
+        if !self.api.write(&change, &precondition) {
+            return false;
+        }
+        let after = self.api.status();
+        if let Change::Status(next) = &change {
+            assert_eq!(after, *next, "what is read is not what was written");
+        }
+        if let Some(plan) = &plan {
+            self.ledger.looked(&policy, &before, plan, now);
+        }
+        self.ledger.written(&policy, &before, &after, now);
+        true
     }
 
     /// From now on calls lead to the same every time, writes arrive, and time goes on: every run ends, and what is due
@@ -112,6 +158,7 @@ impl World {
     pub(super) fn calm(&mut self, slice: &Slice, secret: Secret) {
         self.secret = secret;
         self.faults.clear();
+        self.arrive_late();
         if self.api.status().current_run.is_none() {
             // So that there is one to end.
             self.upstash.fail(20, self.time);
