@@ -157,7 +157,6 @@ impl Ledger {
         after: &DlqPolicyStatus,
         now: Timestamp,
     ) {
-        self.keep(policy, before, after, now);
         let run = |status: &DlqPolicyStatus| status.current_run.as_ref().map(key);
         match (run(before), run(after)) {
             (None, Some(_)) => self.started(policy, after, now),
@@ -253,8 +252,9 @@ impl Ledger {
         policy.pause_after_failures.is_some_and(|most| self.failures >= most)
     }
 
-    /// A status is written while a run is under way: what came since its start and does not replace it is skipped.
-    fn keep(&mut self, policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus, now: Timestamp) {
+    /// A status is written while a run is under way: what came since its start and does not replace it is skipped. That
+    /// a process gives its run back says nothing of the schedule.
+    pub(super) fn keep(&mut self, policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus, now: Timestamp) {
         let is_replaced = policy.concurrency == ConcurrencyPolicy::Replace && !self.is_circuit_open(policy);
         if let (Some(run), false) = (&before.current_run, is_replaced)
             && let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &after.schedule_since)
