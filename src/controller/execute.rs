@@ -195,7 +195,7 @@ impl Look<'_> {
         match end {
             SliceEnd::Finished(ending) => {
                 let refused_secret = ending.is_refusal().then(|| session.connected.secret.clone());
-                self.finish(session, &Ending { refused_secret, ..ending }).await
+                Box::pin(self.finish(session, &Ending { refused_secret, ..ending })).await
             }
             SliceEnd::Lost => {
                 warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
@@ -249,7 +249,7 @@ impl Look<'_> {
                 }
                 let refused_secret = Some(session.connected.secret.clone());
                 let ending = Ending { refused_secret, ..Ending::unauthorized(&error.to_string()) };
-                self.finish(session, &ending).await
+                Box::pin(self.finish(session, &ending)).await
             }
             SliceEnd::Stuck(problem) => {
                 self.keep(session).await;
@@ -271,7 +271,7 @@ impl Look<'_> {
         if self.is_gone()
             && let Some(session) = memory.take_session(self.reference)
         {
-            release(self.context, self.reference, session).await;
+            Box::pin(release(self.context, self.reference, session)).await;
         }
     }
 

@@ -123,9 +123,13 @@ impl Look<'_> {
     pub(crate) async fn save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
         match self.try_save(next, news).await {
             // The conflict may be with the write before, which got no answer.
+            // Boxed: it is rare, and there may be thousands of runs.
             Err(CheckpointError::Lost) if self.observed.is_stale => {
-                self.read_again().await?;
-                self.try_save(next, news).await
+                Box::pin(async {
+                    self.read_again().await?;
+                    self.try_save(next, news).await
+                })
+                .await
             }
             outcome => outcome,
         }

@@ -13,7 +13,7 @@ use super::*;
 use crate::crd::RunResult;
 use crate::policy::validate::ConnectionRef;
 use crate::upstash::error::ErrorClass;
-use crate::upstash::types::{ListedEntry, Overrides};
+use crate::upstash::types::{Action, Criteria, DlqId, ListedEntry, Overrides};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_763_640_000 + seconds).unwrap()

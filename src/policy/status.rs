@@ -1,16 +1,23 @@
 //! What the status says next. Every write of a status is made here, from the status before and what happened.
 
+mod requests;
+mod revision;
+mod schedule;
+
 use jiff::Timestamp;
 
+use self::requests::handle_requests;
+pub use self::revision::{is_next_revision, revised};
+use self::schedule::{note_schedule, note_skipped};
 use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
-use super::instants::{are_times_astray, is_astray, next_run, skipped_during};
+use super::instants::next_run;
 use super::note::{self, Note, NoteReason};
-use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal, was_held};
+use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal};
 use super::readiness::{self, Readiness};
 use super::size;
-use super::validate::{Policy, Request};
+use super::validate::Policy;
 use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
 
 /// The longest message of a status, in characters.
@@ -91,31 +98,6 @@ pub fn claimed(
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
     (status, notes)
-}
-
-/// The status as it is written in place of `before`: where anything differs, its run gets the next revision. `is_surely`
-/// so where it is not known what stands there.
-pub fn revised(before: &DlqPolicyStatus, mut next: DlqPolicyStatus, is_surely: bool) -> DlqPolicyStatus {
-    let is_same = |run: &&PolicyRun| {
-        next.current_run.as_ref().is_some_and(|next| (&next.id, next.start_time) == (&run.id, run.start_time))
-    };
-    let revision = before.current_run.as_ref().filter(is_same).and_then(|run| run.revision);
-    if let Some(run) = &mut next.current_run {
-        run.revision = revision;
-    }
-    if (is_surely || next != *before)
-        && let Some(run) = &mut next.current_run
-    {
-        run.revision = Some(revision.unwrap_or_default() + 1);
-    }
-    next
-}
-
-/// Whether `read` is what one write of the run's holder made of `known`.
-pub fn is_next_revision(known: &DlqPolicyStatus, read: &DlqPolicyStatus) -> bool {
-    let (Some(known), Some(read)) = (&known.current_run, &read.current_run) else { return false };
-    (&known.id, known.start_time, &known.holder) == (&read.id, read.start_time, &read.holder)
-        && known.revision.is_some_and(|revision| read.revision == Some(revision + 1))
 }
 
 /// A run that this process has to take up from its status alone. Unless it was handed back, nobody knows what was done
@@ -208,13 +190,6 @@ pub fn finished(
     (status, notes)
 }
 
-/// Remembers which scheduled times the run keeps from starting, so that no later run, request or edit forgets it.
-fn note_skipped(policy: &Policy, run: &PolicyRun, status: &mut DlqPolicyStatus, now: Timestamp) {
-    if let Some(latest) = skipped_during(policy, status, run, now) {
-        status.last_skipped_time = Some(seconds(latest));
-    }
-}
-
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
 fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut DlqPolicyStatus) {
     let is_accepted = run.pages > 0 || ending.reason == Reason::BadRequest;
@@ -228,101 +203,6 @@ fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut 
         status.refused_reason = None;
         status.refused_secret = None;
     }
-}
-
-/// Remembers which schedule is in force since when. Leaving a state in which instants pass counts as seeing the
-/// schedule anew: what passed meanwhile is never caught up.
-fn note_schedule(
-    policy: &Policy,
-    before: &DlqPolicyStatus,
-    plan: &Plan,
-    status: &mut DlqPolicyStatus,
-    now: Timestamp,
-) {
-    match &policy.schedule {
-        Err(_) => {}
-        Ok(None) => {
-            status.observed_schedule = None;
-            status.schedule_since = None;
-            status.pending_schedule_time = None;
-        }
-        Ok(Some(schedule)) => {
-            let is_held = matches!(
-                plan,
-                Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen | Plan::Waiting { .. }
-            );
-            let are_astray = are_times_astray(before, now);
-            if are_astray {
-                for time in [
-                    &mut status.last_schedule_time,
-                    &mut status.last_missed_time,
-                    &mut status.last_skipped_time,
-                ] {
-                    time.take_if(|time| is_astray(time, now));
-                }
-            }
-            let first_seen = are_astray || before.observed_schedule.as_deref() != Some(schedule.text());
-            if first_seen || (was_held(before) && !is_held) {
-                status.observed_schedule = Some(schedule.text().to_owned());
-                status.schedule_since = Some(seconds(now));
-                status.pending_schedule_time = None;
-            }
-            // The next scheduled time tries the token again.
-            status.refused_secret = None;
-            // The schedule decides when; a new combination of the rest is handled by being seen.
-            if !policy.spec_hash.is_empty() && before.current_run.is_none() {
-                status.last_handled_spec_hash = Some(policy.spec_hash.clone());
-            }
-        }
-    }
-}
-
-fn handle_requests(
-    policy: &Policy,
-    before: &DlqPolicyStatus,
-    plan: &Plan,
-    status: &mut DlqPolicyStatus,
-    notes: &mut Vec<Note>,
-) {
-    let value = |request: &Request| Some(request.value.clone());
-    let mut refuse = |request: &Request, handled: Option<&String>, name| {
-        if request.too_long && handled != Some(&request.value) {
-            let text = format!("the annotation dlq-operator.dev/{name} is longer than 256 bytes");
-            notes.push(Note::new(NoteReason::RunRequestIgnored, text));
-        }
-    };
-    if let Some(reset) = &policy.requests.reset {
-        refuse(reset, before.last_handled_reset_at.as_ref(), "resetAt");
-        status.last_handled_reset_at = value(reset);
-    }
-    if let Some(cancel) = &policy.requests.cancel
-        && (before.current_run.is_none() || cancel.too_long)
-    {
-        refuse(cancel, before.last_handled_cancel_at.as_ref(), "cancelAt");
-        status.last_handled_cancel_at = value(cancel);
-    }
-    let Some(request) = &policy.requests.run else { return };
-    if status.last_handled_requested_at.as_ref() == Some(&request.value) {
-        return;
-    }
-    refuse(request, None, "requestedAt");
-    let ignored = match plan {
-        _ if request.too_long => None,
-        Plan::Suspended => {
-            Some((NoteReason::RunRequestIgnored, "a run was requested while spec.suspend is true"))
-        }
-        Plan::Paused => {
-            Some((NoteReason::RunRequestIgnored, "a run was requested while the policy is paused"))
-        }
-        Plan::Continue { .. } | Plan::Cancel { .. } => {
-            Some((NoteReason::RunAlreadyActive, "a run was requested while one goes on"))
-        }
-        _ => None,
-    };
-    if ignored.is_some() || request.too_long {
-        status.last_handled_requested_at = value(request);
-    }
-    notes.extend(ignored.map(|(reason, text)| Note::new(reason, text)));
 }
 
 /// What a run does that was last seen waiting, else what it is about to do.

@@ -267,6 +267,43 @@ fn a_refused_token_stands_until_a_run_gets_through_or_the_work_changes() {
 }
 
 #[test]
+fn a_refused_token_is_remembered_over_a_suspend_and_back() {
+    let refusals = [
+        ("False ReadOnlyToken", Ending::read_only("Upstash answered 403: no")),
+        ("False Unauthorized", Ending::unauthorized("Upstash answered 401")),
+    ];
+    for (said, refusal) in refusals {
+        for fields in [json!({}), json!({"schedule": "*/15 * * * *"})] {
+            let suspended = |suspend: bool| {
+                let mut fields = fields.clone();
+                fields["suspend"] = suspend.into();
+                policy(&fields)
+            };
+            let refused = after(&fields, &refusal);
+            assert_eq!(condition(&refused, "Ready"), said);
+            let held = look(&suspended(true), &refused, at("12:02:00")).0;
+            assert_eq!(condition(&held, "Ready"), "True Suspended");
+            let back = look(&suspended(false), &held, at("12:03:00")).0;
+            assert_eq!(
+                (condition(&back, "Ready"), condition(&back, "Stalled").is_empty()),
+                (said.into(), false)
+            );
+            // A run that did not get through to Upstash tells nothing new.
+            let away = Ending::failed(Reason::UpstreamUnavailable, "gave up");
+            let asked = annotated(&fields, &[("requestedAt", "2")]);
+            let again = started(&asked, &back, at("12:04:00"));
+            let run = again.current_run.clone().unwrap();
+            let (again, _) = finished(&asked, &again, &run, &away, at("12:05:00"));
+            assert_eq!(condition(&again, "Ready"), said);
+            assert!(
+                !again.message.unwrap().contains("gave up"),
+                "the reason and the message are of one thing"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_next_time_is_shown_rounded_up_and_only_when_a_run_would_start() {
     let jittered = policy(&json!({"schedule": "*/15 * * * *", "jitter": "10m"}));
     let status = seen(&jittered, "12:00:01");

@@ -180,8 +180,8 @@ impl ApiServerProxy {
     }
 
     /// What the API server answered to the requests that were held back.
-    pub fn late_answers(&self) -> Vec<StatusCode> {
-        lock(&self.state.held).answers.clone()
+    pub fn late_answers(&self) -> Vec<u16> {
+        lock(&self.state.held).answers.iter().map(StatusCode::as_u16).collect()
     }
 
     /// Ends each watch under way with the error that the version it began at is too old.

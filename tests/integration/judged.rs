@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use dlq_operator::runtime::clock;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use testbed::{Entry, Fate};
 
@@ -14,7 +15,7 @@ const SELECTED: usize = 5;
 const OTHERS: usize = 4;
 
 fn ago(minutes: i64) -> i64 {
-    (Timestamp::now() - SignedDuration::from_mins(minutes)).as_millisecond()
+    (clock::now() - SignedDuration::from_mins(minutes)).as_millisecond()
 }
 
 /// What every row selects: it failed two hours ago.

@@ -28,17 +28,17 @@ pub(super) enum Fault {
 #[derive(Clone, Debug)]
 pub(super) enum Precondition {
     /// The status is this one.
-    Unchanged(DlqPolicyStatus),
+    Unchanged(Box<DlqPolicyStatus>),
     /// The run is this one, in this process' hands and in this revision.
-    OurRun(PolicyRun),
+    OurRun(Box<PolicyRun>),
 }
 
 /// What a write puts in place.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Status(DlqPolicyStatus),
+    Status(Box<DlqPolicyStatus>),
     /// The run alone.
-    Run(PolicyRun),
+    Run(Box<PolicyRun>),
 }
 
 /// What the writer learns.
@@ -103,7 +103,7 @@ impl ApiServer {
     pub(super) fn write(&mut self, change: &Change, precondition: &Precondition) -> bool {
         let next = self.changed(change);
         let holds = match precondition {
-            Precondition::Unchanged(status) => self.status() == *status,
+            Precondition::Unchanged(status) => self.status() == **status,
             Precondition::OurRun(known) => {
                 let (run, known) = (&self.status["currentRun"], serde_json::to_value(known).unwrap());
                 ["id", "startTime", "holder", "revision"].iter().all(|field| run[*field] == known[*field])
@@ -120,7 +120,7 @@ impl ApiServer {
         let next = match change {
             Change::Status(status) => serde_json::to_value(status).unwrap(),
             Change::Run(run) => {
-                let status = DlqPolicyStatus { current_run: Some(run.clone()), ..self.status() };
+                let status = DlqPolicyStatus { current_run: Some((**run).clone()), ..self.status() };
                 serde_json::to_value(status).unwrap()
             }
         };

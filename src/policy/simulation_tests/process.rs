@@ -120,7 +120,7 @@ impl World {
             // Nobody looks at the spec any more: what was read before counts.
             let read = self.api.status().observed_generation.unwrap_or(policy.generation);
             let policy = Policy { generation: read, history_limit: 50, ..policy };
-            self.write(&policy, Change::Run(run), Precondition::OurRun(known), None);
+            self.write(&policy, Change::Run(Box::new(run)), Precondition::OurRun(Box::new(known)), None);
         }
         self.crash();
     }
@@ -214,8 +214,8 @@ impl World {
         plan: &Plan,
     ) -> (Written, DlqPolicyStatus) {
         let next = status::revised(before, next, false);
-        let unchanged = Precondition::Unchanged(before.clone());
-        (self.write(policy, Change::Status(next.clone()), unchanged, Some(plan)), next)
+        let unchanged = Precondition::Unchanged(Box::new(before.clone()));
+        (self.write(policy, Change::Status(Box::new(next.clone())), unchanged, Some(plan)), next)
     }
 
     /// Makes the run in `next` this process', and works on it.
@@ -448,9 +448,10 @@ impl World {
     }
 
     fn try_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
-        let Some(known) = session.known.current_run.clone() else { return Written::Conflict };
+        let Some(known) = session.known.current_run.clone().map(Box::new) else { return Written::Conflict };
         let next = status::revised(&session.known, next.clone(), session.is_stale);
-        let written = self.write(policy, Change::Status(next.clone()), Precondition::OurRun(known), None);
+        let written =
+            self.write(policy, Change::Status(Box::new(next.clone())), Precondition::OurRun(known), None);
         match written {
             Written::Yes => (session.known, session.is_stale) = (next, false),
             Written::Unknown => session.is_stale = true,

@@ -144,7 +144,7 @@ impl World {
         }
         let after = self.api.status();
         if let Change::Status(next) = &change {
-            assert_eq!(after, *next, "what is read is not what was written");
+            assert_eq!(after, **next, "what is read is not what was written");
             self.ledger.keep(&policy, &before, &after, now);
         }
         if let Some(plan) = &plan {
