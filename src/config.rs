@@ -292,11 +292,13 @@ impl Config {
             per_policy_metrics,
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
+        let is_given = qstash_url.is_some();
         let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
         let default_url = base_url(&url).map_err(|error| ConfigError::Url(error, url))?;
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;
-        urls.push(default_url.clone().into());
+        // Only where its owner names it: --allowed-url can exclude Upstash's own.
+        urls.extend(is_given.then(|| default_url.clone().into()));
         let namespaces = names(&namespaces);
         let selector = selector.filter(|selector| !selector.is_empty());
         let lease = lease.config(&namespaces, selector.as_deref(), pod_namespace.as_deref())?;
@@ -400,7 +402,9 @@ mod tests {
         for url in ["https://a.example", "https://b.example", "http://c.example:1"] {
             assert!(allowed(&config_, url), "{url}");
         }
-        assert!(!allowed(&config_, "https://qstash-us-east-1.upstash.io"));
+        for url in ["https://qstash-us-east-1.upstash.io", "https://qstash.upstash.io"] {
+            assert!(!allowed(&config_, url), "{url}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! object unreadable. What has another form than it should is as if it were not there.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
@@ -24,6 +25,8 @@ pub(crate) struct Glance {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
+    /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
+    pub(crate) account: u64,
 }
 
 const CONDITIONS: [ConditionType; 5] = [
@@ -41,7 +44,10 @@ impl Glance {
         let status = status.part().unwrap_or_default();
         let limit = spec.failure_policy.part().and_then(|policy| policy.limit.number());
         let consecutive_failures = status.consecutive_failures.number().unwrap_or_default();
+        let connection = spec.connection.part().unwrap_or_default();
+        let secret = connection.token_secret_ref.part().unwrap_or_default();
         Self {
+            account: account(&[connection.url.text(), secret.name.text(), secret.key.text()]),
             action: spec.action.text().unwrap_or_default().into_boxed_str(),
             schedule: spec.schedule.text().unwrap_or_default().into_boxed_str(),
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
@@ -53,6 +59,16 @@ impl Glance {
             is_circuit_open: limit.is_some_and(|limit| consecutive_failures >= limit),
         }
     }
+}
+
+/// Stands for a URL, and the name and key of a Secret; 0 where none is named.
+fn account(reference: &[Option<String>; 3]) -> u64 {
+    if reference.iter().all(Option::is_none) {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    reference.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A value of any form.
@@ -145,9 +161,24 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+struct Connection {
+    url: Leaf,
+    token_secret_ref: Loose<SecretRef>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SecretRef {
+    name: Leaf,
+    key: Leaf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(crate) struct Spec {
     action: Leaf,
     schedule: Leaf,
+    connection: Loose<Connection>,
     failure_policy: Loose<FailurePolicy>,
 }
 
@@ -240,8 +271,21 @@ mod tests {
             next_run: time("2026-11-20T13:00:00Z"),
             consecutive_failures: 3,
             is_circuit_open: true,
+            account: 0,
         };
         assert_eq!(glance(&spec, &status), expected);
+    }
+
+    #[test]
+    fn accounts_are_told_apart_by_url_secret_and_key() {
+        let account = |connection: Value| glance(&json!({ "connection": connection }), &json!(null)).account;
+        let secret = |name: &str, key: &str| json!({ "tokenSecretRef": { "name": name, "key": key } });
+        let of_another_region =
+            json!({ "url": "https://a.example", "tokenSecretRef": { "name": "a", "key": "k" } });
+        let accounts = [json!(null), secret("a", "k"), secret("a", "l"), secret("b", "k"), of_another_region];
+        let distinct: std::collections::BTreeSet<_> = accounts.iter().cloned().map(account).collect();
+        assert_eq!(distinct.len(), accounts.len());
+        assert_eq!(account(secret("a", "k")), account(secret("a", "k")));
     }
 
     #[test]

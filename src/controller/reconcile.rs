@@ -68,8 +68,9 @@ async fn look_at(
         }
         return Ok(Action::await_change());
     };
-    // Namespaces take turns; the connection is not known yet.
-    let turn = match context.looks.ask(namespace, 0) {
+    // Namespaces take turns, and the accounts within one.
+    let account = heads.get(reference).map_or(0, |head| head.glance().account);
+    let turn = match context.looks.ask(namespace, account) {
         Asked::Granted(turn) => turn,
         Asked::Queued(place) => place.granted().await,
     };

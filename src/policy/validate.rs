@@ -309,9 +309,18 @@ fn connection(
     namespace: &str,
     permissions: &Permissions,
 ) -> Result<ConnectionRef, Invalid> {
+    let is_allowed = |url: &Url| permissions.urls.iter().any(|pattern| pattern.matches(url));
     let Some(connection) = &spec.connection else {
         return if permissions.default_connection_namespaces.iter().any(|allowed| allowed == namespace) {
-            Ok(ConnectionRef::Default)
+            if is_allowed(&permissions.default_url) {
+                return Ok(ConnectionRef::Default);
+            }
+            let message = format!(
+                "spec.connection is absent, and the operator sends no token to {}; ask its owner to set QSTASH_URL, or \
+                 to add the URL to --allowed-url",
+                permissions.default_url.as_str().trim_end_matches('/')
+            );
+            Err(Invalid::new(Reason::UrlNotAllowed, &message))
         } else {
             let message = format!(
                 "spec.connection is absent, and the operator has no default connection for namespace {namespace}; \
@@ -337,7 +346,7 @@ fn connection(
         Some(text) => base_url(text.as_str())
             .map_err(|error| Invalid::new(Reason::UrlNotAllowed, &format!("spec.connection.url: {error}")))?,
     };
-    if !permissions.urls.iter().any(|pattern| pattern.matches(&url)) {
+    if !is_allowed(&url) {
         let message = format!(
             "spec.connection.url {}: this operator sends no token there; ask its owner to add it to --allowed-url",
             url.as_str().trim_end_matches('/')

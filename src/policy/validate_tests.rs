@@ -361,3 +361,18 @@ fn a_callback_whose_host_parsers_disagree_on_is_not_allowed() {
         assert!(sample::policy(&with(url), &[], &permissions).work.is_ok(), "{url}");
     }
 }
+
+#[test]
+fn upstashs_own_url_can_be_excluded_like_any_other() {
+    let elsewhere = Permissions { urls: vec!["https://us.example".parse().unwrap()], ..permissions() };
+    let secret = json!({ "tokenSecretRef": { "name": "upstash", "key": "token" } });
+    for fields in [json!({ "connection": secret }), json!({})] {
+        assert!(sample::policy(&fields, &[], &permissions()).work.is_ok());
+        let invalid = invalid(&fields, &elsewhere);
+        assert_eq!(invalid.reason, Reason::UrlNotAllowed, "{fields}");
+        assert!(
+            invalid.message.contains("https://qstash.upstash.io")
+                && invalid.message.contains("--allowed-url")
+        );
+    }
+}

@@ -29,17 +29,18 @@ async fn two_namespaces(name: &str, args: &[&str]) -> (Scene, Namespace) {
     (Scene { control_plane, namespace, simulator, operator }, other)
 }
 
-/// A Secret and policies that read it, each of which drains all of the token's DLQ, one entry a page.
-fn drains(
+/// A Secret of this name and policies that read it, each of which drains all of the token's DLQ, one entry a page.
+fn drains_of(
     scene: &Scene,
     namespace: &Namespace,
+    secret_name: &str,
     token: &str,
     names: impl Iterator<Item = String>,
 ) -> Vec<Value> {
     let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": { "name": "upstash", "namespace": namespace.name() },
+        "metadata": { "name": secret_name, "namespace": namespace.name() },
         "stringData": { "token": token },
     });
     let policies = names.map(|name| {
@@ -51,11 +52,20 @@ fn drains(
             },
             "spec": {
                 "action": "resume", "filters": { "all": true }, "limits": { "pageSize": 1 },
-                "connection": { "tokenSecretRef": { "name": "upstash", "key": "token" } },
+                "connection": { "tokenSecretRef": { "name": secret_name, "key": "token" } },
             },
         })
     });
     [secret].into_iter().chain(policies).collect()
+}
+
+fn drains(
+    scene: &Scene,
+    namespace: &Namespace,
+    token: &str,
+    names: impl Iterator<Item = String>,
+) -> Vec<Value> {
+    drains_of(scene, namespace, "upstash", token, names)
 }
 
 /// The statuses of all policies of a namespace.
@@ -115,6 +125,34 @@ async fn a_crowd_that_is_looked_at_all_at_once_does_not_keep_another_from_its_st
     let began = async || !statuses(&scene, &other).await[0]["lastHandledSpecHash"].is_null();
     eventually(PATIENCE, "the lone one has begun", began).await.unwrap();
     let before_it = claimed().await;
+    assert!(before_it < CROWD * 2 / 3, "{before_it} of the crowd began before it");
+}
+
+#[tokio::test]
+async fn a_crowd_of_one_account_does_not_keep_another_of_its_namespace_from_its_start() {
+    let (mut scene, _) = two_namespaces("accounts", &[]).await;
+    scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
+    scene.simulator.allow("lone-token", "lone").await.unwrap();
+    let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
+    scene.simulator.set_faults(&latency).await.unwrap();
+    scene.operator.terminate().await.unwrap();
+    let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
+    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, crowd)).await;
+    scene.operator.restart(None).await.unwrap();
+    let begun = async |prefix: &str| {
+        let list = scene.kubectl(&["get", "dlqp", "--output=json"]).await;
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let is_begun = |policy: &&Value| {
+            policy["metadata"]["name"].as_str().unwrap().starts_with(prefix)
+                && !policy["status"]["lastHandledSpecHash"].is_null()
+        };
+        list["items"].as_array().unwrap().iter().filter(is_begun).count()
+    };
+    eventually(PATIENCE, "some of the crowd have begun", async || begun("crowd").await > 0).await.unwrap();
+    let lone = drains_of(&scene, &scene.namespace, "lone", "lone-token", ["lone".to_owned()].into_iter());
+    scene.apply_all(lone).await;
+    eventually(PATIENCE, "the lone one has begun", async || begun("lone").await == 1).await.unwrap();
+    let before_it = begun("crowd").await;
     assert!(before_it < CROWD * 2 / 3, "{before_it} of the crowd began before it");
 }
 

@@ -44,8 +44,10 @@ pub(super) struct Ledger {
     /// Of each run: the scheduled times, after the first and up to the second, that it is known to have kept from
     /// starting.
     kept: BTreeMap<RunKey, (Timestamp, Timestamp)>,
-    /// The clock was once far ahead: what was seen under it is not told apart any more.
-    was_far_ahead: bool,
+    /// The latest time that was read, and whether the clock was ever set back behind it: what was seen before is then not
+    /// told apart any more.
+    latest: Option<Timestamp>,
+    was_set_back: bool,
     /// The token was refused for work without a schedule: another one starts it again.
     is_owed: bool,
     /// The schedule, and since when nothing holds it.
@@ -73,6 +75,8 @@ impl Ledger {
 
     /// A look's decision was written.
     pub(super) fn looked(&mut self, policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Timestamp) {
+        self.was_set_back |= self.latest.is_some_and(|latest| now < latest);
+        self.latest = Some(now);
         let requests = &policy.requests;
         let value = |request: &Option<Request>| request.as_ref().map(|request| request.value.clone());
         let is_long = requests.reset.as_ref().is_some_and(|reset| reset.too_long);
@@ -117,7 +121,6 @@ impl Ledger {
             self.instants.retain(|at| *at <= now);
             self.told = self.told.filter(|told| *told <= now);
             self.kept.clear();
-            self.was_far_ahead = true;
             self.open = None;
         }
         let is_held = match plan {
@@ -293,7 +296,7 @@ impl Ledger {
             assert!(latest > told, "{latest} is missed again");
             let there = schedule.count_between(told, latest, since) + 1;
             assert!(missed <= there, "{missed} missed of {there}");
-            if there < MOST_COUNTED && !self.was_far_ahead {
+            if there < MOST_COUNTED && !self.was_set_back {
                 let times = std::iter::successors(schedule.next_after(told, since), |at| {
                     schedule.next_after(*at, since)
                 });
