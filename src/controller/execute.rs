@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -105,7 +106,9 @@ impl Look<'_> {
     /// The run as this process knows it from the slice before, if it is still this process'.
     fn session(&self, run: &PolicyRun) -> Option<Session> {
         let session = self.context.memory.take_session(self.reference)?;
-        let is_this = session.run_id == run.id && session.uid == self.observed.uid();
+        let is_this = session.run_id == run.id
+            && session.progress.run().start_time == run.start_time
+            && session.uid == self.observed.uid();
         (is_this && run.holder.as_deref() == Some(&self.context.holder)).then_some(session)
     }
 
@@ -125,7 +128,7 @@ impl Look<'_> {
             },
         };
         let activity = status::activity(&self.observed.status, &run, self.now);
-        let written_run = self.revised(next).current_run.unwrap_or_else(|| run.clone());
+        let written_run = json!(self.revised(next).current_run);
         let session = Session {
             run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
@@ -189,12 +192,12 @@ impl Look<'_> {
     ) -> Result<Action, Error> {
         let (context, reference) = (self.context, self.reference);
         let connection = session.progress.connection().clone();
-        if let Some(written) = &self.observed.status.current_run {
+        if let Some(written) = self.observed.raw_status.get("currentRun") {
             session.written_run = written.clone();
         }
         match end {
             SliceEnd::Finished(ending) => {
-                let refused_secret = ending.is_refusal().then(|| session.connected.secret.clone());
+                let refused_secret = ending.refusal().map(|_| session.connected.secret.clone());
                 Box::pin(self.finish(session, &Ending { refused_secret, ..ending })).await
             }
             SliceEnd::Lost => {
@@ -203,7 +206,7 @@ impl Look<'_> {
             }
             _ if self.is_gone() => {
                 // Or no longer among the policies that this process manages.
-                context.memory.leave_line(reference);
+                drop(context.memory.forget(reference));
                 let run = session.progress.run();
                 info!(policy = %Named(reference), run_id = run.id, action = %run.action, pages = run.pages,
                     processed = run.processed, "the policy is gone, or is another's to look after: the run is left");
@@ -269,7 +272,7 @@ impl Look<'_> {
         memory.keep_session(self.reference.clone(), session);
         // Looked up afterwards: the watch tells of a deletion once, and may have told before this.
         if self.is_gone()
-            && let Some(session) = memory.take_session(self.reference)
+            && let Some(session) = memory.forget(self.reference)
         {
             Box::pin(release(self.context, self.reference, session)).await;
         }

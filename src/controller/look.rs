@@ -122,9 +122,9 @@ impl Look<'_> {
     /// Writes a state of our run.
     pub(crate) async fn save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
         match self.try_save(next, news).await {
-            // The conflict may be with the write before, which got no answer.
-            // Boxed: it is rare, and there may be thousands of runs.
-            Err(CheckpointError::Lost) if self.observed.is_stale => {
+            // The conflict may be with an earlier write of this process, which got no answer. Boxed: it is rare, and there
+            // may be thousands of runs.
+            Err(CheckpointError::Lost) => {
                 Box::pin(async {
                     self.read_again().await?;
                     self.try_save(next, news).await
@@ -137,8 +137,9 @@ impl Look<'_> {
 
     async fn try_save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
         let failed = |error: &dyn std::error::Error| CheckpointError::Failed(error.to_string());
-        let Some(known) = self.observed.status.current_run.clone() else { return Err(CheckpointError::Lost) };
-        let ours = Precondition::OurRun(&known);
+        let Some(ours) = self.observed.raw_status.get("currentRun").map(Precondition::OurRun) else {
+            return Err(CheckpointError::Lost);
+        };
         let next = &self.revised(next);
         let wanted = self.observed.written_as(next).map_err(|error| failed(&error))?;
         match self.context.status.write(self.object(), self.observed.stored(), wanted, ours).await {
@@ -163,7 +164,8 @@ impl Look<'_> {
         let read = observe(&self.context.client, namespace, name).await;
         let read = read.map_err(|error| CheckpointError::Failed(error.to_string()))?;
         let read = read.filter(|read| read.uid() == self.observed.uid()).ok_or(CheckpointError::Lost)?;
-        if !status::is_next_revision(&self.observed.status, &read.status) {
+        let (known, found) = (&self.observed.status.current_run, &read.status.current_run);
+        if !status::is_next_revision(known.as_ref(), found.as_ref()) {
             return Err(CheckpointError::Lost);
         }
         self.context.learn(self.reference, &read);

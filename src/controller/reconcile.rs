@@ -168,23 +168,28 @@ async fn decide(
         && awaits_token(&policy, &observed.status);
     let recent = if waits { connections.recent(namespace, &connection) } else { None };
     let mut connected = None;
-    let found = match recent {
-        Some(found) => found,
-        None => connections.look(namespace, &connection).await?.map(|account| {
-            let secret = account.secret.clone();
-            connected = Some(account);
-            secret
+    let looked = match recent {
+        Some(found) => Ok(found),
+        None => connections.look(namespace, &connection).await.map(|found| {
+            found.map(|account| {
+                let secret = account.secret.clone();
+                connected = Some(account);
+                secret
+            })
         }),
     };
-    policy.connectivity = match found {
-        // The next run could not start, and the one under way has its token.
-        Err(_) if is_replaced(&first) && context.memory.has_session(reference) => Connectivity::Lost,
-        Err(missing) => Connectivity::Missing(missing),
-        Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
-        Ok(_) => {
-            context.memory.await_no_secret(reference);
-            Connectivity::Usable
-        }
+    // Where the next run could not start, the one under way keeps its token.
+    let keeps_token = is_replaced(&first) && context.memory.has_session(reference);
+    policy.connectivity = match looked {
+        Err(_) | Ok(Err(_)) if keeps_token => Connectivity::Lost,
+        looked => match looked? {
+            Err(missing) => Connectivity::Missing(missing),
+            Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
+            Ok(_) => {
+                context.memory.await_no_secret(reference);
+                Connectivity::Usable
+            }
+        },
     };
     let plan = plan(&policy, &observed.status, now);
     Ok(Decision { policy, plan, connected })

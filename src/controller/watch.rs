@@ -11,6 +11,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -23,7 +24,7 @@ use super::metrics::Metrics;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;
 use super::secrets;
-use super::session::{release, release_all};
+use super::session::{RELEASE_TIMEOUT, release, release_all};
 use super::slots::Slots;
 use crate::config::Config;
 use crate::runtime::leadership::Leadership;
@@ -119,10 +120,12 @@ pub async fn run(
     // What waits is given back while calls under way have their grace.
     let waiting = async {
         stop.cancelled().await;
-        release_all(&context).await;
+        let until = Instant::now() + RELEASE_TIMEOUT;
+        release_all(&context, until).await;
+        until
     };
-    tokio::join!(ending, waiting);
-    release_all(&context).await;
+    let ((), until) = tokio::join!(ending, waiting);
+    release_all(&context, until).await;
     context.events.flush().await;
 }
 

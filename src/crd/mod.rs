@@ -25,7 +25,7 @@ pub use run::{PolicyRun, RunResult, RunSummary, Trigger, Window};
 pub use spec::{
     Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
 };
-pub use status::{DlqPolicyStatus, Phase, Totals};
+pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
 pub use text::{
     AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
     FilterText, HeaderText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,

@@ -81,10 +81,10 @@ pub struct DlqPolicyStatus {
     #[schemars(length(max = 256))]
     pub last_handled_reset_at: Option<String>,
 
-    /// Why Upstash refused the token: `Unauthorized`, `Forbidden`, or `ReadOnlyToken` where listing works. Absent once a
-    /// run got through or the work changed.
+    /// Why Upstash refused the token: it is not known (`Unauthorized`), may neither list nor act (`Forbidden`), or may only
+    /// list (`ReadOnlyToken`). Absent once a run got through or the work changed.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
-    pub refused_reason: Option<super::conditions::Reason>,
+    pub refused_reason: Option<TokenRefusal>,
 
     /// Without a schedule: which Secret, in which version, held the token that Upstash refused. Another version starts
     /// the work again.
@@ -100,7 +100,7 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_skipped_time: Option<Time>,
 
-    /// The scheduled time that was due when a run by hand started. Its run starts after that one.
+    /// The scheduled time that was due when a run by hand started. The run for it starts when the run by hand has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_schedule_time: Option<Time>,
 
@@ -146,6 +146,17 @@ pub struct Totals {
     /// The entries that were acted on. Dry runs are not in it.
     #[serde(default)]
     pub processed: i64,
+}
+
+/// Why Upstash refused a token.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TokenRefusal {
+    /// The token is not known.
+    Unauthorized,
+    /// The token may neither list nor act.
+    Forbidden,
+    /// The token may list, and not act.
+    ReadOnlyToken,
 }
 
 /// Where a policy stands, for people; machines read the conditions.

@@ -1,6 +1,6 @@
 //! How a run ends, and what is said of it.
 
-use crate::crd::{Action, PolicyRun, Reason, RunResult};
+use crate::crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
 use crate::upstash::error::ApiError;
 
 /// How a run ends.
@@ -37,8 +37,7 @@ impl Ending {
         }
         // First, as long messages are cut.
         let message = format!(
-            "left {left_alone} listed entries alone, as they say of themselves that spec.filters does not select them \
-             or say too little; {}",
+            "left {left_alone} listed entries alone, because their own fields do not match spec.filters or are missing; {}",
             self.message
         );
         Self { message, left_alone, ..self }
@@ -55,9 +54,14 @@ impl Ending {
         Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
     }
 
-    /// Whether the token was refused, for the action at least.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self.reason, Reason::Unauthorized | Reason::Forbidden)
+    /// Why the token was refused, if it was, for the action at least.
+    pub fn refusal(&self) -> Option<TokenRefusal> {
+        match (self.reason, self.not_ready) {
+            (Reason::Unauthorized, _) => Some(TokenRefusal::Unauthorized),
+            (Reason::Forbidden, Some(Reason::ReadOnlyToken)) => Some(TokenRefusal::ReadOnlyToken),
+            (Reason::Forbidden, _) => Some(TokenRefusal::Forbidden),
+            _ => None,
+        }
     }
 
     /// The token may list, but not act.

@@ -48,7 +48,7 @@ fn handled(status: &DlqPolicyStatus) -> impl Iterator<Item = &Time> {
     [last_schedule_time, last_missed_time, last_skipped_time, pending_schedule_time].into_iter().flatten()
 }
 
-/// The latest scheduled time that needs no further decision. No later one is run, missed, skipped or postponed.
+/// The latest scheduled time that needs no further decision: it was run, missed, skipped or postponed.
 pub(crate) fn handled_until(status: &DlqPolicyStatus, since: Timestamp) -> Timestamp {
     handled(status).map(|time| time.0).fold(since, Timestamp::max)
 }
@@ -59,10 +59,10 @@ pub(crate) struct Due {
     /// The latest instant.
     pub(crate) at: Timestamp,
     /// The latest one before it that nobody dealt with, and how many there are.
-    pub(crate) skipped: Option<(Timestamp, i64)>,
+    pub(crate) missed: Option<(Timestamp, i64)>,
 }
 
-/// The scheduled time that waits for a run by hand.
+/// The scheduled time that waits until a run by hand has ended.
 fn postponed(status: &DlqPolicyStatus) -> Option<Timestamp> {
     status.pending_schedule_time.as_ref().map(|time| time.0)
 }
@@ -89,17 +89,17 @@ pub(crate) fn left_to_do(
     let handled = handled_until(status, since);
     let postponed = postponed(status).filter(|at| schedule.jittered(*at, since) <= now);
     let Some(at) = due(schedule, since, handled, now) else {
-        return postponed.map(|at| Due { at, skipped: None });
+        return postponed.map(|at| Due { at, missed: None });
     };
     let between = schedule
         .most_recent(handled, just_before(at), since)
         .map(|latest| (latest, schedule.count_between(handled, at, since)));
-    let skipped = match (between, postponed) {
+    let missed = match (between, postponed) {
         (Some((latest, count)), Some(_)) => Some((latest, count + 1)),
         (None, Some(postponed)) => Some((postponed, 1)),
         (between, None) => between,
     };
-    Some(Due { at, skipped })
+    Some(Due { at, missed })
 }
 
 /// The latest scheduled time that came during `run`, where it does not replace the run: it is skipped for good.

@@ -12,7 +12,9 @@ use super::schedule::Schedule;
 use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
-use crate::crd::{ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, RunResult, Trigger};
+use crate::crd::{
+    ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, TokenRefusal, Trigger,
+};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +106,7 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
         let due = schedule
             .filter(|_| !was_held(status))
             .and_then(|schedule| left_to_do(schedule, status, schedule_since(schedule, status, now)?, now));
-        let (missed, postponed) = due.map_or((None, None), |due| (due.skipped, Some(due.at)));
+        let (missed, postponed) = due.map_or((None, None), |due| (due.missed, Some(due.at)));
         return Plan::Start(Start { run, missed, postponed });
     }
     match schedule {
@@ -160,10 +162,17 @@ pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
 }
 
 /// Why Upstash refused the token, if no run got through since and the work is the same.
-pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<Reason> {
-    // An earlier operator wrote only which Secret it was.
-    let of_last_run = || status.refused_secret.as_ref().and(status.last_run.as_ref()?.reason);
-    status.refused_reason.or_else(of_last_run)
+pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<TokenRefusal> {
+    status.refused_reason.or_else(|| {
+        // An earlier operator wrote only which Secret it was.
+        status.refused_secret.as_ref()?;
+        match (not_ready_reason(status), status.last_run.as_ref()?.reason?) {
+            (Some(Reason::ReadOnlyToken), _) => Some(TokenRefusal::ReadOnlyToken),
+            (Some(Reason::Unauthorized), _) | (_, Reason::Unauthorized) => Some(TokenRefusal::Unauthorized),
+            (_, Reason::Forbidden) => Some(TokenRefusal::Forbidden),
+            _ => None,
+        }
+    })
 }
 
 /// Whether the policy was last seen in a state in which instants pass. A state that cannot be read, as a newer operator
@@ -205,7 +214,9 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);
     }
+    // What came while the policy was held is skipped.
     if replaces(policy, status)
+        && !was_held(status)
         && !matches!(policy.connectivity, Connectivity::Missing(_) | Connectivity::Lost)
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status, now)
@@ -227,12 +238,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
 }
 
 fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
-    // Somebody ended the run that a newer token began: it is not begun again.
-    let was_cancelled = status.last_run.as_ref().is_some_and(|run| run.result == Some(RunResult::Cancelled));
     let start = match &policy.connectivity {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
-        Connectivity::Usable => status.refused_secret.is_some() && !was_cancelled,
+        Connectivity::Usable => status.refused_secret.is_some() && status.observed_schedule.is_none(),
         Connectivity::Unchecked | Connectivity::Refused | Connectivity::Lost | Connectivity::Missing(_) => {
             false
         }
@@ -262,18 +271,18 @@ fn scheduled(
         return Plan::Idle { next: next_start(schedule, since, now, now) };
     }
     let next = next_run(schedule, status, since, now);
-    let Some(Due { at, skipped }) = left_to_do(schedule, status, since, now) else {
+    let Some(Due { at, missed }) = left_to_do(schedule, status, since, now) else {
         return Plan::Idle { next };
     };
     if is_too_late(policy, schedule.jittered(at, since), now) {
-        let count = 1 + skipped.map_or(0, |(_, skipped)| skipped);
+        let count = 1 + missed.map_or(0, |(_, missed)| missed);
         return Plan::Missed { at, count, next };
     }
     let run = PolicyRun {
         scheduled_time: Some(at.into()),
         ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
     };
-    Plan::Start(Start { run, missed: skipped, postponed: None })
+    Plan::Start(Start { run, missed, postponed: None })
 }
 
 fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {

@@ -153,6 +153,13 @@ fn replace_ends_no_run_where_the_next_one_could_not_start() {
     let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
     assert_eq!(decided(&with(policy.clone(), missing()), &status, "12:31:00"), "waiting: SecretNotFound");
     assert!(decided(&with(policy.clone(), Connectivity::Lost), &status, "12:31:00").starts_with("continue"));
+    // What came while it waited is skipped, and replaces nothing afterwards.
+    let waiting = look(&with(policy.clone(), missing()), &status, at("12:16:00"));
+    let back = with(policy.clone(), Connectivity::Usable);
+    assert!(decided(&back, &waiting, "12:40:00").starts_with("continue"));
+    let back_at_work = look(&back, &waiting, at("12:40:00"));
+    assert!(decided(&back, &back_at_work, "12:40:01").starts_with("continue"));
+    assert!(decided(&back, &back_at_work, "12:45:00").starts_with("cancel"));
     let replaced = plan(&policy, &status, at("12:31:00"));
     assert!(needs_connection(&replaced, &policy, &status), "nobody looked for the token yet: {replaced:?}");
 }

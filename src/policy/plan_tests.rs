@@ -5,6 +5,8 @@ mod unscheduled;
 
 use serde_json::{Value, json};
 
+use crate::crd::RunResult;
+
 use super::*;
 use crate::policy::Ending;
 use crate::policy::sample::{permissions, policy as read};

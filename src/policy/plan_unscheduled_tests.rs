@@ -74,6 +74,35 @@ fn removing_the_schedule_of_a_policy_whose_token_was_refused_starts_nothing() {
 }
 
 #[test]
+fn another_token_is_tried_once_however_that_ends() {
+    let usable = |fields: Value| with(read(&fields, &[], &permissions()), Connectivity::Usable);
+    let endings = [
+        ("nothing was acted on", Ending::succeeded(&rejecting(), None)),
+        ("Upstash was away", badly()),
+        ("it was cancelled", Ending::cancelled("c".into())),
+        ("it took too long", Ending::deadline_exceeded(&rejecting())),
+    ];
+    for dry_run in [false, true] {
+        let policy = usable(json!({ "dryRun": dry_run }));
+        let first =
+            ran(&policy, &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());
+        assert_eq!(decided(&policy, &first, "12:01:00"), "start Spec");
+        for (row, ending) in &endings {
+            let status = ran(&policy, &first, at("12:01:00"), at("12:01:05"), ending);
+            assert_eq!(decided(&policy, &status, "12:01:05"), "idle", "{row}, dry run: {dry_run}");
+        }
+    }
+}
+
+/// A run that found one entry, which was refused for itself.
+fn rejecting() -> PolicyRun {
+    let Plan::Start(Start { run, .. }) = plan(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00")) else {
+        panic!("no run")
+    };
+    PolicyRun { rejected: 1, ..run }
+}
+
+#[test]
 fn work_whose_token_was_refused_starts_again_with_a_new_one() {
     let status =
         ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());

@@ -46,7 +46,7 @@ enum Probe {
     /// The action was refused with 403: does listing work, so that the token is a read-only one?
     Token(String),
     /// An entry was refused, and none was acted on so far: is the request refused whatever the entry?
-    Request(ApiError),
+    Request,
 }
 
 /// A run and what this process knows of it beyond its status.
@@ -100,6 +100,7 @@ impl Progress {
             Selected::Matching { .. } => i64::MAX,
             Selected::Ids(ids) => i64::try_from(ids.len().min(MAX_CHUNK)).unwrap_or(i64::MAX),
         };
+        let is_of_ids = matches!(work.selected, Selected::Ids(_));
         let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
         Self {
             work: Arc::new(work),
@@ -111,7 +112,8 @@ impl Progress {
             cursors,
             failures: 0,
             probe: None,
-            is_request_fine: run.processed > 0 || run.rejected > 0,
+            // Of IDs, `rejected` is written before the question is answered.
+            is_request_fine: run.processed > 0 || (run.rejected > 0 && !is_of_ids),
             sifting: None,
             rejected_since_cursor: 0,
             left_alone: 0,
@@ -192,7 +194,7 @@ impl Progress {
         self.run.waiting_until = None;
         match self.probe.take() {
             Some(Probe::Token(message)) => return self.ending = Some(Ending::read_only(&message)),
-            Some(Probe::Request(_)) => return self.request_is_fine(),
+            Some(Probe::Request) => return self.request_is_fine(),
             None => {}
         }
         if self.sifting.is_some() && matches!(call, Call::List { .. }) {
@@ -280,7 +282,8 @@ impl Progress {
         let Some(page) = sifting.outcome() else { return };
         if !page.selected && page.next.is_none() && !self.is_request_fine {
             // The entry that was meant has left the DLQ since, or there never was one.
-            self.probe = Some(Probe::Request(sifting.refusal.clone()));
+            self.refusal = Some(sifting.refusal.clone());
+            self.probe = Some(Probe::Request);
         }
         if self.probe.is_some() {
             return;

@@ -175,6 +175,26 @@ fn a_request_that_is_refused_is_one_however_many_entries_match() {
 }
 
 #[test]
+fn the_question_about_ids_survives_a_crash() {
+    for count in [1, 2, 50] {
+        for calls in 1..8 {
+            let mut dlq = Dlq { refuses: |call| call.operation().acts(), ..Dlq::of(count, []) };
+            let ids = usize::try_from(count).unwrap();
+            let mut progress = listed(ids, &json!({"action": "restart", "window": null}));
+            let ending = dlq.work(&mut progress, calls).unwrap_or_else(|| {
+                let checkpoint = crate::policy::status::taken_over(progress.run(), "pod/2");
+                dlq.drain(&mut listed(ids, &serde_json::to_value(checkpoint).unwrap()))
+            });
+            assert_eq!(
+                (ending.result, ending.reason),
+                failed(Reason::BadRequest),
+                "{count} IDs, {calls} calls"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_question_is_asked_also_where_a_lost_answer_leaves_something_open() {
     let mut dlq = Dlq::of(1, []);
     let mut progress = listed(1, &json!({"action": "restart", "window": null}));

@@ -4,7 +4,7 @@
 use super::note::{Note, NoteReason};
 use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
-use crate::crd::{ConditionType, DlqPolicyStatus, Reason};
+use crate::crd::{ConditionType, DlqPolicyStatus, Reason, TokenRefusal};
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
@@ -35,25 +35,24 @@ fn not_ready(invalid: &Invalid) -> Readiness {
 /// Able to run, but for a circuit that is open, also while a trial is in progress, or a token that was refused: that
 /// stands until a run gets through or the work changes. In the order of the plan's gates.
 pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness {
-    unless_held(policy, status, || match refusal(status) {
-        Some(reason @ (Reason::Unauthorized | Reason::ReadOnlyToken)) if !is_new_work(policy, status) => {
-            Some((reason, refusal_message(reason, status)))
-        }
-        _ => None,
+    unless_held(policy, status, || {
+        let refusal = refusal(status).filter(|_| !is_new_work(policy, status))?;
+        let (reason, in_short) = match refusal {
+            TokenRefusal::Unauthorized => (
+                Reason::Unauthorized,
+                "Upstash refused the token; put a valid token into the connection's Secret",
+            ),
+            TokenRefusal::ReadOnlyToken => {
+                (Reason::ReadOnlyToken, "the token can list but not act, use one that is not read-only")
+            }
+            TokenRefusal::Forbidden => return None,
+        };
+        // What Upstash said of it, while the last run is the one that heard it.
+        let last = status.last_run.as_ref();
+        let heard = last.filter(|run| matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden)));
+        let message = heard.and_then(|run| run.message.clone());
+        Some((reason, message.unwrap_or_else(|| in_short.to_owned())))
     })
-}
-
-/// What Upstash said of the token, while the last run is the one that heard it.
-fn refusal_message(reason: Reason, status: &DlqPolicyStatus) -> String {
-    let heard = status
-        .last_run
-        .as_ref()
-        .filter(|run| matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden)));
-    let in_short = match reason {
-        Reason::ReadOnlyToken => "the token can list but not act, use one that is not read-only",
-        _ => "Upstash refused the token; put a valid token into the connection's Secret",
-    };
-    heard.and_then(|run| run.message.clone()).unwrap_or_else(|| in_short.to_owned())
 }
 
 /// What is found last, where the policy itself and the circuit let runs start.

@@ -8,8 +8,9 @@ use super::judge::{Selects, Verdict};
 use crate::upstash::error::ApiError;
 use crate::upstash::types::{Cursor, DlqId, ListedEntry, Page};
 
-/// An ID that no entry has: what the API says of it tells a request that it refuses from an entry that it refuses.
-pub(crate) const NOBODYS: &str = "dlq-operator-asks-for-no-entry";
+/// An ID that no entry has, of a failure in 2001: what the API says of it tells a request that it refuses from an entry
+/// that it refuses. It has the form of an ID, lest it be refused for that.
+pub(crate) const NOBODYS: &str = "1000000000000-0";
 
 /// A page that was refused.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Sifting {
         i64::try_from(self.refused.len()).unwrap_or(i64::MAX).saturating_add(self.unsendable)
     }
 
-    /// How many of its entries are left alone, as the run does not select them by what they say of themselves.
+    /// How many of its entries are left alone, because their own fields do not match the run's filters or are missing.
     pub(crate) fn left_alone(&self) -> u64 {
         self.left_alone
     }
@@ -91,7 +92,7 @@ impl Sifting {
         let is_selected = |entry: &&ListedEntry| selects.judge(entry) == Verdict::Selected;
         let selected: Vec<_> = page.listed.iter().filter(is_selected).map(|entry| &entry.id).collect();
         self.left_alone = (page.listed.len() - selected.len()) as u64;
-        self.selected |= !selected.is_empty() || self.unsendable > 0;
+        self.selected |= !selected.is_empty();
         let ids: Vec<_> = selected.into_iter().filter(|id| !self.refused.contains(id)).cloned().collect();
         // Whether a page that was listed again holds more that is refused nobody knows.
         let chunks = if self.relisted == 0 { Chunks::of_refused(ids.len()) } else { Chunks::default() };

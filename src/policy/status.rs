@@ -18,7 +18,9 @@ use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, r
 use super::readiness::{self, Readiness};
 use super::size;
 use super::validate::Policy;
-use crate::crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, Trigger};
+use crate::crd::{
+    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, TokenRefusal, Trigger,
+};
 
 /// The longest message of a status, in characters.
 const MAX_MESSAGE_CHARS: usize = 256;
@@ -192,16 +194,19 @@ pub fn finished(
 
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
 fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut DlqPolicyStatus) {
-    let is_accepted = run.pages > 0 || ending.reason == Reason::BadRequest;
-    // Of what the token may do a dry run tells only that it may list.
-    let got_through = is_accepted && (!run.dry_run || status.refused_reason == Some(Reason::Unauthorized));
-    if ending.is_refusal() {
+    if let Some(refusal) = ending.refusal() {
         let is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
-        status.refused_reason = Some(ending.not_ready.unwrap_or(ending.reason));
+        status.refused_reason = Some(refusal);
         status.refused_secret = ending.refused_secret.clone().filter(|_| is_owed);
-    } else if got_through {
+        return;
+    }
+    // A version of the Secret is tried once, however that ends.
+    status.refused_secret = None;
+    let got_through =
+        run.pages > 0 || run.rejected > 0 || ending.left_alone > 0 || ending.reason == Reason::BadRequest;
+    // Of what the token may do a dry run tells only that it may list.
+    if got_through && !(run.dry_run && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
         status.refused_reason = None;
-        status.refused_secret = None;
     }
 }
 

@@ -3,17 +3,20 @@
 //! What an answer says ends up in statuses, events and logs, and some servers echo what they were sent: nothing that
 //! leaves here holds the token.
 
+mod listed;
+
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use self::listed::ListedBody;
 use super::error::{ApiError, ErrorClass, printable};
 use super::token::Token;
-use super::types::{Cursor, DlqId, ListedEntry, Operation, Page};
+use super::types::{Cursor, Operation, Page};
 
 /// The longest cursor that is taken, in bytes: it is kept in the policy's status.
 pub const MAX_CURSOR_BYTES: usize = 16 * 1024;
@@ -63,50 +66,6 @@ struct MessagesBody {
     messages: Option<Vec<ListedBody>>,
     #[serde(default)]
     cursor: Option<String>,
-}
-
-/// A value, or nothing where it is of another type.
-struct Lenient<T>(Option<T>);
-
-impl<T> Default for Lenient<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Value<T> {
-            Wanted(T),
-            Other(IgnoredAny),
-        }
-
-        Ok(Self(match Value::deserialize(deserializer)? {
-            Value::Wanted(value) => Some(value),
-            Value::Other(IgnoredAny) => None,
-        }))
-    }
-}
-
-/// One entry that cannot be read must not hide the others: each field is read by itself.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ListedBody {
-    dlq_id: Lenient<String>,
-    workflow_url: Lenient<String>,
-    workflow_run_id: Lenient<String>,
-    workflow_created_at: Lenient<i64>,
-    label: Lenient<String>,
-    labels: Lenient<Vec<String>>,
-    failure_function_state: Lenient<String>,
-    #[serde(rename = "callerIP")]
-    caller_ip: Lenient<String>,
-    /// As the reference spells it.
-    #[serde(rename = "callerIp")]
-    caller_ip_in_the_reference: Lenient<String>,
-    flow_control_key: Lenient<String>,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +138,7 @@ fn page(operation: Operation, body: &[u8], token: &Token) -> Result<Page, String
             let messages = body.messages.unwrap_or_default();
             Page {
                 entries: messages.len() as u64,
-                listed: messages.into_iter().filter_map(|message| listed(message, token)).collect(),
+                listed: messages.into_iter().filter_map(|message| listed::entry(message, token)).collect(),
                 cursor: cursor(body.cursor)?,
                 ..Page::default()
             }
@@ -190,20 +149,6 @@ fn page(operation: Operation, body: &[u8], token: &Token) -> Result<Page, String
         }
     };
     Ok(page)
-}
-
-fn listed(message: ListedBody, token: &Token) -> Option<ListedEntry> {
-    let id = message.dlq_id.0.filter(|id| !token.is_in(id)).and_then(DlqId::parse)?;
-    Some(ListedEntry {
-        id,
-        workflow_url: message.workflow_url.0,
-        workflow_run_id: message.workflow_run_id.0,
-        workflow_created_at: message.workflow_created_at.0,
-        labels: message.labels.0.or_else(|| message.label.0.map(|label| vec![label])),
-        failure_function_state: message.failure_function_state.0,
-        caller_ip: message.caller_ip.0.or(message.caller_ip_in_the_reference.0),
-        flow_control_key: message.flow_control_key.0,
-    })
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::upstash::error::MAX_MESSAGE_CHARS;
+use crate::upstash::types::DlqId;
 
 /// Holds what JSON encoders escape though they need not.
 const TOKEN: &str = "eyJVc2VySUQiOiI3/fuzz+9Q==";

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::upstash::error::MAX_MESSAGE_CHARS;
+use crate::upstash::types::{DlqId, ListedEntry};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -255,4 +256,59 @@ fn only_what_looks_like_an_id_is_told_of_new_workflow_runs() {
     let many = vec![json!({ "workflowRunId": "wfr_1" }); 5000];
     let page = page_of(Operation::BulkRestart, &json!({ "workflowRuns": many }).to_string());
     assert_eq!((page.entries, page.workflow_run_ids.len()), (5000, MAX_RUN_IDS));
+}
+
+#[test]
+fn of_a_listed_entry_each_field_is_read_by_itself() {
+    let listed = |message: serde_json::Value| {
+        let body = json!({ "messages": [message, { "dlqId": "other" }] }).to_string();
+        let page = page_of(Operation::List, &body);
+        assert_eq!((page.entries, page.listed.last().unwrap().id.0.as_str()), (2, "other"));
+        page.listed.into_iter().next().unwrap()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let whole = json!({
+        "dlqId": "1763640000000-7", "workflowUrl": "https://a.example", "workflowRunId": "wfr_1",
+        "workflowCreatedAt": 1_763_630_000_000_i64, "label": "x", "labels": ["x", "y"],
+        "failureFunctionState": "CALLBACK_FAIL", "callerIP": "203.0.113.7", "flowControlKey": "k",
+        "header": {}, "body": "a long one",
+    });
+    let expected = ListedEntry {
+        id: DlqId("1763640000000-7".into()),
+        workflow_url: text("https://a.example"),
+        workflow_run_id: text("wfr_1"),
+        workflow_created_at: Some(1_763_630_000_000),
+        labels: Some(vec!["x".into(), "y".into()]),
+        failure_function_state: text("CALLBACK_FAIL"),
+        caller_ip: text("203.0.113.7"),
+        flow_control_key: text("k"),
+    };
+    assert_eq!(listed(whole), expected);
+    assert_eq!(expected.failed_at(), Some(1_763_640_000_000));
+
+    let odd = [
+        json!(null),
+        json!(7.5),
+        json!(true),
+        json!({ "a": [1, { "b": 2 }] }),
+        json!([[1], null, { "c": "d" }]),
+    ];
+    for value in odd {
+        let entry = listed(json!({
+            "dlqId": "a", "workflowUrl": value, "workflowRunId": value, "workflowCreatedAt": value, "label": value,
+            "failureFunctionState": value, "callerIP": value, "callerIp": value, "flowControlKey": value,
+        }));
+        assert_eq!(entry, ListedEntry::bare(DlqId("a".into())), "{value}");
+    }
+    let labels = |message: serde_json::Value| {
+        let mut message = message;
+        message["dlqId"] = "a".into();
+        listed(message).labels
+    };
+    assert_eq!(labels(json!({ "label": "x" })), Some(vec!["x".to_owned()]));
+    assert_eq!(labels(json!({ "label": "x", "labels": [] })), Some(vec!["x".to_owned()]));
+    assert_eq!(labels(json!({ "labels": [] })), Some(Vec::new()));
+    assert_eq!(labels(json!({ "labels": [1, "y", null] })), Some(vec!["y".to_owned()]));
+    let address = listed(json!({ "dlqId": "a", "callerIp": "203.0.113.8" })).caller_ip;
+    assert_eq!(address, text("203.0.113.8"), "as the reference spells it");
 }

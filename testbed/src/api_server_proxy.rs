@@ -8,7 +8,7 @@ use std::{
     future::pending,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -24,12 +24,16 @@ use tokio::{
     select,
     sync::watch,
     task::{JoinHandle, JoinSet},
+    time::sleep,
 };
 
 use crate::{ControlPlane, User};
 
 /// What the API server itself takes at most.
 const LONGEST_BODY: usize = 3 << 20;
+
+/// How late a slow answer is.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What a client of the API server asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +85,8 @@ pub enum Trouble {
     Hang,
     /// Passed on, and not answered until [`ApiServerProxy::cut`].
     HangAnswer,
+    /// Passed on, and answered a second later.
+    Slow,
     /// Passed on at [`ApiServerProxy::release`], also when the client no longer waits. Not answered.
     Hold,
 }
@@ -277,6 +283,11 @@ impl State {
                 // The API server has written it once its answer is whole.
                 let _ = to_bytes(answer.into_body(), usize::MAX).await;
                 Err(Closed)
+            }
+            Some(Trouble::Slow) => {
+                let answer = self.pass_on(kind, request).await;
+                sleep(SLOW).await;
+                answer
             }
             Some(Trouble::Hold) => {
                 self.hold(kind, request).await?;

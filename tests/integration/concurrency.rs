@@ -176,6 +176,55 @@ async fn replace_gives_up_on_a_call_that_outlasts_its_grace_and_says_so() {
 }
 
 #[tokio::test]
+async fn replace_ends_no_run_while_the_secret_for_the_next_one_is_missing() {
+    let scene = Scene::start("no-secret").await;
+    scene.simulator.generate(DLQ, 2000, &Entry::default()).await.unwrap();
+    scene.slow_down(500).await;
+    scene.apply("kept", all("@every 4s", json!({ "concurrencyPolicy": "Replace" }))).await;
+    let pages = |status: &Value| status["currentRun"]["pages"].as_i64();
+    let status = scene.status("kept", "a run is at work", |status| pages(status) > Some(0)).await;
+    scene.kubectl(&["delete", "secret", "upstash"]).await;
+    // One run may be replaced before the Secret is gone.
+    let first = time(&status["nextScheduleTime"]);
+    let later =
+        |status: &Value| status["currentRun"].is_object() && time(&status["nextScheduleTime"]) > first;
+    let status = scene.status("kept", "the next scheduled time has come", later).await;
+    let run = status["currentRun"]["id"].clone();
+    let end = time(&status["nextScheduleTime"]) + SignedDuration::from_secs(8);
+    let status = scene
+        .status("kept", "two more have come", |status| {
+            status["nextScheduleTime"].is_string() && time(&status["nextScheduleTime"]) > end
+        })
+        .await;
+    assert_eq!((&status["currentRun"]["id"], pages(&status) > Some(2)), (&run, true), "{status:#}");
+    scene.apply_secret("upstash", "token", TOKEN).await;
+    scene.status("kept", "the next one replaces it", |status| status["lastRun"]["id"] == run).await;
+}
+
+#[tokio::test]
+async fn scheduled_times_that_a_run_skipped_are_not_brought_back_by_a_request() {
+    let scene = Scene::start("skipped").await;
+    scene.simulator.generate(DLQ, 60, &Entry::default()).await.unwrap();
+    scene.slow_down(2500).await;
+    scene.apply("slow", all("@every 4s", json!({ "limits": { "pageSize": 20 } }))).await;
+    for runs in 1..=3 {
+        scene.ran("slow", runs).await;
+        scene.annotate("slow", &[("requestedAt", &runs.to_string())]).await;
+    }
+    let status = scene.ran("slow", 6).await;
+    let mut runs = status["history"].as_array().unwrap().clone();
+    runs.reverse();
+    let passed = |run: &Value| (time(&run["startTime"]), time(&run["completionTime"]));
+    for (index, run) in runs.iter().enumerate().filter(|(_, run)| run["trigger"] == "Schedule") {
+        let at = time(&run["scheduledTime"]);
+        let during = runs[..index].iter().map(passed).find(|(start, end)| *start < at && at <= *end);
+        assert_eq!(during, None, "{at} came during an earlier run: {status:#}");
+    }
+    assert!(runs.iter().any(|run| run["trigger"] == "Manual"), "{status:#}");
+    assert!(time(&status["lastSkippedTime"]) > time(&runs[0]["startTime"]), "{status:#}");
+}
+
+#[tokio::test]
 async fn instants_that_pass_while_a_policy_cannot_run_are_over_also_for_another_process() {
     let mut scene = Scene::start("over").await;
     let mut options = OperatorOptions::new(scene.control_plane, &scene.simulator, scene.namespace.name());

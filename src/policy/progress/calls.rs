@@ -45,16 +45,21 @@ impl Progress {
     fn probe_call(&self, probe: &Probe, criteria: Criteria) -> Call {
         match probe {
             Probe::Token(_) => Call::List { criteria, cursor: None, count: 1 },
-            Probe::Request(_) => self.bulk(Selection::Ids(vec![DlqId(NOBODYS.to_owned())])),
+            Probe::Request => self.bulk(Selection::Ids(vec![DlqId(NOBODYS.to_owned())])),
         }
     }
 
     pub(super) fn next_ids(&mut self, ids: &[DlqId]) -> Step {
         let position = usize::try_from(self.run.position).unwrap_or(usize::MAX);
         let rest = ids.get(position..).unwrap_or_default();
-        // Where all are refused, the answer to the question would change nothing.
-        if rest.is_empty() && (self.probe.is_none() || are_all_refused(&self.run)) {
-            return self.succeed();
+        if rest.is_empty() {
+            // Another process heard the refusals and ended before it asked.
+            let is_open = self.run.rejected > 0 && !self.is_request_fine;
+            // Where all are refused, the answer would change nothing.
+            if !is_open || are_all_refused(&self.run) {
+                return self.succeed();
+            }
+            self.probe.get_or_insert(Probe::Request);
         }
         if let Some(probe) = &self.probe {
             // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.

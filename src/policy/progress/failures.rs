@@ -26,10 +26,10 @@ impl Progress {
             class => match self.probe.take() {
                 // Listing does not work either: the refusal of the action is what counts.
                 Some(Probe::Token(message)) => self.ending = Some(Ending::failed(Reason::Forbidden, message)),
-                Some(Probe::Request(refusal)) if class == ErrorClass::Refused => {
-                    self.ending = Some(Ending::bad_request(&refusal));
+                Some(Probe::Request) if class == ErrorClass::Refused => {
+                    self.ending = Some(Ending::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
-                Some(Probe::Request(_)) if class == ErrorClass::NotFound => self.request_is_fine(),
+                Some(Probe::Request) if class == ErrorClass::NotFound => self.request_is_fine(),
                 _ => self.rejected(call, error),
             },
         }
@@ -57,7 +57,7 @@ impl Progress {
                 self.failures = 0;
                 self.refusal = Some(error.clone());
                 if !self.is_request_fine {
-                    self.probe = Some(Probe::Request(error.clone()));
+                    self.probe = Some(Probe::Request);
                 }
                 if self.sifting.is_some() {
                     self.sift(Sifting::refused);

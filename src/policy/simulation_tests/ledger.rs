@@ -341,11 +341,9 @@ impl Ledger {
         }
         let failed = matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
         let is_refused = matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden));
-        if is_refused {
-            self.is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
-        } else if run.pages > 0 && !run.dry_run {
-            self.is_owed = false;
-        }
+        // Another token is tried once.
+        let is_unscheduled = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        self.is_owed = is_refused && is_unscheduled;
         self.totals.runs += 1;
         self.totals.failed_runs += i64::from(failed);
         self.totals.processed += if run.dry_run { 0 } else { run.processed };

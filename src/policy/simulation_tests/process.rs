@@ -9,7 +9,7 @@ use super::pace::{At, Pace};
 use super::refusals::Refusals;
 use super::upstash::{Answer, Outcome};
 use super::world::World;
-use crate::crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason};
+use crate::crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason, Trigger};
 use crate::policy::instants;
 use crate::policy::plan::{needs_connection, plan};
 use crate::policy::progress::Failure;
@@ -97,7 +97,11 @@ impl Process {
     /// The run as this process knows it, if it is still this process'.
     fn session(&mut self, run: &PolicyRun) -> Option<Session> {
         let holder = self.holder();
-        let is_ours = |session: &Session| session.run_id == run.id && run.holder.as_ref() == Some(&holder);
+        let is_ours = |session: &Session| {
+            session.progress.run().start_time == run.start_time
+                && session.run_id == run.id
+                && run.holder.as_ref() == Some(&holder)
+        };
         self.session.take().filter(is_ours)
     }
 }
@@ -168,8 +172,10 @@ impl World {
                 );
                 let ending = why.ending(&run);
                 let (next, _) = status::finished(&policy, &next, &run, &ending, now);
-                if self.write_unchanged(&policy, &before, next, &plan).0 != Written::Yes {
-                    self.process.session = session;
+                match self.write_unchanged(&policy, &before, next, &plan).0 {
+                    Written::Yes if *why == CancelCause::Replaced => self.check_replaced(&policy),
+                    Written::Yes => {}
+                    Written::Conflict | Written::Unknown => self.process.session = session,
                 }
             }
             _ => {
@@ -362,6 +368,17 @@ impl World {
         end
     }
 
+    /// A run that was replaced makes way for the next one at once.
+    fn check_replaced(&self, policy: &Policy) {
+        let status = self.api.status();
+        let connectivity = Process::connectivity(self.secret, &status);
+        let next = plan(&Policy { connectivity, ..policy.clone() }, &status, self.now());
+        assert!(
+            matches!(&next, Plan::Start(start) if start.run.trigger == Trigger::Schedule),
+            "a run is replaced by nothing: {next:?}"
+        );
+    }
+
     /// What is acted on by IDs that nobody named is what the run selects.
     fn check_selected(&mut self, policy: &Policy, run: &PolicyRun, call: &Call) {
         if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
@@ -393,7 +410,7 @@ impl World {
                 if ending.left_alone > 0 {
                     self.ledger.meet("entries that a list showed were left alone");
                 }
-                let refused_secret = ending.is_refusal().then(|| version(session.token));
+                let refused_secret = ending.refusal().map(|_| version(session.token));
                 self.finish(policy, session, &Ending { refused_secret, ..ending });
             }
             End::TokenRefused(error) => {
@@ -436,11 +453,12 @@ impl World {
     /// Writes a state of the run. A conflict may be with the write before, which got no answer.
     fn write_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
         let written = self.try_ours(policy, session, next);
-        if written != Written::Conflict || !session.is_stale {
+        if written != Written::Conflict {
             return written;
         }
         let read = self.api.status();
-        if !status::is_next_revision(&session.known, &read) {
+        let (known, found) = (&session.known.current_run, &read.current_run);
+        if !status::is_next_revision(known.as_ref(), found.as_ref()) {
             return Written::Conflict;
         }
         (session.known, session.is_stale) = (read, false);

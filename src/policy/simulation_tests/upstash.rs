@@ -203,8 +203,10 @@ impl Upstash {
 
     fn key(&self, id: &DlqId) -> Option<u64> {
         // As the API makes them, or as a policy names them.
-        let key = id.0.rsplit_once('-')?.1.parse().ok()?;
-        self.entries.contains_key(&key).then_some(key)
+        let (prefix, key) = id.0.rsplit_once('-')?;
+        let key = key.parse().ok()?;
+        let entry = self.entries.get(&key)?;
+        (prefix == "dlq" || prefix == entry.failed.to_string()).then_some(key)
     }
 
     fn matching(

@@ -108,3 +108,23 @@ async fn of_a_policy_that_is_deleted_while_its_checkpoint_is_stuck_nothing_is_ke
     let writes = proxy.calls_since(stopped).iter().filter(|call| call.kind == CallKind::WriteStatus).count();
     assert_eq!(writes, 0, "a run of a policy that is gone is given back at the end");
 }
+
+#[tokio::test]
+async fn at_sigterm_every_run_is_given_back_however_slow_the_api_server_is() {
+    let crowd = 50;
+    let args = ["--max-concurrent-runs=1", "--checkpoint-interval=0"];
+    let (mut scene, proxy) = behind_a_proxy("slow-stop", &args).await;
+    scene.simulator.generate(DLQ, 50, &Entry::default()).await.unwrap();
+    // Longer than the grace of the call under way.
+    scene.slow_down(8000).await;
+    scene.apply_crowd(crowd, &all()).await;
+    let count = async |wished: &dyn Fn(&Value) -> bool| {
+        scene.statuses().await.iter().filter(|status| wished(&status["currentRun"])).count()
+    };
+    eventually(PATIENCE, "all have begun", async || count(&Value::is_object).await == crowd).await.unwrap();
+    proxy.trouble(&[CallKind::WriteStatus], Trouble::Slow);
+    assert!(scene.operator.terminate().await.unwrap().success());
+    let given_back =
+        scene.statuses().await.iter().filter(|status| status["currentRun"]["holder"] == "").count();
+    assert_eq!(given_back, crowd);
+}
