@@ -19,11 +19,12 @@ use super::head::PolicyHead;
 use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
 use super::report::Named;
-use super::slots::Asked;
+use super::slots::{Asked, Slot};
 use crate::crd::{DlqPolicyStatus, Reason};
 use crate::policy::plan::{awaits_token, needs_connection, plan};
 use crate::policy::progress::deadline;
 use crate::policy::{CancelCause, ConnectionRef, Connectivity, Plan, Policy, status, validate};
+use crate::runtime::leadership::Term;
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
@@ -40,40 +41,54 @@ pub(crate) async fn reconcile(
     heads: Store<PolicyHead>,
 ) -> Result<Action, Error> {
     let policy = ObjectRef::from_obj(&*head);
-    let (is_leading, since) = (context.leadership.term().is_some(), Instant::now());
-    let look = look_at(&policy, &context, heads);
-    let outcome = Box::pin(AssertUnwindSafe(look).catch_unwind()).await.unwrap_or(Err(Error::Panicked));
-    if is_leading {
-        context.metrics.looked(&outcome, since.elapsed());
-    }
+    let since = Instant::now();
+    // A standby looks at nothing, but for what it wrote last when it led; when it leads it looks at all.
+    let Some(term) = context.leadership.term() else {
+        let outcome = Box::pin(caught(stand_by(&policy, &context))).await;
+        if outcome.is_ok() {
+            context.memory.recovered(&policy);
+        }
+        return outcome;
+    };
+    // Namespaces take turns, and the accounts within one. Before the look is begun: thousands may wait here at once.
+    let account = heads.get(&policy).map_or(0, |head| head.glance().account);
+    let turn = match context.looks.ask(policy.namespace.as_deref().unwrap_or_default(), account) {
+        Asked::Granted(turn) => turn,
+        Asked::Queued(place) => place.granted().await,
+    };
+    let outcome = Box::pin(caught(look_at(&policy, &context, heads, term, turn))).await;
+    context.metrics.looked(&outcome, since.elapsed());
     if outcome.is_ok() {
         context.memory.recovered(&policy);
     }
     outcome
 }
 
+/// What comes of it; a panic ends this look and no other.
+async fn caught(look: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
+    AssertUnwindSafe(look).catch_unwind().await.unwrap_or(Err(Error::Panicked))
+}
+
+/// Tells what became of the last writes, which got no answer.
+async fn stand_by(policy: &PolicyRef, context: &Context) -> Result<Action, Error> {
+    if context.memory.has_unanswered(policy) {
+        let namespace = policy.namespace.as_deref().unwrap_or_default();
+        if let Some(observed) = observe(&context.client, namespace, &policy.name).await? {
+            context.learn(policy, &observed);
+        }
+        drop(context.memory.take_unanswered(policy));
+    }
+    Ok(Action::await_change())
+}
+
 async fn look_at(
     reference: &PolicyRef,
     context: &Context,
     heads: Store<PolicyHead>,
+    term: Term,
+    turn: Slot,
 ) -> Result<Action, Error> {
     let namespace = reference.namespace.as_deref().unwrap_or_default();
-    // A standby looks at nothing, but for what it wrote last when it led; when it leads it looks at all.
-    let Some(term) = context.leadership.term() else {
-        if context.memory.has_unanswered(reference) {
-            if let Some(observed) = observe(&context.client, namespace, &reference.name).await? {
-                context.learn(reference, &observed);
-            }
-            drop(context.memory.take_unanswered(reference));
-        }
-        return Ok(Action::await_change());
-    };
-    // Namespaces take turns, and the accounts within one.
-    let account = heads.get(reference).map_or(0, |head| head.glance().account);
-    let turn = match context.looks.ask(namespace, account) {
-        Asked::Granted(turn) => turn,
-        Asked::Queued(place) => place.granted().await,
-    };
     if context.stop.is_cancelled() || term.is_over() {
         return Ok(Action::await_change());
     }
@@ -238,4 +253,19 @@ fn look_again(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus, now: Times
 pub(crate) fn wait(until: Timestamp, now: Timestamp) -> Duration {
     let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     left.saturating_add(PADDING).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_look_that_waits_for_its_turn_takes_little_memory() {
+        let size = size(reconcile);
+        assert!(size < 1024, "{size} bytes, and thousands may wait at once");
+    }
 }

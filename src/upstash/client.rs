@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use http::header;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use url::Url;
 
 use super::clock::Clocks;
@@ -18,6 +20,14 @@ use super::types::{Call, Operation, Page};
 
 /// The longest answer that is read, in bytes. A longer one is an error and is never held in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// What of a refusal is read, in bytes: more than any message that is made from it.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+
+/// A longer answer is read only while at most [`LARGE_ANSWERS`] others are: many accounts at once may not eat the memory of
+/// all. Hundreds of IDs fit into less.
+const SMALL_BODY_BYTES: usize = 256 * 1024;
+const LARGE_ANSWERS: usize = 2;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("dlq-operator/", env!("CARGO_PKG_VERSION"));
@@ -68,6 +78,9 @@ pub struct Transport {
     traceparent: Option<fn() -> Option<String>>,
     clocks: Arc<Mutex<Clocks>>,
     observer: Option<Arc<dyn Observer>>,
+    request_timeout: Duration,
+    /// One permit for each large answer.
+    large: Arc<Semaphore>,
 }
 
 /// The HTTP library could not be set up.
@@ -92,12 +105,35 @@ impl Transport {
         let https = builder().https_only(true).build()?;
         // Without TLS a proxy would read the token. As it never speaks TLS, it loads no authorities either.
         let http = builder().no_proxy().tls_certs_only([]).build()?;
-        Ok(Self { https, http, traceparent: options.traceparent, clocks: Arc::default(), observer: None })
+        Ok(Self {
+            https,
+            http,
+            traceparent: options.traceparent,
+            clocks: Arc::default(),
+            observer: None,
+            request_timeout: options.request_timeout,
+            large: Arc::new(Semaphore::new(LARGE_ANSWERS)),
+        })
     }
 
     /// The only client that may call this URL.
     fn client_for(&self, url: &Url) -> &reqwest::Client {
         if url.scheme() == "https" { &self.https } else { &self.http }
+    }
+
+    /// Waits for its turn, as long as the call that was sent then may take.
+    async fn permit_for_a_large_answer(&self, sent: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
+        let left = self.request_timeout.saturating_sub(sent.elapsed());
+        let permit = timeout(left, Arc::clone(&self.large).acquire_owned()).await;
+        // It is never closed.
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
+            let message = format!(
+                "no answer in time: it is larger than {} KiB, and other large answers were read first; a smaller \
+                 spec.limits.pageSize makes smaller answers",
+                SMALL_BODY_BYTES >> 10
+            );
+            ApiError::transport(&message, true)
+        })
     }
 
     /// Tells of every call from now on.
@@ -146,21 +182,19 @@ impl Client {
         let observer = self.transport.observer.as_deref();
         let mut told = Observed { observer, operation, since: Instant::now(), status: None };
         let answer = self.exchange(request, now).await;
-        told.status = answer.as_ref().ok().map(|(status, ..)| status.as_u16());
+        told.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
         drop(told);
-        let answer = answer.and_then(|(status, headers, body)| {
-            response::read(operation, status, &headers, &body, now, &self.token)
+        let answer = answer.and_then(|Answer { status, headers, body, permit }| {
+            let page = response::read(operation, status, &headers, &body, now, &self.token);
+            drop(permit);
+            page
         });
         let answer = answer
             .map_err(|error| ApiError { may_have_acted: error.may_have_acted && operation.acts(), ..error });
         Ok(answer)
     }
 
-    async fn exchange(
-        &self,
-        request: request::Request,
-        now: Timestamp,
-    ) -> Result<(http::StatusCode, http::HeaderMap, Vec<u8>), ApiError> {
+    async fn exchange(&self, request: request::Request, now: Timestamp) -> Result<Answer, ApiError> {
         let mut url = self.base.clone();
         url.set_path(&request.path);
         url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
@@ -183,22 +217,35 @@ impl Client {
             self.transport.clocks().observe(self.base.origin(), date, now, received);
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let mut body = Vec::new();
+        let (mut body, mut permit) = (Vec::new(), None);
         while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                if !status.is_success() {
-                    break;
-                }
+            let bytes = body.len() + chunk.len();
+            if !status.is_success() && bytes > MAX_REFUSAL_BYTES {
+                break;
+            }
+            if bytes > MAX_BODY_BYTES {
                 let message = format!(
                     "the answer is larger than {} MiB; a smaller spec.limits.pageSize makes smaller answers",
                     MAX_BODY_BYTES >> 20
                 );
                 return Err(ApiError::transport(&message, true));
             }
+            if bytes > SMALL_BODY_BYTES && permit.is_none() {
+                permit = Some(self.transport.permit_for_a_large_answer(sent).await?);
+            }
             body.extend_from_slice(&chunk);
         }
-        Ok((status, headers, body))
+        Ok(Answer { status, headers, body, permit })
     }
+}
+
+/// An answer as it came.
+struct Answer {
+    status: http::StatusCode,
+    headers: http::HeaderMap,
+    body: Vec<u8>,
+    /// Held until the body is dropped, where it is large.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Says what happened without the URL, whose query may be long, and whether the request can have reached the server.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 use anyhow::{Result, ensure};
 
 use crate::{
-    ControlPlane, ImageRoot, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary,
+    ControlPlane, ImageRoot, MemoryCgroup, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary,
     eventually::Patience, ports::free_port,
 };
 
@@ -35,6 +35,8 @@ pub struct OperatorOptions {
     /// Started from this image instead of the folder where cargo puts the binary. It finds its cluster as a pod does,
     /// so it needs `KUBERNETES_SERVICE_HOST` and its like in `env`.
     pub image: Option<Arc<ImageRoot>>,
+    /// Held to the memory of this cgroup, as in a container with a limit.
+    pub memory: Option<Arc<MemoryCgroup>>,
 }
 
 impl OperatorOptions {
@@ -50,6 +52,7 @@ impl OperatorOptions {
             env: Vec::new(),
             tokens: simulator.tokens().clone(),
             image: None,
+            memory: None,
         }
     }
 
@@ -154,6 +157,15 @@ async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process,
     let (binary, before) = match &options.image {
         None => (binary("dlq-operator").await?, Vec::new()),
         Some(image) => image.command(),
+    };
+    let (binary, before) = match &options.memory {
+        None => (binary, before),
+        Some(memory) => {
+            let (shell, mut joining) = memory.joining();
+            joining.push(binary.display().to_string());
+            joining.extend(before);
+            (shell, joining)
+        }
     };
     let mut attempt = 1;
     loop {

@@ -106,6 +106,11 @@ impl Process {
         self.status_number("VmRSS:")
     }
 
+    /// The most memory that it had in use at once, in KiB. There has to be a `/proc`.
+    pub fn peak_kib(&self) -> Result<u64> {
+        self.status_number("VmHWM:")
+    }
+
     /// How many threads it has. There has to be a `/proc`.
     pub fn threads(&self) -> Result<u64> {
         self.status_number("Threads:")
