@@ -151,14 +151,48 @@ async fn values_that_exclude_each_other_are_refused() {
 }
 
 #[tokio::test]
-async fn a_disruption_budget_never_blocks_a_drain_by_itself() {
-    let spec = async |values: Value| {
-        let objects = rendered(&json!({ "podDisruptionBudget": values })).await.unwrap();
-        the(&objects, "PodDisruptionBudget")["spec"].clone()
+async fn a_disruption_budget_never_blocks_a_drain() {
+    let render = async |replicas: u32, mut budget: Value| {
+        budget["enabled"] = json!(true);
+        let values = json!({ "replicaCount": replicas, "podDisruptionBudget": budget });
+        rendered(&values).await.map(|objects| the(&objects, "PodDisruptionBudget")["spec"].clone())
     };
-    assert_eq!(spec(json!({ "enabled": true })).await["maxUnavailable"], 1);
-    assert_eq!(spec(json!({ "enabled": true, "minAvailable": "50%" })).await["minAvailable"], "50%");
-    assert_eq!(spec(json!({ "enabled": true, "maxUnavailable": 0 })).await["maxUnavailable"], 0);
+    for (replicas, budget) in [
+        (1, json!({})),
+        (1, json!({ "maxUnavailable": 1 })),
+        // Kubernetes rounds up: one pod may go.
+        (2, json!({ "maxUnavailable": "1%" })),
+        (2, json!({ "minAvailable": 1 })),
+        (2, json!({ "minAvailable": "50%" })),
+        (3, json!({ "minAvailable": "66%" })),
+        (1, json!({ "minAvailable": 0 })),
+        // There is no pod that a drain could have to wait for.
+        (0, json!({ "minAvailable": 1 })),
+    ] {
+        let spec = render(replicas, budget.clone()).await.unwrap_or_else(|error| panic!("{budget}: {error}"));
+        for (field, value) in budget.as_object().unwrap() {
+            assert_eq!(spec[field], *value, "{spec}");
+        }
+    }
+    assert_eq!(render(1, json!({})).await.unwrap()["maxUnavailable"], 1);
+
+    for (replicas, budget) in [
+        (1, json!({ "minAvailable": 1 })),
+        (2, json!({ "minAvailable": 2 })),
+        (2, json!({ "minAvailable": 3 })),
+        (2, json!({ "minAvailable": "100%" })),
+        // Kubernetes rounds up here too: all of them must stay.
+        (1, json!({ "minAvailable": "50%" })),
+        (2, json!({ "minAvailable": "51%" })),
+        (3, json!({ "minAvailable": "67%" })),
+    ] {
+        let refusal = render(replicas, budget.clone()).await.expect_err(&format!("{replicas}: {budget}"));
+        assert!(refusal.contains("would block every drain of a node"), "{refusal}");
+    }
+    // What no number of replicas makes right is refused by the schema; see there.
+    for budget in [json!({ "maxUnavailable": 0 }), json!({ "maxUnavailable": "0%" })] {
+        render(3, budget.clone()).await.expect_err(&budget.to_string());
+    }
 }
 
 #[tokio::test]
