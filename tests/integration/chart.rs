@@ -3,6 +3,7 @@
 mod dist;
 mod files;
 mod flags;
+mod monitoring;
 mod naming;
 mod objects;
 mod permissions;
