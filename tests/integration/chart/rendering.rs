@@ -132,14 +132,16 @@ async fn the_image_is_the_charts_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn two_pods_never_run_without_an_election() {
-    let alone = json!({ "leaderElection": { "enabled": false } });
-    let objects = rendered(&alone).await.unwrap();
-    assert_eq!(the(&objects, "Deployment")["spec"]["strategy"]["type"], "Recreate");
-    assert!(!args(&objects).iter().any(|arg| arg.contains("lea")));
-    assert!(of_kind(&objects, "Role").is_empty());
-    let two = json!({ "replicaCount": 2, "leaderElection": { "enabled": false } });
-    assert!(refusal(two).await.contains("needs leaderElection.enabled"));
+async fn every_pod_takes_part_in_the_election() {
+    for replicas in 0..3 {
+        let values = json!({ "replicaCount": replicas, "leaderElection": { "enabled": true } });
+        let objects = rendered(&values).await.unwrap();
+        assert!(args(&objects).contains(&"--leader-elect"), "with {replicas} replicas");
+        the(&objects, "Role");
+    }
+    // Were a pod allowed to act without a Lease, the update that turns the election on would run it beside the new leader.
+    let refusal = refusal(json!({ "leaderElection": { "enabled": false } })).await;
+    assert!(refusal.contains("leaderElection.enabled cannot be false"), "{refusal}");
 }
 
 #[tokio::test]
