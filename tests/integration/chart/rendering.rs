@@ -53,6 +53,9 @@ async fn the_container_has_limits_and_probes() {
     let objects = rendered(&json!({})).await.unwrap();
     let container = container(&objects);
     assert!(container["resources"]["requests"]["memory"].is_string());
+    // 10m would be the smallest share of a contended CPU that there is, and the leader has to renew its Lease in time.
+    let cpu = container["resources"]["requests"]["cpu"].as_str().unwrap();
+    assert!(cpu.strip_suffix('m').unwrap().parse::<u32>().unwrap() >= 100, "{cpu}");
     assert!(container["resources"]["limits"]["memory"].is_string());
     // A leader that is throttled may lose its Lease.
     assert!(container["resources"]["limits"]["cpu"].is_null());
