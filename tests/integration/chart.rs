@@ -3,6 +3,7 @@
 mod dist;
 mod files;
 mod flags;
+mod helm_versions;
 mod monitoring;
 mod naming;
 mod objects;
