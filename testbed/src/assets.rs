@@ -109,7 +109,8 @@ pub(crate) fn build_once(dir: &Path, what: &str, build: impl FnOnce(&Path) -> Re
     fs::rename(&unfinished, dir).context("move the finished build to its place")
 }
 
-/// A Go module that pins tools: `hack/tools`, those of other minors of Kubernetes below `hack/tools/compat`, `hack/helm`.
+/// A Go module that pins tools: `hack/tools`, those of other minors of Kubernetes below
+/// `hack/tools/compat`, `hack/helm` and `hack/helm/oldest`.
 pub(crate) struct GoModule {
     dir: PathBuf,
     go_mod: String,

@@ -1,12 +1,14 @@
-//! `testbed demo`: the operator at work, on one machine and offline. `testbed helm`: where Helm is.
+//! `testbed demo`: the operator at work, on one machine and offline. `testbed helm`: where the pinned Helms are.
 
 mod demo;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use testbed::Helm;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs dlq-operator against a real Kubernetes API server and a simulated Upstash.
@@ -25,7 +27,7 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Print where the pinned Helm is; build it where it is not.
+    /// Print where the pinned Helm and the oldest supported one are; build what is missing.
     Helm,
 }
 
@@ -60,8 +62,11 @@ async fn command(command: &Command) -> Result<()> {
     match command {
         Command::Demo { once } => demo::run(*once).await,
         Command::Helm => {
-            let helm = testbed::Helm::offline().await?;
-            writeln!(std::io::stdout(), "{}", helm.binary().display()).context("print where Helm is")
+            let no_cluster = Path::new("/dev/null");
+            for helm in [Helm::new(no_cluster).await?, Helm::oldest(no_cluster).await?] {
+                writeln!(std::io::stdout(), "{}", helm.binary().display()).context("print where Helm is")?;
+            }
+            Ok(())
         }
     }
 }

@@ -213,9 +213,14 @@ async fn prometheus_scrapes_what_it_is_told_to() -> Result<()> {
 #[tokio::test]
 async fn helm_is_the_pinned_one_and_has_a_home_of_its_own() -> Result<()> {
     let helm = Helm::offline().await?;
-    let pinned = fs::read_to_string(workspace_root().join("hack/helm/go.mod"))?;
-    let version = helm.run(&["version", "--template={{.Version}}"]).await?.ok()?;
-    assert!(pinned.contains(&format!("helm.sh/helm/v4 {version} ")), "{version}");
+    let oldest = Helm::oldest(Path::new("/dev/null")).await?;
+    for (helm, folder, module) in
+        [(&helm, "hack/helm", "helm.sh/helm/v4"), (&oldest, "hack/helm/oldest", "helm.sh/helm/v3")]
+    {
+        let pinned = fs::read_to_string(workspace_root().join(folder).join("go.mod"))?;
+        let version = helm.run(&["version", "--template={{.Version}}"]).await?.ok()?;
+        assert!(pinned.contains(&format!("{module} {version} ")), "{version}");
+    }
     let environment = helm.run(&["env"]).await?.ok()?;
     for name in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
         let line = environment.lines().find(|line| line.starts_with(name)).context("helm knows it")?;

@@ -3,6 +3,8 @@
 mod dist;
 mod files;
 mod flags;
+mod helm_versions;
+mod monitoring;
 mod naming;
 mod objects;
 mod permissions;

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod gitops;
+mod leases;
 mod least_privilege;
 mod people;
 mod release;

@@ -78,3 +78,15 @@ fn the_guide_explains_every_reason() {
         reasons.into_iter().filter(|reason| !guide.contains(&format!("| `{reason}` |"))).collect();
     assert!(missing.is_empty(), "docs/guide.md does not explain {missing:?}");
 }
+
+#[test]
+fn pages_that_tell_how_to_build_say_that_it_takes_linux() {
+    for page in ["README.md", "CONTRIBUTING.md", "docs/guide.md"] {
+        let text = fs::read_to_string(workspace_root().join(page)).unwrap();
+        let build = |section: &&str| ["make test", "cargo build"].iter().any(|how| section.contains(how));
+        let section = text.split("\n## ").find(build).unwrap_or_else(|| panic!("{page} builds nothing"));
+        for needed in ["Linux", "Rust toolchain"] {
+            assert!(section.contains(needed), "{page} does not ask for {needed}");
+        }
+    }
+}

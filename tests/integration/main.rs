@@ -44,6 +44,7 @@ mod monitoring;
 mod overrides;
 mod poison;
 mod problems;
+mod processor;
 mod proxy;
 mod queue;
 mod reference;

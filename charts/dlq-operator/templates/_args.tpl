@@ -48,7 +48,6 @@
 {{- if ne .Values.rbac.secretAccess "get" }}
 - {{ printf "--secret-access=%s" .Values.rbac.secretAccess | quote }}
 {{- end }}
-{{- if .Values.leaderElection.enabled }}
 - "--leader-elect"
 {{- /* Always named here, as the Role names it too. */}}
 - {{ printf "--lease-name=%s" (include "dlq-operator.leaseName" .) | quote }}
@@ -57,7 +56,6 @@
 {{- end }}
 {{- with .Values.leaderElection.leaseDuration }}
 - {{ printf "--lease-duration=%s" . | quote }}
-{{- end }}
 {{- end }}
 - {{ printf "--admin-address=0.0.0.0:%d" (int64 .Values.metrics.port) | quote }}
 {{- range .Values.extraArgs }}

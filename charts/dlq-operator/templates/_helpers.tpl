@@ -27,7 +27,7 @@ Service has them. */}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "dlq-operator.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- default "default" .Values.serviceAccount.name }}
+{{- required "serviceAccount.create: false needs serviceAccount.name: without a name the pods would use the account `default`, and every other pod of the namespace that names no account would get the operator's permissions, such as to read Secrets" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 

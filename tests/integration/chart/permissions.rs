@@ -125,6 +125,41 @@ async fn people_get_roles_that_join_those_of_kubernetes() {
 }
 
 #[tokio::test]
+async fn editors_can_write_only_where_admins_can() {
+    let aggregates = async |edit: bool, admin: bool| {
+        let values = json!({ "rbac": { "aggregateToEdit": edit, "aggregateToAdmin": admin } });
+        let objects = rendered(&values).await?;
+        let role = named(&objects, "ClusterRole", "dlq-system:dlq-operator:edit");
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        let has = |to: &str| labels.contains_key(&format!("rbac.authorization.k8s.io/aggregate-to-{to}"));
+        Ok::<_, String>((has("edit"), has("admin")))
+    };
+    for (edit, admin) in [(true, true), (false, true), (false, false)] {
+        assert_eq!(aggregates(edit, admin).await, Ok((edit, admin)));
+    }
+    // Kubernetes makes `edit` a part of `admin`: the value would change nothing.
+    let refusal = aggregates(true, false).await.unwrap_err();
+    assert!(refusal.contains("rbac.aggregateToAdmin: false needs rbac.aggregateToEdit: false"), "{refusal}");
+    let no_roles = json!({ "rbac": { "userRoles": false, "aggregateToAdmin": false } });
+    rendered(&no_roles).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_account_of_all_other_pods_is_never_given_the_operators_permissions() {
+    for rbac in [json!({}), json!({ "create": false })] {
+        let nameless = json!({ "serviceAccount": { "create": false }, "rbac": rbac });
+        let refusal = rendered(&nameless).await.map(drop).expect_err("is rendered");
+        assert!(refusal.contains("serviceAccount.create: false needs serviceAccount.name"), "{refusal}");
+    }
+    let mine = json!({ "serviceAccount": { "create": false, "name": "mine" } });
+    let objects = rendered(&mine).await.unwrap();
+    for kind in ["ClusterRoleBinding", "RoleBinding"] {
+        let subject = json!([{ "kind": "ServiceAccount", "name": "mine", "namespace": NAMESPACE }]);
+        assert_eq!(the(&objects, kind)["subjects"], subject);
+    }
+}
+
+#[tokio::test]
 async fn no_role_is_made_when_somebody_else_makes_them() {
     let values =
         json!({ "rbac": { "create": false }, "serviceAccount": { "create": false, "name": "mine" } });

@@ -9,7 +9,7 @@ fn pod(objects: &[Value]) -> &Value {
 }
 
 async fn refusal(values: Value) -> String {
-    rendered(&values).await.expect_err("is rendered")
+    rendered(&values).await.map(drop).expect_err("is rendered")
 }
 
 #[tokio::test]
@@ -53,6 +53,9 @@ async fn the_container_has_limits_and_probes() {
     let objects = rendered(&json!({})).await.unwrap();
     let container = container(&objects);
     assert!(container["resources"]["requests"]["memory"].is_string());
+    // 10m would be the smallest share of a contended CPU that there is, and the leader has to renew its Lease in time.
+    let cpu = container["resources"]["requests"]["cpu"].as_str().unwrap();
+    assert!(cpu.strip_suffix('m').unwrap().parse::<u32>().unwrap() >= 100, "{cpu}");
     assert!(container["resources"]["limits"]["memory"].is_string());
     // A leader that is throttled may lose its Lease.
     assert!(container["resources"]["limits"]["cpu"].is_null());
@@ -132,14 +135,16 @@ async fn the_image_is_the_charts_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn two_pods_never_run_without_an_election() {
-    let alone = json!({ "leaderElection": { "enabled": false } });
-    let objects = rendered(&alone).await.unwrap();
-    assert_eq!(the(&objects, "Deployment")["spec"]["strategy"]["type"], "Recreate");
-    assert!(!args(&objects).iter().any(|arg| arg.contains("lea")));
-    assert!(of_kind(&objects, "Role").is_empty());
-    let two = json!({ "replicaCount": 2, "leaderElection": { "enabled": false } });
-    assert!(refusal(two).await.contains("needs leaderElection.enabled"));
+async fn every_pod_takes_part_in_the_election() {
+    for replicas in 0..3 {
+        let values = json!({ "replicaCount": replicas, "leaderElection": { "enabled": true } });
+        let objects = rendered(&values).await.unwrap();
+        assert!(args(&objects).contains(&"--leader-elect"), "with {replicas} replicas");
+        the(&objects, "Role");
+    }
+    // Were a pod allowed to act without a Lease, the update that turns the election on would run it beside the new leader.
+    let refusal = refusal(json!({ "leaderElection": { "enabled": false } })).await;
+    assert!(refusal.contains("leaderElection.enabled cannot be false"), "{refusal}");
 }
 
 #[tokio::test]
@@ -151,14 +156,48 @@ async fn values_that_exclude_each_other_are_refused() {
 }
 
 #[tokio::test]
-async fn a_disruption_budget_never_blocks_a_drain_by_itself() {
-    let spec = async |values: Value| {
-        let objects = rendered(&json!({ "podDisruptionBudget": values })).await.unwrap();
-        the(&objects, "PodDisruptionBudget")["spec"].clone()
+async fn a_disruption_budget_never_blocks_a_drain() {
+    let render = async |replicas: u32, mut budget: Value| {
+        budget["enabled"] = json!(true);
+        let values = json!({ "replicaCount": replicas, "podDisruptionBudget": budget });
+        rendered(&values).await.map(|objects| the(&objects, "PodDisruptionBudget")["spec"].clone())
     };
-    assert_eq!(spec(json!({ "enabled": true })).await["maxUnavailable"], 1);
-    assert_eq!(spec(json!({ "enabled": true, "minAvailable": "50%" })).await["minAvailable"], "50%");
-    assert_eq!(spec(json!({ "enabled": true, "maxUnavailable": 0 })).await["maxUnavailable"], 0);
+    for (replicas, budget) in [
+        (1, json!({})),
+        (1, json!({ "maxUnavailable": 1 })),
+        // Kubernetes rounds up: one pod may go.
+        (2, json!({ "maxUnavailable": "1%" })),
+        (2, json!({ "minAvailable": 1 })),
+        (2, json!({ "minAvailable": "50%" })),
+        (3, json!({ "minAvailable": "66%" })),
+        (1, json!({ "minAvailable": 0 })),
+        // There is no pod that a drain could have to wait for.
+        (0, json!({ "minAvailable": 1 })),
+    ] {
+        let spec = render(replicas, budget.clone()).await.unwrap_or_else(|error| panic!("{budget}: {error}"));
+        for (field, value) in budget.as_object().unwrap() {
+            assert_eq!(spec[field], *value, "{spec}");
+        }
+    }
+    assert_eq!(render(1, json!({})).await.unwrap()["maxUnavailable"], 1);
+
+    for (replicas, budget) in [
+        (1, json!({ "minAvailable": 1 })),
+        (2, json!({ "minAvailable": 2 })),
+        (2, json!({ "minAvailable": 3 })),
+        (2, json!({ "minAvailable": "100%" })),
+        // Kubernetes rounds up here too: all of them must stay.
+        (1, json!({ "minAvailable": "50%" })),
+        (2, json!({ "minAvailable": "51%" })),
+        (3, json!({ "minAvailable": "67%" })),
+    ] {
+        let refusal = render(replicas, budget.clone()).await.expect_err(&format!("{replicas}: {budget}"));
+        assert!(refusal.contains("would block every drain of a node"), "{refusal}");
+    }
+    // What no number of replicas makes right is refused by the schema; see there.
+    for budget in [json!({ "maxUnavailable": 0 }), json!({ "maxUnavailable": "0%" })] {
+        render(3, budget.clone()).await.expect_err(&budget.to_string());
+    }
 }
 
 #[tokio::test]
