@@ -15,6 +15,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct Call {
     pub seq: u64,
+    /// When it came in.
+    pub arrived_at: Millis,
+    /// When it took place, after its latency.
     pub at: Millis,
     pub operation: Operation,
     pub token: Option<String>,
