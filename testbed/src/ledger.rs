@@ -99,6 +99,8 @@ pub struct LedgerEntry {
     pub arrived_at: i64,
     pub failed_at: i64,
     pub fate: Fate,
+    /// How often it was acted on.
+    pub actions: u32,
     /// The call that decided it.
     pub call_seq: Option<u64>,
     pub new_workflow_run_id: Option<String>,
