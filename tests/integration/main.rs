@@ -34,6 +34,7 @@ mod image;
 mod interruption;
 mod judged;
 mod kills;
+mod lag;
 mod layers;
 mod leader_election;
 mod limits;
