@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    dlq::Refail,
+    dlq::{Lag, Refail},
     entry::{Entry, Seed},
     faults::FaultPlan,
     refusal::Refusal,
@@ -47,6 +47,7 @@ pub fn routes(simulator: Arc<Simulator>) -> Router {
         .route("/dlqs/{dlq}", delete(forget))
         .route("/dlqs/{dlq}/entries", post(seed).get(entries))
         .route("/dlqs/{dlq}/refail", put(put_refail).delete(delete_refail))
+        .route("/dlqs/{dlq}/lag", put(put_lag).delete(delete_lag))
         .route("/dlqs/{dlq}/ledger", get(ledger).delete(clear_calls))
         .route("/clock", put(set_clock))
         .route("/faults", put(replace_faults).post(append_faults).delete(clear_faults))
@@ -100,6 +101,17 @@ async fn put_refail(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> R
 
 async fn delete_refail(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
     lock(&simulator.dlq(&dlq)).set_refail(None);
+    StatusCode::NO_CONTENT
+}
+
+async fn put_lag(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> Result<StatusCode, Refusal> {
+    let lag: Lag = read(&body)?;
+    lock(&simulator.dlq(&dlq)).set_lag(Some(lag));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_lag(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
+    lock(&simulator.dlq(&dlq)).set_lag(None);
     StatusCode::NO_CONTENT
 }
 

@@ -83,6 +83,7 @@ struct Incoming {
     pairs: Result<Pairs, Refusal>,
     token_name: Option<String>,
     token: Option<Token>,
+    arrived_at: Millis,
 }
 
 impl Incoming {
@@ -98,6 +99,7 @@ impl Incoming {
             token: token_name.as_deref().and_then(|name| simulator.token(name)),
             pairs,
             token_name,
+            arrived_at: simulator.now(),
         }
     }
 
@@ -247,6 +249,7 @@ impl Incoming {
         };
         Call {
             seq,
+            arrived_at: self.arrived_at,
             at,
             operation: self.operation(),
             token: self.token_name.clone(),

@@ -45,7 +45,7 @@ pub struct Options {
     /// A token, the DLQ it opens (its own name when left out), and whether it can only read. Can be repeated.
     #[arg(long = "token", value_name = "NAME[:DLQ][:ro]")]
     pub tokens: Vec<TokenOption>,
-    /// A JSON file with tokens, entries, refail rules and faults to start with.
+    /// A JSON file with tokens, entries, refail rules, lags and faults to start with.
     #[arg(long, value_name = "FILE")]
     pub seed_file: Option<PathBuf>,
 }

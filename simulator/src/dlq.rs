@@ -1,5 +1,7 @@
 //! One DLQ: its entries in order, what can be done to them, and what happened. Pure: the time is handed in.
 
+mod stay;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -12,7 +14,7 @@ use crate::{
     cursor::{self, Position},
     entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed, message_created_at},
     filter::Filter,
-    ledger::{Fate, Ledger, WorkflowRun},
+    ledger::{Ledger, WorkflowRun},
     operation::Action,
     overrides::Overrides,
     query::Selection,
@@ -27,6 +29,14 @@ pub struct Refail {
     pub delay_ms: u32,
     /// How often a workflow run comes back before it succeeds; absent: always.
     pub times: Option<u32>,
+}
+
+/// How long a DLQ lags behind its actions: so long an entry that was acted on is listed and selected as before. An action
+/// takes it for any other entry, and starts a workflow run once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lag {
+    pub ms: u32,
 }
 
 /// What an action did.
@@ -52,13 +62,18 @@ pub struct NewRun {
 #[derive(Debug)]
 pub struct Dlq {
     name: String,
+    /// What calls can select: what is in the DLQ and, where it lags behind, what has just left.
     entries: BTreeMap<Position, Box<Entry>>,
     /// The sequences of the entries whose DLQ ID was given. One that was made up ends in its entry's sequence.
     given: HashMap<Arc<str>, u64>,
     expiries: BTreeSet<(Millis, Position)>,
+    lag: Option<Lag>,
+    /// Until when entries that have left can still be selected.
+    lingering: BTreeSet<(Millis, Position)>,
     refail: Option<Refail>,
-    /// Entries that will come back, by time and by the sequence of the entry they were.
-    comebacks: BTreeMap<(Millis, u64), Box<Entry>>,
+    /// Entries that will come back, by time, by the sequence of the entry they were, and by the number of the workflow run
+    /// that fails.
+    comebacks: BTreeMap<(Millis, u64, usize), Box<Entry>>,
     random: Random,
     pub ledger: Ledger,
 }
@@ -71,6 +86,8 @@ impl Dlq {
             entries: BTreeMap::new(),
             given: HashMap::new(),
             expiries: BTreeSet::new(),
+            lag: None,
+            lingering: BTreeSet::new(),
             refail: None,
             comebacks: BTreeMap::new(),
             random: Random::seeded(seed),
@@ -84,7 +101,11 @@ impl Dlq {
 
     /// What is in the DLQ now, oldest failure first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values().map(AsRef::as_ref)
+        self.entries.values().map(AsRef::as_ref).filter(|entry| !self.has_left(entry.sequence))
+    }
+
+    pub fn set_lag(&mut self, lag: Option<Lag>) {
+        self.lag = lag;
     }
 
     pub fn set_refail(&mut self, refail: Option<Refail>) {
@@ -124,33 +145,6 @@ impl Dlq {
             let workflow_run_id = run_id.clone().unwrap_or_else(|| new_run_id(&mut self.random));
             self.insert(Entry { workflow_run_id, ..template.clone() }.into(), now, None)
         })
-    }
-
-    /// Lets happen what is due: workflow runs fail again, entries expire.
-    pub fn settle(&mut self, now: Millis) {
-        while let Some(due) = self.comebacks.first_entry().filter(|due| due.key().0 <= now) {
-            let (at, from) = *due.key();
-            let entry = due.remove();
-            self.insert(entry, at, Some(from));
-        }
-        while let Some((_, position)) = self.expiries.first().copied().filter(|(at, _)| *at <= now) {
-            self.remove(position, Fate::Expired, None);
-        }
-    }
-
-    /// Lets the oldest entries expire now.
-    pub fn expire_oldest(&mut self, count: usize) {
-        let oldest: Vec<Position> = self.entries.keys().take(count).copied().collect();
-        for position in oldest {
-            self.remove(position, Fate::Expired, None);
-        }
-    }
-
-    /// Lets made-up entries arrive now.
-    pub fn arrive_anew(&mut self, count: usize, now: Millis) {
-        for _ in 0..count {
-            self.arrive(NewEntry::default(), now);
-        }
     }
 
     /// The entries that a call selects, and the cursor of the next page. Unknown IDs are passed over.
@@ -235,7 +229,11 @@ impl Dlq {
             acted.runs.reserve(positions.len());
         }
         for position in positions {
-            let Some(entry) = self.remove(*position, action.into(), Some(call_seq)) else { continue };
+            let taken = match self.lag {
+                Some(lag) => self.leave_lingering(*position, action.into(), call_seq, now, lag),
+                None => self.remove(*position, action.into(), Some(call_seq)),
+            };
+            let Some(entry) = taken else { continue };
             acted.dlq_ids.push(Arc::clone(&entry.dlq_id));
             if action != Action::Delete {
                 acted.runs.push(self.start_run(action, entry, overrides, now));
@@ -262,7 +260,8 @@ impl Dlq {
                 comebacks: entry.comebacks + 1,
                 ..entry.clone()
             };
-            self.comebacks.insert((failed_at, entry.sequence), Box::new(comeback));
+            let key = (failed_at, entry.sequence, self.ledger.workflow_runs().len());
+            self.comebacks.insert(key, Box::new(comeback));
         }
         let run = WorkflowRun {
             workflow_run_id: Arc::clone(&workflow_run_id),
@@ -276,58 +275,15 @@ impl Dlq {
         NewRun { workflow_run_id, workflow_created_at: now }
     }
 
-    fn arrive(&mut self, new: NewEntry, now: Millis) -> Arc<str> {
-        let random = &mut self.random;
-        let entry = new.into_entry(now, || new_run_id(random));
-        self.insert(Box::new(entry), now, None)
-    }
-
-    /// Puts an entry in its place. It gets a sequence and, where it has none, a DLQ ID.
-    fn insert(&mut self, mut entry: Box<Entry>, now: Millis, refailed_from: Option<u64>) -> Arc<str> {
-        entry.sequence = self.ledger.next_sequence();
-        if entry.dlq_id.is_empty() {
-            entry.dlq_id = self.unused_id(entry.failed_at, entry.sequence);
-        }
-        let dlq_id = Arc::clone(&entry.dlq_id);
-        self.ledger.enter(&entry, now, refailed_from);
-        if self.sequence(&dlq_id).is_none() {
-            self.given.insert(Arc::clone(&dlq_id), entry.sequence);
-        }
-        if let Some(expires_at) = entry.expires_at {
-            self.expiries.insert((expires_at, entry.position()));
-        }
-        self.entries.insert(entry.position(), entry);
-        dlq_id
-    }
-
-    /// A DLQ ID in the form of the service's own, which begins with the time of failure. One that was seeded by hand can
-    /// stand in the way.
-    fn unused_id(&self, failed_at: Millis, sequence: u64) -> Arc<str> {
-        let mut dlq_id: Arc<str> = format!("{failed_at}-{sequence}").into();
-        while self.sequence(&dlq_id).is_some() {
-            dlq_id = format!("{dlq_id}-0").into();
-        }
-        dlq_id
-    }
-
-    fn remove(&mut self, position: Position, fate: Fate, call_seq: Option<u64>) -> Option<Entry> {
-        let entry = self.entries.remove(&position)?;
-        if let Some(expires_at) = entry.expires_at {
-            self.expiries.remove(&(expires_at, position));
-        }
-        self.ledger.leave(position.sequence, fate, call_seq);
-        Some(*entry)
-    }
-
     fn find(&self, dlq_id: &str) -> Option<&Entry> {
         self.entries.get(&self.position(dlq_id)?).map(AsRef::as_ref)
     }
 
-    /// Where an entry stands, if it is in the DLQ.
+    /// Where an entry stands or stood.
     fn position(&self, dlq_id: &str) -> Option<Position> {
         let sequence = self.sequence(dlq_id)?;
         let record = self.ledger.record(sequence)?;
-        (record.fate == Fate::InDlq).then_some(Position { failed_at: record.failed_at, sequence })
+        Some(Position { failed_at: record.failed_at, sequence })
     }
 
     /// The sequence of any entry there ever was. DLQ IDs that were made up end in it.

@@ -15,6 +15,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct Call {
     pub seq: u64,
+    /// When it came in.
+    pub arrived_at: Millis,
+    /// When it took place, after its latency.
     pub at: Millis,
     pub operation: Operation,
     pub token: Option<String>,
@@ -65,6 +68,8 @@ pub struct Record {
     pub arrived_at: Millis,
     pub failed_at: Millis,
     pub fate: Fate,
+    /// How often it was acted on: more than once only where the DLQ lags behind. All else here is of the first time.
+    pub actions: u32,
     /// The call that acted on it.
     pub call_seq: Option<NonZeroU64>,
     pub new_workflow_run_id: Option<Arc<str>>,
@@ -180,14 +185,15 @@ impl Ledger {
     /// An entry comes into the DLQ; `refailed_from` is the sequence of the entry it was before.
     pub(crate) fn enter(&mut self, entry: &Entry, now: Millis, refailed_from: Option<u64>) {
         if let Some(earlier) = refailed_from.and_then(|sequence| self.record_mut(sequence)) {
-            earlier.refailed_as = Some(Arc::clone(&entry.dlq_id));
-            earlier.refailed_at = Some(now);
+            earlier.refailed_as.get_or_insert_with(|| Arc::clone(&entry.dlq_id));
+            earlier.refailed_at.get_or_insert(now);
         }
         self.entries.push(Record {
             dlq_id: Arc::clone(&entry.dlq_id),
             arrived_at: now,
             failed_at: entry.failed_at,
             fate: Fate::InDlq,
+            actions: 0,
             call_seq: None,
             new_workflow_run_id: None,
             refailed_as: None,
@@ -198,9 +204,13 @@ impl Ledger {
         *(if refailed_from.is_some() { &mut self.arrivals.refailed } else { &mut self.arrivals.seeded }) += 1;
     }
 
-    /// An entry leaves the DLQ: acted on by a call, or expired.
+    /// An entry leaves the DLQ: acted on by a call, or expired. One that has left before stays where it went.
     pub(crate) fn leave(&mut self, sequence: u64, fate: Fate, call_seq: Option<u64>) {
         let Some(record) = self.record_mut(sequence) else { return };
+        record.actions += u32::from(call_seq.is_some());
+        if record.fate != Fate::InDlq {
+            return;
+        }
         let earlier = std::mem::replace(&mut record.fate, fate);
         record.call_seq = call_seq.and_then(NonZeroU64::new);
         *self.totals.with(earlier) -= 1;
@@ -210,7 +220,7 @@ impl Ledger {
     /// A new workflow run takes the place of the entry with that sequence.
     pub(crate) fn start(&mut self, run: WorkflowRun, sequence: u64) {
         if let Some(record) = self.record_mut(sequence) {
-            record.new_workflow_run_id = Some(Arc::clone(&run.workflow_run_id));
+            record.new_workflow_run_id.get_or_insert_with(|| Arc::clone(&run.workflow_run_id));
         }
         self.workflow_runs.push(run);
     }

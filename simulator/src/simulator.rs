@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     clock::{self, Millis},
-    dlq::{Dlq, Refail},
+    dlq::{Dlq, Lag, Refail},
     entry::Seed,
     faults::{FaultPlan, Faults},
     random::{self, Random},
@@ -51,6 +51,7 @@ pub struct SeedFile {
     pub tokens: BTreeMap<String, NewToken>,
     pub entries: BTreeMap<String, Seed>,
     pub refail: BTreeMap<String, Refail>,
+    pub lag: BTreeMap<String, Lag>,
     pub faults: FaultPlan,
     pub clock: NewClock,
 }
@@ -134,6 +135,9 @@ impl Simulator {
         for (name, refail) in file.refail {
             lock(&self.dlq(&name)).set_refail(Some(refail));
         }
+        for (name, lag) in file.lag {
+            lock(&self.dlq(&name)).set_lag(Some(lag));
+        }
         for (name, seed) in file.entries {
             lock(&self.dlq(&name)).seed(seed, self.now())?;
         }
@@ -145,4 +149,25 @@ impl Simulator {
 /// Locks, whatever became of an earlier holder: the state is only ever changed in whole steps.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{operation::Action, overrides::Overrides, query::Selection};
+
+    #[test]
+    fn a_dlq_can_lag_from_the_start() {
+        let file =
+            r#"{ "entries": { "a": { "entries": [{ "dlqId": "one" }] } }, "lag": { "a": { "ms": 50 } } }"#;
+        let simulator = Simulator::default();
+        simulator.apply(serde_json::from_str(file).expect("a seed file")).expect("applicable");
+        let dlq = simulator.dlq("a");
+        let mut dlq = lock(&dlq);
+        let one = Selection::Ids(vec!["one".into()]);
+        for seq in [1, 2] {
+            let acted = dlq.act(Action::Delete, &one, &Overrides::default(), seq, simulator.now());
+            assert_eq!(acted.map(|acted| acted.dlq_ids.len()), Ok(1));
+        }
+    }
 }

@@ -53,11 +53,15 @@ pub struct Ledger {
     pub workflow_runs: Vec<WorkflowRun>,
 }
 
-/// One request that reached the API, in the order of arrival.
+/// One request that reached the API, in the order in which they took place: one with a latency comes after those that
+/// overtook it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerCall {
     pub seq: u64,
+    /// When it came in.
+    pub arrived_at: i64,
+    /// When it took place, after its latency.
     pub at: i64,
     /// Such as `resume`.
     pub operation: String,
@@ -95,6 +99,8 @@ pub struct LedgerEntry {
     pub arrived_at: i64,
     pub failed_at: i64,
     pub fate: Fate,
+    /// How often it was acted on.
+    pub actions: u32,
     /// The call that decided it.
     pub call_seq: Option<u64>,
     pub new_workflow_run_id: Option<String>,

@@ -150,6 +150,11 @@ impl Simulator {
         self.send(Method::PUT, &format!("/dlqs/{dlq}/refail"), Some(rule)).await.map(drop)
     }
 
+    /// Leaves entries that were acted on selectable for so long.
+    pub async fn lag(&self, dlq: &str, millis: u32) -> Result<()> {
+        self.send(Method::PUT, &format!("/dlqs/{dlq}/lag"), Some(&json!({"ms": millis}))).await.map(drop)
+    }
+
     /// One call of the admin API, for whatever has no method here.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.admin_url()));

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testbed::{ApiServerProxy, Fate, Ledger, Simulator, User};
 
+use crate::at_most_once::Runs;
 use crate::cluster::control_plane;
 use crate::scene::Scene;
 
@@ -41,4 +42,5 @@ fn assert_as_if_nothing_had_happened(run: &Value, ledger: &Ledger, entries: usiz
     let expected = [entries, pages, 0, 0, 0].map(|count| json!(count));
     assert_eq!(counts, expected.each_ref(), "{run:#}");
     assert_eq!(run["result"], "Succeeded");
+    Runs::of_one(run).check_all(ledger);
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testbed::{Entry, Fate, OperatorOptions, eventually};
 
+use crate::at_most_once::Runs;
 use crate::cases::{self, Case, Cases};
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN};
 
@@ -128,17 +129,23 @@ async fn replace_ends_a_run_at_the_edge_of_a_page_and_the_next_one_loses_and_rep
     scene.simulator.set_faults(&latency).await.unwrap();
     let entries = || (0..240).map(|_| Entry::default()).collect();
     let specs = [spec(json!({})), spec(json!({ "jitter": "2s" }))];
+    for index in 0..specs.len() {
+        // Each workflow run fails once more, and is then an entry of a later run.
+        let refail = json!({ "delayMs": 1, "times": 1 });
+        scene.simulator.refail(&cases::name(index), &refail).await.unwrap();
+    }
     let cases = specs.map(|spec| Case { entries: entries(), spec });
     let applied = Cases::apply(&scene, cases.into()).await;
     let statuses = applied
-        .statuses("all entries are acted on", |status| status["totals"]["processed"].as_i64() >= Some(240))
+        .statuses("all entries are acted on", |status| status["totals"]["processed"].as_i64() >= Some(480))
         .await;
     for (index, status) in statuses.iter().enumerate() {
         let ledger = scene.simulator.ledger(&cases::name(index)).await.unwrap();
         let acted: Vec<_> = ledger.calls.iter().flat_map(|call| &call.dlq_ids).collect();
-        assert_eq!(acted.len(), 240, "no entry is acted on twice: {status:#}");
-        assert_eq!(ledger.with_fate(Fate::Resumed).count(), 240);
-        assert_eq!(status["totals"]["processed"], 240, "no page is lost: {status:#}");
+        assert_eq!(acted.len(), 480, "no entry is acted on twice: {status:#}");
+        assert_eq!(ledger.with_fate(Fate::Resumed).count(), 480);
+        assert_eq!(status["totals"]["processed"], 480, "no page is lost: {status:#}");
+        assert!(Runs::of(status).check_all(&ledger).comebacks > 100, "they came back during the runs");
 
         let next = time(&status["nextScheduleTime"]).duration_since(time(&status["scheduleSince"]));
         let replaced = replaced(status, 5, next.as_secs() % 5);

@@ -8,6 +8,7 @@ use testbed::{
     ApiServerProxy, CallKind, Entry, Fate, Operator, OperatorOptions, Simulator, Trouble, User, eventually,
 };
 
+use crate::at_most_once::{Runs, tempt};
 use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN};
 
@@ -111,6 +112,7 @@ async fn check(row: Row) {
     let (mut scene, proxy) = scene(interval).await;
     let entries = pages * PAGE;
     scene.simulator.generate(DLQ, entries, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1500).await;
     die_at(point, &mut scene, &proxy, json!({ "action": "resume", "filters": { "all": true } })).await;
     scene.operator.restart(None).await.unwrap();
@@ -130,6 +132,9 @@ async fn check(row: Row) {
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     assert_eq!(ledger.workflow_runs.len(), entries, "{point:?}: each once");
     assert_eq!(ledger.with_fate(Fate::Resumed).count(), entries, "{point:?}: none is left");
+    assert_eq!(ledger.with_fate(Fate::InDlq).count(), entries, "{point:?}: but for what came back");
+    let temptation = Runs::of(&status).check_all(&ledger);
+    assert_eq!(temptation.comebacks > 0, ledger.calls.len() > 1, "{point:?}: {temptation:?}");
 }
 
 #[tokio::test]

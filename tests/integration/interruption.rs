@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use testbed::{Entry, Fate, eventually};
 
+use crate::at_most_once::{Runs, tempt};
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
 
 fn all(action: &str) -> serde_json::Value {
@@ -15,6 +16,7 @@ fn all(action: &str) -> serde_json::Value {
 async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry() {
     let mut scene = Scene::start("killed").await;
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
@@ -37,6 +39,7 @@ async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry(
     let acted: BTreeSet<_> = ledger.calls.iter().flat_map(|call| &call.dlq_ids).collect();
     let times: usize = ledger.calls.iter().map(|call| call.dlq_ids.len()).sum();
     assert_eq!((acted.len(), times), (1000, 1000), "every entry once");
+    assert!(Runs::of_one(&left).check_all(&ledger).comebacks >= 950, "they came back during the run");
     // The count is a lower bound, short by at most the page whose checkpoint was lost, and says so.
     let processed = run["processed"].as_u64().unwrap();
     assert!((950..=1000).contains(&processed), "{processed}");
@@ -50,6 +53,7 @@ async fn a_killed_operators_run_goes_on_from_its_cursor_and_acts_on_every_entry(
 async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exactly() {
     let mut scene = Scene::start("stopped").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1000).await;
     scene.apply("drain", all("restart")).await;
     scene
@@ -67,7 +71,9 @@ async fn a_clean_stop_hands_the_run_back_whole_and_the_next_process_counts_exact
         (&run["processed"], &run["interruptions"], &run["uncertainPages"]),
         (&json!(600), &json!(0), &json!(0))
     );
-    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 12);
+    let ledger = scene.simulator.ledger(DLQ).await.unwrap();
+    assert_eq!(ledger.calls.len(), 12);
+    assert!(Runs::of_one(&run).check_all(&ledger).comebacks >= 550, "they came back during the run");
 }
 
 #[tokio::test]
@@ -75,6 +81,7 @@ async fn a_lost_answer_is_counted_as_uncertain_and_nothing_is_left() {
     for how in ["close", "status500"] {
         let scene = Scene::start("lost").await;
         scene.simulator.generate(DLQ, 260, &Entry::default()).await.unwrap();
+        tempt(&scene.simulator, DLQ).await;
         let rules = json!([{ "dlq": DLQ, "nth": 3, "fault": { "lostAnswer": { "how": how } } }]);
         scene.simulator.set_faults(&rules).await.unwrap();
         scene.apply("drain", all("resume")).await;
@@ -84,6 +91,8 @@ async fn a_lost_answer_is_counted_as_uncertain_and_nothing_is_left() {
         assert_eq!((&run["uncertainPages"], &run["retries"]), (&json!(1), &json!(1)), "{how}");
         assert_eq!(run["processed"], 210, "the lost page is not counted, openly");
         assert_eq!(run["result"], "Succeeded");
+        // The last pass found none of what had come back.
+        assert_eq!(Runs::of_one(run).check_all(&ledger).comebacks, 260, "{how}");
     }
 }
 
@@ -119,6 +128,7 @@ async fn an_api_that_stays_away_fails_the_run_after_the_retry_limit() {
 async fn an_edit_of_labels_all_the_time_does_not_disturb_a_run() {
     let scene = Scene::start("labels").await;
     scene.simulator.generate(DLQ, 500, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(500).await;
     scene.apply("drain", all("resume")).await;
     let mut edits = 0;
@@ -135,6 +145,7 @@ async fn an_edit_of_labels_all_the_time_does_not_disturb_a_run() {
         (&run["processed"], &run["pages"], &run["interruptions"]),
         (&json!(500), &json!(10), &json!(0))
     );
+    Runs::of_one(&run).check_all(&scene.simulator.ledger(DLQ).await.unwrap());
 }
 
 #[tokio::test]
@@ -146,6 +157,7 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
     for (name, edit) in table {
         let scene = Scene::start(name).await;
         scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
+        tempt(&scene.simulator, DLQ).await;
         scene.slow_down(500).await;
         scene.apply("drain", all("resume")).await;
         scene
@@ -158,6 +170,7 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
         let acted = scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count();
         assert_eq!(cancelled["processed"], acted, "{name}: the call under way is waited for and counted");
         assert!(acted < 500, "{name}: {acted}");
+        Runs::of(&status).check_all(&scene.simulator.ledger(DLQ).await.unwrap());
         assert_eq!(status["consecutiveFailures"], 0);
     }
 }
@@ -166,6 +179,7 @@ async fn a_run_that_is_cancelled_stops_within_a_page_and_says_why() {
 async fn a_policy_that_is_deleted_stops_its_run() {
     let scene = Scene::start("deleted").await;
     scene.simulator.generate(DLQ, 1000, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(300).await;
     scene.apply("drain", all("resume")).await;
     scene
@@ -186,6 +200,7 @@ async fn a_policy_that_is_deleted_stops_its_run() {
 async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     let scene = Scene::start("stolen").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
@@ -201,7 +216,9 @@ async fn a_process_that_lost_its_run_stops_and_takes_it_over_as_interrupted() {
     let run = scene.ran("drain", 1).await["lastRun"].clone();
     assert!(scene.operator.log().contains("no longer this process'"), "{}", scene.operator.log());
     assert_eq!((&run["interruptions"], &run["result"]), (&json!(1), &json!("Succeeded")));
-    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 600);
+    let ledger = scene.simulator.ledger(DLQ).await.unwrap();
+    assert_eq!(ledger.with_fate(Fate::Resumed).count(), 600);
+    assert_eq!(Runs::of_one(&run).check_all(&ledger).comebacks, 600, "before the last pass");
 }
 
 #[tokio::test]
@@ -227,6 +244,7 @@ async fn a_run_that_waits_is_handed_back_at_a_clean_stop() {
 async fn a_run_whose_secret_went_while_nobody_ran_it_waits_for_it_and_goes_on() {
     let mut scene = Scene::start("secretless").await;
     scene.simulator.generate(DLQ, 600, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1000).await;
     scene.apply("drain", all("resume")).await;
     scene
@@ -244,13 +262,16 @@ async fn a_run_whose_secret_went_while_nobody_ran_it_waits_for_it_and_goes_on() 
     scene.patch("drain", json!({ "historyLimit": 5 })).await;
     let last = scene.ran("drain", 1).await["lastRun"].clone();
     assert_eq!((&last["id"], &last["interruptions"]), (&run["id"], &json!(1)));
-    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 600);
+    let ledger = scene.simulator.ledger(DLQ).await.unwrap();
+    assert_eq!(ledger.with_fate(Fate::Resumed).count(), 600);
+    assert_eq!(Runs::of_one(&run).check_all(&ledger).comebacks, 600, "before the last pass");
 }
 
 #[tokio::test]
 async fn replace_ends_a_run_that_waits_when_the_next_instant_is_due() {
     let scene = Scene::start("replace").await;
     scene.simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": "600" } } });
     scene.simulator.set_faults(&json!([{ "dlq": DLQ, "nth": 2, "fault": limit }])).await.unwrap();
     let mut spec = all("resume");
@@ -262,5 +283,7 @@ async fn replace_ends_a_run_that_waits_when_the_next_instant_is_due() {
     let first = history.last().unwrap();
     assert_eq!((&first["result"], &first["processed"]), (&json!("Cancelled"), &json!(50)), "{status:#}");
     let second = &history[history.len() - 2];
-    assert_eq!((&second["result"], &second["processed"]), (&json!("Succeeded"), &json!(70)));
+    // What the first left, and what came back from it.
+    assert_eq!((&second["result"], &second["processed"]), (&json!("Succeeded"), &json!(70 + 50)));
+    Runs::of(&status).check_all(&scene.simulator.ledger(DLQ).await.unwrap());
 }

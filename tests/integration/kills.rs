@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::{Entry, Fate, Ledger, eventually};
 
+use crate::at_most_once::{Runs, tempt};
 use crate::replicas::{FIRST, Replicas, SECOND, lost_calls, lost_to_faults};
 use crate::scene::{DLQ, PATIENCE};
 
@@ -54,11 +55,17 @@ impl Books {
     }
 
     /// The counts are exact, or they say what they do not know.
-    fn check(&self, ledger: &Ledger, entries: usize) {
+    fn check(&self, ledger: &Ledger, entries: usize, runs: &Runs) {
+        let temptation = runs.check_all(ledger);
+        assert!(temptation.comebacks > ENTRIES / 2, "the comebacks came too late: {temptation:?}");
         let acted_on: BTreeSet<_> = ledger.workflow_runs.iter().map(|run| &run.from_dlq_id).collect();
         assert_eq!(ledger.workflow_runs.len(), acted_on.len(), "an entry was acted on twice");
         assert_eq!(acted_on.len(), entries, "an entry was left");
-        assert_eq!(ledger.with_fate(Fate::InDlq).count(), 0);
+        // What came back from the last run is left for the next.
+        let comebacks: BTreeSet<_> =
+            ledger.entries.iter().filter_map(|entry| entry.refailed_as.as_ref()).collect();
+        assert!(ledger.with_fate(Fate::InDlq).all(|entry| comebacks.contains(&entry.dlq_id)));
+        assert_eq!(ledger.with_fate(Fate::InDlq).count(), ENTRIES);
         let unknown = i64::try_from(entries).unwrap() - self.processed;
         assert!(unknown >= 0, "more counted than done: {self:?}");
         // A call whose answer was lost acted on a page at most; a process that died knew of the page under way, and of one
@@ -87,24 +94,21 @@ async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_lef
     let mut replicas =
         Replicas::start("kills", &["--lease-duration=3s", "--checkpoint-interval=100ms"]).await;
     let mut books = Books::default();
-    let mut entries = 0;
-    let mut refill = async |replicas: &Replicas| {
-        replicas.scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
-        entries += ENTRIES;
-    };
-    refill(&replicas).await;
+    // What a run acts on comes back, for the next one.
+    replicas.scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
+    tempt(&replicas.scene.simulator, DLQ).await;
     replicas.scene.simulator.set_faults(&faults()).await.unwrap();
     let spec = json!({ "action": "resume", "filters": { "all": true }, "historyLimit": 50 });
     replicas.scene.apply("drain", spec).await;
 
     let (mut done, mut ended, mut expected) = (0, 0, 0);
-    let mut holders = BTreeSet::new();
+    let (mut holders, mut runs) = (BTreeSet::new(), Runs::default());
     while done < kills {
         // Whoever leads has the run, and has got on with it.
         let (status, leader) = at_work(&replicas, ended).await;
+        runs.see(&status);
         if status["currentRun"].is_null() {
             ended += 1;
-            refill(&replicas).await;
             replicas.scene.annotate("drain", &[("requestedAt", &format!("{ended}"))]).await;
             continue;
         }
@@ -119,6 +123,8 @@ async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_lef
         done += 1;
     }
     let status = replicas.scene.ran("drain", ended + 1).await;
+    runs.see(&status);
+    let entries = ENTRIES * usize::try_from(ended + 1).unwrap();
     for run in status["history"].as_array().unwrap() {
         books.add(run);
     }
@@ -126,7 +132,7 @@ async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_lef
     {
         println!("{done} kills, {entries} entries: {books:?}");
     }
-    books.check(&replicas.ledger().await, entries);
+    books.check(&replicas.ledger().await, entries, &runs);
     assert_eq!(books.runs, ended + 1);
     // A pod's name is the same for all its processes: they are told apart by enough digits.
     assert!(holders.iter().all(|holder| holder.rsplit('/').next().unwrap().len() == 16), "{holders:?}");

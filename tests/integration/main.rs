@@ -4,6 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
 
 mod api_server_trouble;
+mod at_most_once;
 mod cases;
 mod changes;
 mod chart;
@@ -33,6 +34,7 @@ mod image;
 mod interruption;
 mod judged;
 mod kills;
+mod lag;
 mod layers;
 mod leader_election;
 mod limits;

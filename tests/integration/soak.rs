@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{Entry, Fate, Process, eventually};
+use testbed::{Entry, Fate, LedgerCall, Process, eventually};
 
+use crate::at_most_once::Runs;
 use crate::replicas::{FIRST, Replicas, SECOND, lost_calls, lost_to_faults};
 use crate::scene::{DLQ, PATIENCE};
 
@@ -112,6 +113,8 @@ async fn a_crowd_keeps_exact_books_and_takes_no_more_memory_over_time() {
     let mut replicas = Replicas::start("soak", &["--lease-duration=5s"]).await;
     let scene = &replicas.scene;
     scene.simulator.set_faults(&faults()).await.unwrap();
+    // Every workflow run fails once more, while the run that acted on it is still at work, and then succeeds.
+    scene.simulator.refail(DLQ, &json!({ "delayMs": 1, "times": 1 })).await.unwrap();
     apply(&replicas, policies, length > Duration::from_secs(300)).await;
 
     let mut labels = BTreeMap::new();
@@ -150,9 +153,11 @@ async fn a_crowd_keeps_exact_books_and_takes_no_more_memory_over_time() {
     replicas.scene.simulator.clear_faults().await.unwrap();
     eventually(PATIENCE * 3, "all is drained", async || {
         let ledger = replicas.ledger().await;
-        match ledger.with_fate(Fate::InDlq).count() {
-            0 => Ok(()),
-            left => Err(format!("{left} are left")),
+        let (left, arrived) = (ledger.with_fate(Fate::InDlq).count(), ledger.entries.len());
+        if left == 0 && arrived == 2 * labels.len() {
+            Ok(())
+        } else {
+            Err(format!("{left} are left of {arrived}, {} were added", labels.len()))
         }
     })
     .await
@@ -188,6 +193,12 @@ async fn check_books(
     most_left: usize,
 ) -> String {
     let ledger = replicas.ledger().await;
+    // What came back has the label that it had.
+    let comebacks = ledger.entries.iter().filter_map(|entry| {
+        let comeback = entry.refailed_as.clone()?;
+        Some((comeback, labels[&entry.dlq_id].clone()))
+    });
+    let labels: BTreeMap<_, _> = labels.clone().into_iter().chain(comebacks).collect();
     let acted_on: BTreeSet<_> = ledger.workflow_runs.iter().map(|run| run.from_dlq_id.as_str()).collect();
     assert_eq!(ledger.workflow_runs.len(), acted_on.len(), "an entry was acted on twice");
     assert!(acted_on.iter().copied().eq(labels.keys().map(String::as_str)), "an entry was left or invented");
@@ -197,13 +208,16 @@ async fn check_books(
     }
     let items = policies_of(replicas).await;
     assert_eq!(items.len(), policies);
-    let (mut runs, mut exact, mut uncertain, mut interruptions) = (0, 0, 0, 0);
+    let (mut runs, mut exact, mut uncertain, mut interruptions, mut comebacks) = (0, 0, 0, 0, 0);
     for policy in &items {
         let (name, status) = (policy["metadata"]["name"].as_str().unwrap(), &policy["status"]);
         let count = |field: &str| {
             let ended = status["history"].as_array().unwrap().iter();
             ended.chain(status.get("currentRun")).map(|run| run[field].as_i64().unwrap()).sum::<i64>()
         };
+        let its_filter = format!("label={name}");
+        let is_its = |call: &LedgerCall| call.query.split('&').any(|pair| pair == its_filter);
+        comebacks += Runs::of(status).check(&ledger, is_its).comebacks;
         runs += status["totals"]["runs"].as_i64().unwrap();
         uncertain += count("uncertainPages");
         interruptions += count("interruptions");
@@ -212,6 +226,7 @@ async fn check_books(
         assert!((0..=unknown * PAGE).contains(&missing), "{name}: {missing} unsaid: {status:#}");
         exact += usize::from(unknown == 0);
     }
+    assert!(comebacks > 0, "nothing came back during a run");
     assert!(exact > 0, "no policy had a quiet life");
     let known = |count: usize| i64::try_from(count).unwrap();
     assert!(interruptions <= known(most_left), "{interruptions} interruptions, {most_left} runs were left");
@@ -223,8 +238,8 @@ async fn check_books(
     assert!((least..=most).contains(&uncertain), "{uncertain} uncertain pages, not {least} to {most}");
     assert!(to_faults > 0, "the faults did not bite");
     format!(
-        "{policies} policies, {exact} of them exact, {runs} runs, {} entries, {lost} calls lost, {uncertain} pages \
-         uncertain, {interruptions} interruptions of {most_left} at most",
+        "{policies} policies, {exact} of them exact, {runs} runs, {} entries, {comebacks} back during a run, {lost} calls \
+         lost, {uncertain} pages uncertain, {interruptions} interruptions of {most_left} at most",
         labels.len()
     )
 }

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::{entry::Generate, operation::Endpoint, query::Pairs};
+use crate::{entry::Generate, ledger::Fate, operation::Endpoint, query::Pairs};
 
 const NOW: Millis = 1_763_647_200_000;
 
@@ -250,6 +250,62 @@ fn a_workflow_run_comes_back_as_a_new_entry_as_often_as_told() {
     act(&mut dlq, Action::Resume, "").expect("well-formed");
     dlq.settle(NOW + 9000);
     assert_eq!(dlq.entries().count(), 0, "once was enough");
+}
+
+#[test]
+fn what_was_acted_on_can_be_selected_again_while_the_dlq_lags() {
+    let mut dlq = numbered(2);
+    dlq.set_lag(Some(Lag { ms: 50 }));
+    assert_eq!(ids(&act(&mut dlq, Action::Resume, "count=1").expect("well-formed")), ["e0"]);
+    dlq.settle(NOW + 49);
+    assert_eq!(matching(&dlq, ""), ["e0", "e1"], "listed as before");
+    assert!(dlq.get("e0").is_ok());
+    assert_eq!(dlq.entries().map(|entry| &*entry.dlq_id).collect::<Vec<_>>(), ["e1"], "and yet gone");
+    let again = dlq.act(Action::Restart, &selection("count=1"), &Overrides::default(), 2, NOW + 49);
+    let again = again.expect("well-formed");
+    assert_eq!(ids(&again), ["e0"]);
+    dlq.settle(NOW + 50);
+    assert_eq!(matching(&dlq, ""), ["e1"], "so long after the first action, not the second");
+    assert_eq!(dlq.get("e0").map_err(|refusal| refusal.status.as_u16()), Err(404));
+
+    let runs: Vec<_> = dlq.ledger.workflow_runs().iter().map(|run| (&*run.from_dlq_id, run.action)).collect();
+    assert_eq!(runs, [("e0", Action::Resume), ("e0", Action::Restart)]);
+    let record = &dlq.ledger.entries()[0];
+    assert_eq!((record.actions, record.fate), (2, Fate::Resumed), "{record:?}");
+    assert_eq!(record.call_seq.map(std::num::NonZeroU64::get), Some(1));
+    assert_ne!(record.new_workflow_run_id.as_ref(), Some(&again.runs[0].workflow_run_id));
+    let totals = dlq.ledger.totals();
+    assert_eq!((totals.arrived, totals.in_dlq, totals.resumed, totals.restarted), (2, 1, 1, 0));
+}
+
+#[test]
+fn what_was_acted_on_twice_comes_back_twice() {
+    let mut dlq = numbered(1);
+    dlq.set_lag(Some(Lag { ms: 50 }));
+    dlq.set_refail(Some(Refail { delay_ms: 10, times: None }));
+    for _ in 0..2 {
+        act(&mut dlq, Action::Resume, "toDate=1763647200000").expect("well-formed");
+    }
+    dlq.settle(NOW + 50);
+    let back: Vec<_> = dlq.entries().map(|entry| Arc::clone(&entry.dlq_id)).collect();
+    assert_eq!(back.len(), 2);
+    assert_eq!(dlq.ledger.entries()[0].refailed_as.as_ref(), Some(&back[0]));
+}
+
+#[test]
+fn what_lingers_neither_expires_nor_makes_room_for_what_could() {
+    let mut dlq = dlq_of([NewEntry { expires_at: Some(NOW + 10), ..named("e") }, named("next")]);
+    dlq.set_lag(Some(Lag { ms: 50 }));
+    act(&mut dlq, Action::Delete, "dlqIds=e").expect("well-formed");
+    dlq.settle(NOW + 10);
+    dlq.expire_oldest(1);
+    let fates: Vec<_> = dlq.ledger.entries().iter().map(|record| record.fate).collect();
+    assert_eq!(fates, [Fate::Deleted, Fate::Expired]);
+    dlq.set_lag(None);
+    assert_eq!(ids(&act(&mut dlq, Action::Delete, "").expect("well-formed")), ["e"]);
+    assert!(matching(&dlq, "").is_empty(), "without lag it is gone with the next action");
+    dlq.settle(NOW + 50);
+    assert_eq!(dlq.ledger.entries()[0].actions, 2);
 }
 
 #[test]

@@ -171,12 +171,39 @@ async fn resumed_runs_fail_again_when_told_to() {
 }
 
 #[tokio::test]
+async fn a_dlq_that_lags_lets_entries_be_acted_on_twice_and_the_ledger_says_so() {
+    let simulator = start().await;
+    let seeded = simulator.seed(3).await;
+    simulator.admin(Method::PUT, "/dlqs/a/lag", &json!({ "ms": 3_600_000 })).await;
+    for _ in 0..2 {
+        let page = simulator.ok(Method::POST, "/resume?count=2").await;
+        assert_eq!(page["workflowRuns"].as_array().map(Vec::len), Some(2), "{page}");
+    }
+    assert_eq!(simulator.ok(Method::GET, "").await["messages"].as_array().map(Vec::len), Some(3));
+    assert_eq!(simulator.in_dlq().await, 1);
+    let ledger = simulator.ledger("a").await;
+    let actions: Vec<_> =
+        ledger["entries"].as_array().expect("a list").iter().map(|record| &record["actions"]).collect();
+    assert_eq!(actions, [2, 2, 0]);
+    let acted =
+        ledger["calls"].as_array().expect("a list").iter().filter(|call| call["operation"] == "resume");
+    assert!(acted.clone().count() == 2 && acted.clone().all(|call| call["dlqIds"] == json!(seeded[..2])));
+    assert_eq!(ledger["workflowRuns"].as_array().map(Vec::len), Some(4));
+    assert_eq!((&ledger["totals"]["resumed"], &ledger["totals"]["inDlq"]), (&json!(2), &json!(1)));
+
+    simulator.admin(Method::DELETE, "/dlqs/a/lag", &Value::Null).await;
+    simulator.ok(Method::POST, "/resume").await;
+    assert_eq!(simulator.ok(Method::GET, "").await["messages"], json!([]), "none lingers any more");
+}
+
+#[tokio::test]
 async fn the_admin_port_explains_what_it_cannot_read() {
     let simulator = start().await;
     for (method, path, body) in [
         (Method::POST, "/dlqs/a/entries", r#"{"entries":[{"label":"a"}]}"#),
         (Method::PUT, "/faults", r#"{"rules":[{"fault":{"explode":{}}}]}"#),
         (Method::PUT, "/dlqs/a/refail", "{"),
+        (Method::PUT, "/dlqs/a/lag", r#"{"seconds":1}"#),
     ] {
         let request = simulator.client.request(method, format!("{}{path}", simulator.admin)).body(body);
         let (status, body) = answer(request.send().await.expect("an answer")).await;
@@ -202,5 +229,6 @@ async fn the_services_clock_can_be_another_than_ours() {
     let (_, page) = answer(response).await;
     let failed_at = page["messages"][0]["dlqId"].as_str().and_then(|id| id.split_once('-')?.0.parse().ok());
     assert!(near(failed_at.expect("a time")), "{page}");
-    assert!(near(simulator.last_call().await["at"].as_i64().expect("a time")));
+    let call = simulator.last_call().await;
+    assert!(["arrivedAt", "at"].iter().all(|time| near(call[time].as_i64().expect("a time"))), "{call}");
 }

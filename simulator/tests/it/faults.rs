@@ -38,7 +38,11 @@ async fn latency_delays_and_then_works() {
     let (status, body) = answer(resume(&simulator).await.expect("an answer")).await;
     assert!(start.elapsed() >= Duration::from_millis(80));
     assert_eq!((status, runs(&body)), (200, Some(4)));
-    assert_eq!(simulator.last_call().await["fault"], "latency");
+    let call = simulator.last_call().await;
+    assert_eq!(call["fault"], "latency");
+    let [arrived, took_place] = ["arrivedAt", "at"].map(|time| call[time].as_i64().expect("a time"));
+    // Both are cut to milliseconds.
+    assert!(took_place - arrived >= 79, "{call}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use serde_json::json;
 use testbed::{Entry, Fate, eventually};
 
 use super::assert_as_if_nothing_had_happened;
+use crate::at_most_once::{Runs, tempt};
 use crate::cluster::client;
 use crate::scene::{DLQ, PATIENCE, Scene};
 
@@ -41,23 +42,27 @@ async fn write_until(scene: &Scene, has_ended: &AtomicUsize) -> usize {
 async fn a_storm_of_edits_keeps_no_run_from_its_start_and_no_suspend_from_its_effect() {
     let scene = Scene::start("start-in-a-storm").await;
     scene.simulator.generate(DLQ, 5000, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(300).await;
     let suspended = json!({ "action": "resume", "filters": { "all": true }, "suspend": true });
     scene.apply("drain", suspended).await;
     scene.condition("drain", "Ready", "True", "Suspended").await;
     let has_ended = AtomicUsize::new(0);
     let story = async {
+        let mut runs = Runs::default();
         for round in 1..=3 {
             scene.patch("drain", json!({ "suspend": false })).await;
             if round > 1 {
                 scene.annotate("drain", &[("requestedAt", &round.to_string())]).await;
             }
             let start = Instant::now();
-            scene
+            let status = scene
                 .status("drain", "pages are written", |status| {
                     status["currentRun"]["pages"].as_i64() > Some(0)
                 })
                 .await;
+            // The storm leaves no history to look at later.
+            runs.see(&status);
             let started_after = start.elapsed();
             scene.patch("drain", json!({ "suspend": true })).await;
             let start = Instant::now();
@@ -69,18 +74,21 @@ async fn a_storm_of_edits_keeps_no_run_from_its_start_and_no_suspend_from_its_ef
             );
         }
         has_ended.store(1, Ordering::Relaxed);
+        runs
     };
-    let ((), edits) = join(story, join_all((0..WRITERS).map(|_| write_until(&scene, &has_ended)))).await;
+    let (runs, edits) = join(story, join_all((0..WRITERS).map(|_| write_until(&scene, &has_ended)))).await;
     assert!(edits.iter().sum::<usize>() > 100, "{edits:?}");
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     let acted_on = ledger.workflow_runs.len();
     assert_eq!(ledger.with_fate(Fate::Resumed).count(), acted_on, "each once");
+    runs.check_all(&ledger);
 }
 
 #[tokio::test]
 async fn a_run_goes_on_and_ends_exactly_in_a_storm_of_labels_and_annotations() {
     let scene = Scene::start("storm").await;
     scene.simulator.generate(DLQ, 1500, &Entry::default()).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
     scene.slow_down(300).await;
     let policies: Api<DlqPolicy> =
         Api::namespaced(client(scene.control_plane.kubeconfig()).await, scene.namespace.name());
@@ -117,4 +125,5 @@ async fn a_run_goes_on_and_ends_exactly_in_a_storm_of_labels_and_annotations() {
     let run = status["lastRun"].take();
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     assert_as_if_nothing_had_happened(&run, &ledger, 1500, 30);
+    assert_eq!(ledger.with_fate(Fate::InDlq).count(), 1500, "all came back, and were left alone");
 }

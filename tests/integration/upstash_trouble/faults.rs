@@ -6,6 +6,7 @@ use futures::future::join;
 use serde_json::{Value, json};
 use testbed::{Entry, Fate, eventually};
 
+use crate::at_most_once::{Runs, tempt};
 use crate::cases::{self, Case, Cases, Differences};
 use crate::scene::{PATIENCE, Scene, condition};
 
@@ -186,6 +187,9 @@ async fn each_fault_has_its_condition_retries_counts_and_end() {
         }
     }
     scene.simulator.set_faults(&json!(rules)).await.unwrap();
+    for index in 0..table.len() {
+        tempt(&scene.simulator, &cases::name(index)).await;
+    }
     let cases = table.iter().map(|_| Case {
         entries: vec![Entry::default(); ENTRIES],
         spec: json!({ "action": "resume", "filters": { "all": true } }),
@@ -208,7 +212,14 @@ async fn each_fault_has_its_condition_retries_counts_and_end() {
         same("success", &last["status"], json!(if row.reason == "RunSucceeded" { "True" } else { "False" }));
         let calls: Vec<_> = ledger.calls_of("resume").collect();
         same("calls", &json!(calls.len()), json!(row.calls));
-        same("left", &json!(ledger.with_fate(Fate::InDlq).count()), json!(row.left));
+        // What came back is left for the next run, all of it.
+        let comebacks: BTreeSet<_> =
+            ledger.entries.iter().filter_map(|entry| entry.refailed_as.as_ref()).collect();
+        let (back, left): (Vec<_>, Vec<_>) =
+            ledger.with_fate(Fate::InDlq).partition(|entry| comebacks.contains(&entry.dlq_id));
+        same("left", &json!(left.len()), json!(row.left));
+        same("back", &json!(back.len()), json!(ledger.workflow_runs.len()));
+        Runs::of_one(run).check_all(ledger);
         let acted: Vec<_> = calls.iter().flat_map(|call| &call.dlq_ids).collect();
         same("acted on twice", &json!(acted.len() - acted.iter().collect::<BTreeSet<_>>().len()), json!(0));
         if let Some((reason, millis)) = row.on_the_way {
@@ -260,6 +271,9 @@ async fn faults_mixed_lose_nothing_and_double_nothing() {
     ];
     let rules: Vec<_> = faults.iter().map(|fault| json!({ "probability": 0.03, "fault": fault })).collect();
     scene.simulator.set_faults(&json!(rules)).await.unwrap();
+    for index in 0..6 {
+        tempt(&scene.simulator, &cases::name(index)).await;
+    }
     let cases = (0..6).map(|index| Case {
         entries: vec![Entry::default(); MANY],
         spec: json!({
@@ -273,8 +287,12 @@ async fn faults_mixed_lose_nothing_and_double_nothing() {
         let (run, ledger) = (&outcome.status["lastRun"], &outcome.ledger);
         let name = cases::name(index);
         assert_eq!(run["result"], "Succeeded", "{name}: {run:#}");
-        assert_eq!(ledger.with_fate(Fate::InDlq).count(), 0, "{name}: {run:#}");
         let acting = ["resume", "restart", "delete"][index % 3];
+        // Nothing is left but what came back.
+        let comebacks = if acting == "delete" { 0 } else { MANY };
+        assert_eq!(ledger.with_fate(Fate::InDlq).count(), comebacks, "{name}: {run:#}");
+        let tempted = Runs::of_one(run).check_all(ledger).comebacks;
+        assert_eq!(tempted > 0, comebacks > 0, "{name}: {tempted} came back during the run");
         let acted: Vec<_> = ledger.calls_of(acting).flat_map(|call| &call.dlq_ids).collect();
         assert_eq!((acted.len(), acted.iter().collect::<BTreeSet<_>>().len()), (MANY, MANY), "{name}");
         let told = run["uncertainPages"].as_i64().unwrap();

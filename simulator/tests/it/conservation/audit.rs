@@ -31,6 +31,7 @@ pub(crate) struct Record {
     arrived_at: i64,
     failed_at: i64,
     pub(crate) fate: String,
+    actions: u32,
     pub(crate) call_seq: Option<u64>,
     pub(crate) new_workflow_run_id: Option<String>,
     refailed_as: Option<String>,
@@ -104,6 +105,7 @@ fn places_agree(records: &BTreeMap<&str, &Record>, in_dlq: &[Entry]) {
             record.call_seq.is_some(),
             "a call acts on an entry that it takes out: {record:?}"
         );
+        assert_eq!(record.actions, u32::from(acted_on), "once, as this DLQ does not lag: {record:?}");
         let restarted = matches!(record.fate.as_str(), "resumed" | "restarted");
         assert_eq!(restarted, record.new_workflow_run_id.is_some(), "only these run again: {record:?}");
         assert_eq!(record.refailed_as.is_some(), record.refailed_at.is_some(), "{record:?}");
