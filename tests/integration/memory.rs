@@ -139,7 +139,11 @@ async fn a_policy_takes_a_few_kibibytes_also_at_a_start_and_within_the_charts_li
     let (url, since) = (format!("{}/metrics", replicas.second.admin_url()), Instant::now());
     let answers = join_all((0..SCRAPERS).map(async |_| get(&url, "").await.text.len())).await;
     println!("{SCRAPERS} scrapes of {} KiB at once: {:?}", answers[0] / 1024, since.elapsed());
-    each("after scrapes, which take turns", memory(&replicas.second));
+    let (resident, _) = memory(&replicas.second);
+    assert!(
+        resident.saturating_sub(alone) < policies * 32 + PAGES_KIB,
+        "{resident} KiB: the scrapes take turns"
+    );
 }
 
 /// Accounts whose server answers with as much as is read, and policies that ask all of them at once.
