@@ -36,13 +36,16 @@ COMPAT_TESTS := compatibility crd_rules columns conditions:: events:: examples l
   chart::dist chart::objects chart::permissions chart::releases deployment::
 COMPAT ?= $(patsubst v%,%,$(notdir $(wildcard hack/tools/compat/v*))) \
   $(shell sed -n 's/.*k8s.io.kubernetes v\(1\.[0-9]*\)\..*/\1/p' hack/tools/go.mod)
+# As in .ci/run: nothing else is tested, and nothing skipped.
+COMPAT_ENV := env -u KUBEBUILDER_ASSETS -u TESTBED_BIN_DIR -u UPDATE_GENERATED -u USE_EXISTING_CLUSTER \
+  REQUIRE_GO=1 REQUIRE_IMAGE=1 REQUIRE_PODS=1 REQUIRE_PROMETHEUS=1 REQUIRE_SDK=1
 
 .PHONY: compat
 compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in five to ten minutes)
 	$(CARGO) build --workspace --bins --locked
 	@status=0; for minor in $(COMPAT); do \
 	  echo "Kubernetes $$minor"; \
-	  env -u KUBEBUILDER_ASSETS KUBERNETES_MINOR=$$minor $(CARGO) test --locked --test integration -- $(COMPAT_TESTS) \
+	  $(COMPAT_ENV) KUBERNETES_MINOR=$$minor $(CARGO) test --locked --test integration -- $(COMPAT_TESTS) \
 	    || status=1; \
 	done; exit $$status
 
