@@ -61,7 +61,7 @@ impl Scene {
         options.args.push("--log-level=info,dlq_operator=debug".to_owned());
         change(&mut options);
         let operator = Operator::start(options).await.unwrap();
-        let scene = Self { control_plane, namespace, simulator, operator };
+        let scene = Self { operator, control_plane, namespace, simulator };
         scene.apply_secret("upstash", "token", TOKEN).await;
         scene
     }
