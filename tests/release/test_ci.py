@@ -35,13 +35,16 @@ class Environment(unittest.TestCase):
 
     def run_with(self, *command):
         """Runs a command in a misleading environment, and gives that of each program that it runs with `env -0`."""
-        others = {name: value for name, value in os.environ.items() if not name.startswith(("REQUIRE_", "MAKE"))}
+        others = {name: value for name, value in os.environ.items() if not name.startswith(("REQUIRE_", "MAKE", "PROPTEST_", "SOAK_"))}
         path = f"{self.folder}:{os.environ['PATH']}"
         result = subprocess.run(
             command, cwd=ROOT, env={**others, **MISLEADING, "PATH": path}, capture_output=True, text=True
         )
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.said = result.stdout
         seen = [log.read_text().split("\0") for log in sorted(self.folder.glob("env.*"))]
+        for log in self.folder.glob("env.*"):
+            log.unlink()
         return [dict(pair.partition("=")[::2] for pair in pairs if pair) for pairs in seen]
 
     def recorder(self, name):
@@ -63,6 +66,37 @@ class Environment(unittest.TestCase):
         (tests,) = [seen for seen in environments if seen.get("KUBERNETES_MINOR") == "1.32"]
         self.assertEqual(MISLEADING.keys() & tests.keys(), {"KUBERNETES_MINOR"})
         self.assertEqual({**tests, **REQUIRED}, tests)
+
+    def test_a_soak_says_the_seed_of_its_new_random_cases_and_takes_one_to_repeat_them(self):
+        seeds = set()
+        for chosen in [[], [], ["SOAK_SEED=7"]]:
+            recorder = self.recorder("recorder")
+            environments = self.run_with("make", "soak", f"CARGO={recorder}", *chosen)
+            (said,) = set(re.findall(r"make soak SOAK_SEED=(\d+)", self.said))
+            (cases,) = [seen for seen in environments if "PROPTEST_CASES" in seen]
+            (kills,) = [seen for seen in environments if "SOAK_KILLS" in seen]
+            self.assertEqual((cases["PROPTEST_RNG_SEED"], kills["SOAK_SEED"]), (said, said))
+            seeds.add(said)
+        self.assertEqual(len(seeds), 3)
+        self.assertIn("7", seeds)
+
+    def test_only_what_judges_a_change_has_the_same_random_cases_every_time(self):
+        for name in PRESENT:
+            self.program(name, "exit 0")
+        self.recorder("make")
+        (soak,) = self.run_with(ROOT / ".ci/run", "soak")
+        self.assertNotIn("PROPTEST_RNG_SEED", soak)
+        self.assertEqual({**soak, **REQUIRED}, soak)
+        for seen in self.run_with(ROOT / ".ci/run"):
+            self.assertIn("PROPTEST_RNG_SEED", seen)
+
+    def test_each_job_on_a_schedule_runs_what_people_can_run(self):
+        scheduled = (ROOT / ".github/workflows/scheduled.yml").read_text()
+        self.assertRegex(scheduled, r"- cron: ")
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        for target in ["advisories", "compat", "soak"]:
+            self.assertIn(target, targets)
+            self.assertRegex(scheduled, rf"\.ci/run {target}\n")
 
     def test_whatever_a_test_can_be_skipped_for_want_of_is_required(self):
         sources = [*(ROOT / "testbed/src").glob("**/*.rs"), *(ROOT / "tests").glob("*/*.rs"), ROOT / "tests/clients.sh"]
