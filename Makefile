@@ -36,23 +36,33 @@ COMPAT_TESTS := compatibility crd_rules columns conditions:: events:: examples l
   chart::dist chart::objects chart::permissions chart::releases deployment::
 COMPAT ?= $(patsubst v%,%,$(notdir $(wildcard hack/tools/compat/v*))) \
   $(shell sed -n 's/.*k8s.io.kubernetes v\(1\.[0-9]*\)\..*/\1/p' hack/tools/go.mod)
+# As in .ci/run: nothing else is tested, and nothing skipped.
+COMPAT_ENV := env -u KUBEBUILDER_ASSETS -u TESTBED_BIN_DIR -u UPDATE_GENERATED -u USE_EXISTING_CLUSTER \
+  REQUIRE_GO=1 REQUIRE_IMAGE=1 REQUIRE_PODS=1 REQUIRE_PROMETHEUS=1 REQUIRE_SDK=1
 
 .PHONY: compat
 compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in five to ten minutes)
 	$(CARGO) build --workspace --bins --locked
 	@status=0; for minor in $(COMPAT); do \
 	  echo "Kubernetes $$minor"; \
-	  env -u KUBEBUILDER_ASSETS KUBERNETES_MINOR=$$minor $(CARGO) test --locked --test integration -- $(COMPAT_TESTS) \
+	  $(COMPAT_ENV) KUBERNETES_MINOR=$$minor $(CARGO) test --locked --test integration -- $(COMPAT_TESTS) \
 	    || status=1; \
 	done; exit $$status
 
 .PHONY: soak
+# New random choices each time. A number that cannot be repeated would be of no use to anybody, so it is said first.
+soak: SOAK_SEED := $(or $(SOAK_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, and try many random cases (about three quarters of an hour)
+	@echo "To repeat the random choices of this soak: make soak SOAK_SEED=$(SOAK_SEED)"
 	$(CARGO) build --release --workspace --bins --locked
-	PROPTEST_CASES=20000 $(CARGO) test --locked --lib -- --test-threads=2 simulation_tests::
-	TESTBED_BIN_DIR=$(CARGO_TARGET_DIR)/release API_SERVER_ABSENCE=120 SOAK_KILLS=200 SOAK_POLICIES=2000 \
+	PROPTEST_RNG_SEED=$(SOAK_SEED) PROPTEST_CASES=20000 $(CARGO) test --locked --lib -- --test-threads=2 simulation_tests::
+	TESTBED_BIN_DIR=$(CARGO_TARGET_DIR)/release API_SERVER_ABSENCE=120 SOAK_SEED=$(SOAK_SEED) SOAK_KILLS=200 SOAK_POLICIES=2000 \
 	  SOAK_SECONDS=420 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
 	  api_server_trouble::away kills:: memory:: soak::
+
+.PHONY: advisories
+advisories: ## See whether any dependency has a known flaw (needs cargo-deny and the network)
+	$(CARGO) deny --all-features check advisories
 
 .PHONY: bench
 bench: ## Say how many calls a second the simulator takes, with a million entries

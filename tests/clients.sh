@@ -72,7 +72,7 @@ install_python() {
   if ! cmp -s "$1" "$2/requirements.txt" || ! "$2/bin/python" -c '' 2>/dev/null; then
     rm -rf "$2"
     python3 -m venv "$2" || return
-    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    "$2/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
       --requirement "$1" || return
     "$2/bin/python" -m pip check || return
     cp "$1" "$2/requirements.txt" || return

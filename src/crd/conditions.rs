@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words::undescribed;
+
 /// The types of `status.conditions`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ConditionType {
@@ -39,8 +41,9 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// Why a condition is as it is, or why a run ended as it did.
+/// Why a condition is as it is or a run ended as it did.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
 pub enum Reason {
     /// The policy waits for the next instant of its schedule.
     Scheduled,

@@ -8,11 +8,7 @@ use super::text::{
     AgeText, CallerIpText, DateTimeText, DlqIdText, FilterText, WorkflowRunIdText, WorkflowUrlText,
 };
 
-/// Which entries of the dead letter queue to act on: `all`, `dlqIds`, or at least one criterion.
-///
-/// Criteria combine with AND; the values of one list combine with OR. More than one value in a list needs the newer
-/// Upstash API, but for `labels` with `delete`. All criteria together may take 7,900 bytes in a URL, where a character
-/// other than letters, digits, `-`, `_` and `.` takes three or more: a policy with longer ones is `InvalidSpec`.
+/// Which entries of the dead letter queue a policy acts on.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -7,6 +7,8 @@
 
 pub mod annotations;
 mod conditions;
+#[cfg(test)]
+mod described;
 mod filters;
 mod overrides;
 #[cfg(test)]

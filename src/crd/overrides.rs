@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{CallbackUrlText, DelayText, HeaderText, OverrideLabelText, PeriodText, RetryDelayText};
 
-/// Settings for the new workflow runs, at least one; what is left out keeps each workflow run's original. Not with
-/// `delete`.
+/// Settings for the new workflow runs.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -29,7 +28,9 @@ pub struct Overrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_delay: Option<RetryDelayText>,
 
-    /// How fast and how many at once the new workflow runs' steps are called.
+    /// How fast and how many at once the new workflow runs' steps are called: Upstash flow control, at least one part.
+    /// `key` is sent as `Upstash-Flow-Control-Key`; `parallelism`, `rate` and `period` as `Upstash-Flow-Control-Value`.
+    /// Without `key` the original key stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow_control: Option<FlowControl>,
 
@@ -46,8 +47,7 @@ pub struct Overrides {
     pub failure_callback: Option<CallbackUrlText>,
 }
 
-/// Upstash flow control, at least one part. `key` is sent as `Upstash-Flow-Control-Key`; `parallelism`, `rate` and
-/// `period` as `Upstash-Flow-Control-Value`. Without `key` the original key stays.
+/// Upstash flow control.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

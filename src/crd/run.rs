@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::conditions::Reason;
 use super::spec::{Action, Limits};
 use super::time::MilliTime;
-use super::words::known;
+use super::words::{known, undescribed};
 
 /// One execution of a policy.
-///
-/// `processed` is exact when `uncertainPages` and `interruptions` are 0, and a lower bound when not.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRun {
@@ -78,7 +76,8 @@ pub struct PolicyRun {
     #[schemars(length(max = 256))]
     pub request_reason: Option<String>,
 
-    /// The span of failure times that the run looks at, frozen when it started. Absent with `dlqIds`.
+    /// The span of failure times that the run looks at, both ends inclusive, to the millisecond. Frozen when the run
+    /// started; absent with `dlqIds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
 
@@ -99,7 +98,8 @@ pub struct PolicyRun {
     #[serde(default)]
     pub pages: i64,
 
-    /// How many entries were acted on (dry run: how many match).
+    /// How many entries were acted on (dry run: how many match). Exact when `uncertainPages` and `interruptions` are 0,
+    /// otherwise a lower bound.
     #[serde(default)]
     pub processed: i64,
 
@@ -229,7 +229,7 @@ impl From<&PolicyRun> for RunSummary {
     }
 }
 
-/// A span of failure times, both ends inclusive, to the millisecond.
+/// A span of failure times.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Window {
@@ -265,6 +265,7 @@ impl Trigger {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
 pub enum RunResult {
     /// All that matched was acted on.
     Succeeded,

@@ -112,10 +112,14 @@ pub struct DlqPolicySpec {
     /// for good.
     pub action: Action,
 
-    /// Which entries to act on: `all`, `dlqIds`, or at least one criterion.
+    /// Which entries to act on: `all`, `dlqIds`, or at least one criterion. Criteria combine with AND; the values of one
+    /// list combine with OR. More than one value in a list needs the newer Upstash API, except for `labels` with
+    /// `delete`. All criteria together may take 7,900 bytes in a URL, where a character other than letters, digits, `-`,
+    /// `_` and `.` takes three or more: a policy with longer ones is `InvalidSpec`.
     pub filters: Filters,
 
-    /// What the new workflow runs get instead of their original settings. Not with `delete`.
+    /// What the new workflow runs get instead of their original settings, at least one of them; each that is left out
+    /// stays as it was. Not with `delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Overrides>,
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::run::{PolicyRun, RunSummary};
-use super::words::known;
+use super::words::{known, undescribed};
 
 /// What the operator knows of a policy. Only the operator writes here.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -18,7 +18,7 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Where the policy stands, for people.
+    /// Where the policy stands, for people; machines read the conditions.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
@@ -150,6 +150,7 @@ pub struct Totals {
 
 /// Why Upstash refused a token.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
 pub enum TokenRefusal {
     /// The token is not known.
     Unauthorized,
@@ -159,8 +160,9 @@ pub enum TokenRefusal {
     ReadOnlyToken,
 }
 
-/// Where a policy stands, for people; machines read the conditions.
+/// Where a policy stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
 pub enum Phase {
     /// It waits for something that may come by itself, such as a Secret, or has not run yet.
     Pending,

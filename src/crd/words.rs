@@ -1,5 +1,6 @@
 //! Words in a status that a newer operator may have written.
 
+use schemars::Schema;
 use serde::{Deserialize, Deserializer};
 
 #[derive(Deserialize)]
@@ -20,6 +21,11 @@ where
         Some(Word::Known(word)) => Some(word),
         Some(Word::Unknown(_)) | None => None,
     })
+}
+
+/// Takes a type's description out of its schema: in the CRD that of an optional word would hide its field's.
+pub(super) fn undescribed(schema: &mut Schema) {
+    schema.remove("description");
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(crate) async fn run(once: bool) -> Result<()> {
         Ok(()) => operator.terminate().await.map(drop),
         Err(error) => {
             println!("{}", operator.process().log_tail());
+            // It may have ended: what failed says more than that.
+            let _ = operator.kill();
             Err(error)
         }
     }

@@ -1,8 +1,15 @@
 //! The operator's binary, run as a pod would run it.
 
-use std::{path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     ControlPlane, ImageRoot, MemoryCgroup, Process, Program, ScratchDir, Signal, Simulator, Tokens, binary,
@@ -11,6 +18,8 @@ use crate::{
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than a busy machine keeps anybody waiting; nothing waits for it to pass.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than the grace the operator gives itself at SIGTERM.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Somebody else may take a port between our finding it free and the operator's listening on it.
@@ -84,13 +93,16 @@ impl OperatorOptions {
     }
 }
 
-/// A running operator. Its log is kept over restarts, and searched for tokens when this is dropped: a test in which one
-/// is shown fails.
+/// A running operator. Its log is kept over restarts, and searched for tokens when this is dropped; so are its metrics
+/// before each stop. A test in which a token is shown fails, and so does one in which the metrics cannot be read: that an
+/// operator ended by itself is no reason not to look.
 pub struct Operator {
     options: OperatorOptions,
     process: Process,
     admin_url: String,
     dir: ScratchDir,
+    /// Its metrics were searched for the last time: the test stops it.
+    is_searched: bool,
 }
 
 impl Operator {
@@ -98,7 +110,7 @@ impl Operator {
     pub async fn start(options: OperatorOptions) -> Result<Self> {
         let dir = ScratchDir::create("operator")?;
         let (process, admin_url) = launch(&options, &dir).await?;
-        Ok(Self { options, process, admin_url, dir })
+        Ok(Self { options, process, admin_url, dir, is_searched: false })
     }
 
     /// `http://127.0.0.1:PORT`, with `/livez` and `/readyz`; another one after a restart.
@@ -118,38 +130,77 @@ impl Operator {
         self.process.log()
     }
 
+    /// Searches its metrics for tokens, for the last time before a test stops it by other means than those below.
+    pub fn search_before_stop(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.is_searched, true) {
+            return Ok(());
+        }
+        let name = &self.options.pod_name;
+        let metrics = metrics(&self.admin_url).with_context(|| {
+            format!(
+                "read the metrics of {name} before it stops, to search them for tokens: did it end by itself?"
+            )
+        })?;
+        match self.options.tokens.shown_in(&metrics) {
+            None => Ok(()),
+            Some(shown) => bail!("{name}: in its metrics {shown}"),
+        }
+    }
+
     /// SIGKILL, as a node that dies.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
+        let searched = self.search_before_stop();
+        self.process.kill()?;
+        searched
     }
 
     /// SIGTERM, as a pod that is deleted; waits until it has ended.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        self.search_before_stop()?;
         self.process.signal(Signal::TERM)?;
         self.process.wait(TERMINATE_TIMEOUT).await
     }
 
     /// Starts it again, with other options or the same; kills it first if it still runs.
     pub async fn restart(&mut self, options: Option<OperatorOptions>) -> Result<()> {
-        self.process.kill()?;
+        self.kill()?;
         if let Some(options) = options {
             self.options = options;
         }
         (self.process, self.admin_url) = launch(&self.options, &self.dir).await?;
+        self.is_searched = false;
         Ok(())
     }
 }
 
 impl Drop for Operator {
-    #[expect(clippy::panic, reason = "a token in a log fails the test, whatever it is about")]
+    #[expect(clippy::panic, reason = "a token that is shown fails the test, whatever it is about")]
     fn drop(&mut self) {
-        // It writes no more.
-        let _ = self.process.kill();
-        if !std::thread::panicking()
-            && let Some(shown) = self.options.tokens.shown_in(&self.process.log())
-        {
+        if std::thread::panicking() {
+            let _ = self.process.kill();
+            return;
+        }
+        // After it the operator writes no more to its log.
+        if let Err(error) = self.kill() {
+            panic!("{error:#}");
+        }
+        if let Some(shown) = self.options.tokens.shown_in(&self.process.log()) {
             panic!("{}: in its log {shown}", self.options.pod_name);
         }
+    }
+}
+
+/// What an operator's metrics say. For where nothing can be awaited.
+fn metrics(admin_url: &str) -> io::Result<String> {
+    let mut connection = TcpStream::connect(admin_url.trim_start_matches("http://"))?;
+    connection.set_read_timeout(Some(METRICS_TIMEOUT))?;
+    connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    if answer.contains("dlq_operator_build_info") {
+        Ok(answer)
+    } else {
+        Err(io::Error::other(format!("it answers {answer:?}")))
     }
 }
 

@@ -44,7 +44,7 @@ async fn scene(interval: &str) -> (Scene, ApiServerProxy) {
     options.kubeconfig = proxy.kubeconfig();
     options.args.push(format!("--checkpoint-interval={interval}"));
     let operator = Operator::start(options).await.unwrap();
-    let scene = Scene { control_plane, namespace, simulator, operator };
+    let scene = Scene { operator, control_plane, namespace, simulator };
     scene.apply_secret("upstash", "token", TOKEN).await;
     (scene, proxy)
 }

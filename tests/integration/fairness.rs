@@ -26,7 +26,7 @@ async fn two_namespaces(name: &str, args: &[&str]) -> (Scene, Namespace) {
     options.args.push("--log-level=info,dlq_operator=debug".to_owned());
     options.args.push(format!("--selector=scene={namespace}"));
     let operator = Operator::start(options).await.unwrap();
-    (Scene { control_plane, namespace, simulator, operator }, other)
+    (Scene { operator, control_plane, namespace, simulator }, other)
 }
 
 /// A Secret of this name and policies that read it, each of which drains all of the token's DLQ, one entry a page.

@@ -9,6 +9,7 @@ use testbed::{Entry, Fate, Ledger, eventually};
 use crate::at_most_once::{Runs, tempt};
 use crate::replicas::{FIRST, Replicas, SECOND, lost_calls, lost_to_faults};
 use crate::scene::{DLQ, PATIENCE};
+use crate::soak::choose_by_seed;
 
 const ENTRIES: usize = 20_000;
 const PAGE: usize = 50;
@@ -90,6 +91,7 @@ impl Books {
 
 #[tokio::test]
 async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_left() {
+    choose_by_seed();
     let kills = kills();
     let mut replicas =
         Replicas::start("kills", &["--lease-duration=3s", "--checkpoint-interval=100ms"]).await;

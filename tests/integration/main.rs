@@ -58,6 +58,7 @@ mod scheduling;
 mod sdk_requests;
 mod soak;
 mod stored;
+mod token_search;
 mod traces;
 mod triggers;
 mod upstash_trouble;

@@ -12,8 +12,9 @@ pub(crate) const SECOND: &str = "dlq-operator-1";
 /// A scene whose operator has a second replica beside it. Each reaches Upstash by another name, so that the ledger tells
 /// whose call it was.
 pub(crate) struct Replicas {
-    pub(crate) scene: Scene,
+    /// Before the scene, whose policies are gone after it.
     pub(crate) second: Operator,
+    pub(crate) scene: Scene,
 }
 
 impl Replicas {

@@ -26,6 +26,17 @@ pub(crate) fn asked(name: &str, otherwise: u64) -> u64 {
     value.map_or(otherwise, |value| value.parse().expect("a number"))
 }
 
+/// Makes a test's random choices those of `SOAK_SEED`, else new ones, and says which, so that they can be made again. How
+/// fast the processes are still differs.
+pub(crate) fn choose_by_seed() {
+    let seed = asked("SOAK_SEED", fastrand::u64(..));
+    #[expect(clippy::print_stdout, reason = "people repeat a failure with it")]
+    {
+        println!("SOAK_SEED={seed}");
+    }
+    fastrand::seed(seed);
+}
+
 fn label(policy: usize) -> String {
     format!("team-{policy:04}")
 }
@@ -108,6 +119,7 @@ fn median(mut values: Vec<u64>) -> u64 {
 
 #[tokio::test]
 async fn a_crowd_keeps_exact_books_and_takes_no_more_memory_over_time() {
+    choose_by_seed();
     let policies = usize::try_from(asked("SOAK_POLICIES", 100)).unwrap();
     let length = Duration::from_secs(asked("SOAK_SECONDS", 40));
     let mut replicas = Replicas::start("soak", &["--lease-duration=5s"]).await;

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import unittest
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -26,6 +27,10 @@ REQUIRED = os.environ.get("REQUIRE_IMAGE", "0") not in ["", "0"]
 
 def output(*command):
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 @unittest.skipIf(MISSING and not REQUIRED, f"needs {', '.join(MISSING)} in PATH; REQUIRE_IMAGE=1 makes it fail")
@@ -81,48 +86,81 @@ class DryRun(unittest.TestCase):
         self.assertEqual(listed["digest"], image["digest"])
         blob(layout, image["digest"])
 
-    def test_image_and_chart_can_be_pushed_to_a_registry(self):
-        # Built, not run, by go: its end would not be the registry's.
-        binary = TARGET / "tools/bin/registry"
-        output("go", "-C", "hack/release-tools", "build", "-o", binary, "github.com/google/go-containerregistry/cmd/registry")
-        with subprocess.Popen([binary, "-port=0"], stderr=subprocess.PIPE, text=True) as registry:
-            self.addCleanup(registry.kill)
-            place = f"localhost:{registry.stderr.readline().split()[-1]}"
-            # That it speaks no TLS is the only thing that differs from where the workflow pushes to.
-            pushed = subprocess.run(
-                [
-                    ROOT / "hack/release/index", self.folder,
-                    f"docker://{place}/dlq-operator:{self.version}", "--tls-verify=false",
-                ],
-                capture_output=True, text=True,
-            )
-            self.assertEqual(pushed.returncode, 0, pushed.stderr)
-            self.assertEqual(pushed.stdout, (self.folder / "image.digest").read_text())
-            index = json.loads(fetch(place, "dlq-operator", self.version))
-            self.assertEqual(index["mediaType"], "application/vnd.oci.image.index.v1+json")
-            image = json.loads(fetch(place, "dlq-operator", index["manifests"][0]["digest"]))
-            self.assertEqual(image["annotations"]["org.opencontainers.image.version"], self.version)
+    def registry(self):
+        """A registry on this machine, empty."""
+        # Run by itself, not by go, whose end would not be the registry's.
+        registry = subprocess.Popen(
+            [output("hack/release/tool", "registry").strip(), "-port=0"], stderr=subprocess.PIPE, text=True
+        )
+        self.addCleanup(registry.stderr.close)
+        self.addCleanup(registry.wait)
+        self.addCleanup(registry.kill)
+        return f"localhost:{registry.stderr.readline().split()[-1]}"
 
-            chart = self.folder / f"dlq-operator-{self.version}.tgz"
-            said = subprocess.run(
-                [ROOT / "hack/release/helm", "push", chart, f"oci://{place}/charts", "--plain-http"],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            ).stdout
-            # What the workflow reads out of Helm's words.
-            digest = re.search(r"^Digest: *(sha256:[0-9a-f]{64})$", said, re.MULTILINE)
-            self.assertIsNotNone(digest, said)
-            manifest = json.loads(fetch(place, "charts/dlq-operator", self.version))
-            self.assertEqual(manifest["layers"][0]["digest"], f"sha256:{hashlib.sha256(chart.read_bytes()).hexdigest()}")
-            registry.kill()
+    def test_image_and_chart_are_found_by_their_version_once_it_is_given_to_them(self):
+        place = self.registry()
+        image, chart = f"{place}/dlq-operator", f"{place}/charts/dlq-operator"
+        file = self.folder / f"dlq-operator-{self.version}.tgz"
+        digest = output("hack/release/push-image", self.folder, image).strip()
+        self.assertEqual(digest, (self.folder / "image.digest").read_text().strip())
+        pushed = {"dlq-operator": digest, "charts/dlq-operator": output("hack/release/push-chart", file, chart).strip()}
+
+        # What can be signed now, nobody finds.
+        by_digest = {name: fetch(place, name, digest) for name, digest in pushed.items()}
+        for name in pushed:
+            with self.assertRaises(urllib.error.HTTPError) as missing:
+                fetch(place, name, self.version)
+            self.assertEqual(missing.exception.code, 404)
+        index = json.loads(by_digest["dlq-operator"])
+        self.assertEqual(index["mediaType"], "application/vnd.oci.image.index.v1+json")
+        manifest = json.loads(fetch(place, "dlq-operator", index["manifests"][0]["digest"]))
+        self.assertEqual(manifest["annotations"]["org.opencontainers.image.version"], self.version)
+        (layer,) = json.loads(by_digest["charts/dlq-operator"])["layers"]
+        self.assertEqual(layer["digest"], f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}")
+
+        output("hack/release/absent", f"{image}:{self.version}", f"{chart}:{self.version}")
+        output("hack/release/tag", self.version, *(f"{place}/{name}@{digest}" for name, digest in pushed.items()))
+        self.assertEqual({name: fetch(place, name, self.version) for name in pushed}, by_digest)
+
+    def test_a_version_that_a_registry_has_is_not_given_again(self):
+        place = self.registry()
+        image, chart = f"{place}/dlq-operator", f"{place}/charts/dlq-operator"
+        at_image = f"{image}@{output('hack/release/push-image', self.folder, image).strip()}"
+        output("hack/release/tag", "1.0.0", at_image)
+        for command in [["absent", f"{chart}:1.0.0", f"{image}:1.0.0"], ["tag", "1.0.0", f"{chart}@sha256:{'0' * 64}", at_image]]:
+            refused = run(ROOT / "hack/release" / command[0], *command[1:])
+            self.assertEqual(refused.returncode, 1, refused.stdout)
+            self.assertIn(f"{image}:1.0.0 exists already", refused.stderr)
+
+    def test_a_registry_that_does_not_say_whether_it_has_a_version_is_not_taken_for_one_that_has_not(self):
+        refused = run(ROOT / "hack/release/absent", "localhost:1/dlq-operator:1.0.0")
+        self.assertEqual(refused.returncode, 1, refused.stdout)
+        self.assertIn("cannot tell whether localhost:1/dlq-operator:1.0.0 exists", refused.stderr)
 
     def test_what_cannot_be_pushed_fails(self):
-        nowhere = subprocess.run(
-            [ROOT / "hack/release/index", self.folder, "docker://localhost:1/dlq-operator:1"],
-            capture_output=True, text=True,
-        )
-        self.assertNotEqual(nowhere.returncode, 0)
-        self.assertIn("localhost:1", nowhere.stderr)
-        self.assertEqual(nowhere.stdout, "")
+        chart = self.folder / f"dlq-operator-{self.version}.tgz"
+        for command in [["push-image", self.folder], ["push-chart", chart]]:
+            nowhere = run(ROOT / "hack/release" / command[0], command[1], "localhost:1/dlq-operator")
+            self.assertNotEqual(nowhere.returncode, 0)
+            self.assertIn("localhost:1", nowhere.stderr)
+            self.assertEqual(nowhere.stdout, "")
+
+    def test_the_operator_in_the_image_starts(self):
+        layout = self.folder / f"image-{ARCHITECTURE}"
+        self.assertEqual(output("hack/release/starts", layout), f"dlq-operator {self.version}\n")
+
+    def test_no_image_is_built_without_a_revision(self):
+        # A checkout without git: none knows of which commit it is.
+        with tempfile.TemporaryDirectory() as folder:
+            without = {name: value for name, value in os.environ.items() if name != "IMAGE_REVISION"}
+            without = {**without, "GIT_DIR": f"{folder}/none"}
+            refused = subprocess.run(
+                [ROOT / "hack/image/build", self.folder / PROGRAM, f"{folder}/image"],
+                env=without, capture_output=True, text=True,
+            )
+            self.assertEqual(refused.returncode, 1, refused.stdout)
+            self.assertIn("set IMAGE_REVISION", refused.stderr)
+            self.assertFalse(Path(folder, "image").exists())
 
     def test_the_bill_of_materials_is_valid(self):
         validator = JsonStrictValidator(SchemaVersion.V1_5)

@@ -1,5 +1,6 @@
 """The workflows are well-formed, and give nobody more than they need: by actionlint and zizmor."""
 
+import re
 import subprocess
 import sysconfig
 import tempfile
@@ -38,8 +39,23 @@ class Workflows(unittest.TestCase):
         self.assertIn("picture", result.stdout)
         self.assertEqual(result.returncode, 1)
 
+    def test_what_is_published_gets_its_version_after_it_is_signed_and_attested(self):
+        job = (ROOT / ".github/workflows/release.yml").read_text().rpartition("\n  push:\n")[2].split("\n  release:\n")[0]
+        steps = re.split(r"\n      - ", job.split("\n    steps:\n")[1])
+        at = lambda text: [number for number, step in enumerate(steps) if text in step]  # noqa: E731
+        (refused,), (tagged,) = at("hack/release/absent "), at("hack/release/tag ")
+        pushed = at("hack/release/push-image ") + at("hack/release/push-chart ")
+        signed, attested = at("cosign sign "), at("uses: actions/attest@")
+        self.assertEqual((len(pushed), len(signed), len(attested)), (2, 1, 4))
+        self.assertLess(refused, min(pushed))
+        self.assertLess(max(pushed), min(signed + attested))
+        self.assertEqual(tagged, len(steps) - 1)
+        # Nothing else there knows how to give a tag.
+        for command in ["helm push", "manifest push", "docker://"]:
+            self.assertNotIn(command, job)
+
     def test_zizmor_finds_nothing(self):
-        result = run(ZIZMOR, WORKFLOWS)
+        result = run(ZIZMOR, [*WORKFLOWS, ROOT / ".github/dependabot.yml"])
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_zizmor_would_find_an_action_that_can_change(self):

@@ -60,13 +60,14 @@ async fn a_ready_operator_says_so_in_short_or_at_length() {
 
 #[tokio::test]
 async fn an_operator_that_stops_is_not_ready_and_still_answers() {
-    let scene = Scene::start("stopping").await;
+    let mut scene = Scene::start("stopping").await;
     scene.simulator.generate(DLQ, 100, &Entry::default()).await.unwrap();
     // Longer than the grace of a call at a stop, in which there is time to ask.
     scene.slow_down(5_000).await;
     scene.apply("slow", resume()).await;
     // The ledger has a call once it is over; a run that is claimed makes its first at once.
     scene.status("slow", "a call is under way", |status| status["currentRun"].is_object()).await;
+    scene.operator.search_before_stop().unwrap();
     scene.operator.process().signal(Signal::TERM).unwrap();
     let readyz = url(&scene.operator, "/readyz");
     eventually(PATIENCE, "it says that it stops", async || {

@@ -1,0 +1,71 @@
+"""What is downloaded to build and test is pinned by what is in it, and something proposes newer ones."""
+
+import os
+import re
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROPOSALS = ROOT / ".github/dependabot.yml"
+
+
+def files():
+    """Every file of the project, relative to it, without what was built or installed."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = set(folders) - {".git", "node_modules", "target"}
+        yield from (Path(folder, name).relative_to(ROOT) for name in names)
+
+
+FILES = sorted(files())
+
+
+def proposals():
+    """The folders that newer versions are looked for in, for each ecosystem."""
+    text = re.sub(r" +#.*", "", PROPOSALS.read_text())
+    found = {}
+    for part in text.split("- package-ecosystem: ")[1:]:
+        ecosystem, _, rest = part.partition("\n")
+        folders = re.findall(r"^ +- (/\S*)$|^ +directory: (/\S*)$", rest, re.MULTILINE)
+        found[ecosystem] = {(many or one).strip("/") or "." for many, one in folders}
+    return found
+
+
+class Inputs(unittest.TestCase):
+    def test_every_python_package_is_pinned_by_the_hashes_of_its_files(self):
+        lists = [path for path in FILES if path.name == "requirements.txt"]
+        self.assertGreaterEqual(len(lists), 4)
+        for path in lists:
+            entries = re.sub(r"\\\n", "", (ROOT / path).read_text()).splitlines()
+            entries = [line for line in entries if line and not line.startswith("#")]
+            loose = [line for line in entries if not re.fullmatch(r"[\w.-]+==\S+( +--hash=sha256:[0-9a-f]{64})+", line)]
+            self.assertEqual(loose, [], path)
+
+    def test_pip_installs_nothing_whose_hash_it_does_not_know(self):
+        installs = []
+        for path in FILES:
+            if path.suffix in ["", ".sh", ".yml"]:
+                text = (ROOT / path).read_text(errors="replace").replace("\\\n", "")
+                installs += [(str(path), line.strip()) for line in text.splitlines() if re.search(r"\bpip install\b", line)]
+        self.assertGreaterEqual(len(installs), 2)
+        self.assertEqual([install for install in installs if "--require-hashes" not in install[1]], [])
+
+    def test_the_toolchain_is_one_whose_lints_do_not_change(self):
+        self.assertRegex((ROOT / "rust-toolchain.toml").read_text(), r'(?m)^channel = "\d+\.\d+\.\d+"$')
+
+    def test_newer_versions_are_looked_for_wherever_some_are_pinned(self):
+        pinned = {
+            "cargo": {"."},
+            "github-actions": {"."},
+            "rust-toolchain": {"."},
+            "gomod": {str(path.parent) for path in FILES if path.name == "go.mod"},
+            "npm": {str(path.parent) for path in FILES if path.name == "package-lock.json"},
+            "pip": {str(path.parent) for path in FILES if path.name == "requirements.txt"},
+        }
+        # A minor of Kubernetes that is pinned for comparison stays the one it is: hack/tools/compat/pin writes those.
+        pinned["gomod"] = {folder for folder in pinned["gomod"] if not folder.startswith("hack/tools/compat/")}
+        self.assertEqual({ecosystem: sorted(folders) for ecosystem, folders in proposals().items()},
+                         {ecosystem: sorted(folders) for ecosystem, folders in pinned.items()})
+
+
+if __name__ == "__main__":
+    unittest.main()
