@@ -104,17 +104,22 @@ async fn a_crowded_namespace_does_not_starve_another() {
     assert_eq!(going_on, CROWD, "the crowd has its work still before it");
 }
 
-#[tokio::test]
-async fn a_crowd_that_is_looked_at_all_at_once_does_not_keep_another_from_its_start() {
-    let (mut scene, other) = two_namespaces("storm", &[]).await;
+/// Starts the operator anew where the crowd is already there.
+async fn meet_a_crowd(scene: &mut Scene) {
     scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
     scene.simulator.allow("lone-token", "lone").await.unwrap();
     let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
     scene.simulator.set_faults(&latency).await.unwrap();
     scene.operator.terminate().await.unwrap();
     let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
-    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, crowd)).await;
+    scene.apply_all(drains(scene, &scene.namespace, TOKEN, crowd)).await;
     scene.operator.restart(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_looked_at_all_at_once_does_not_keep_another_from_its_start() {
+    let (mut scene, other) = two_namespaces("storm", &[]).await;
+    meet_a_crowd(&mut scene).await;
     let claimed = async || {
         let statuses = statuses(&scene, &scene.namespace).await;
         statuses.iter().filter(|status| status["currentRun"].is_object()).count()
@@ -131,14 +136,7 @@ async fn a_crowd_that_is_looked_at_all_at_once_does_not_keep_another_from_its_st
 #[tokio::test]
 async fn a_crowd_of_one_account_does_not_keep_another_of_its_namespace_from_its_start() {
     let (mut scene, _) = two_namespaces("accounts", &[]).await;
-    scene.simulator.generate(DLQ, 10_000, &Entry::default()).await.unwrap();
-    scene.simulator.allow("lone-token", "lone").await.unwrap();
-    let latency = json!([{ "fault": { "latency": { "ms": CALL.as_millis() } } }]);
-    scene.simulator.set_faults(&latency).await.unwrap();
-    scene.operator.terminate().await.unwrap();
-    let crowd = (0..CROWD).map(|index| format!("crowd-{index:03}"));
-    scene.apply_all(drains(&scene, &scene.namespace, TOKEN, crowd)).await;
-    scene.operator.restart(None).await.unwrap();
+    meet_a_crowd(&mut scene).await;
     let begun = async |prefix: &str| {
         let list = scene.kubectl(&["get", "dlqp", "--output=json"]).await;
         let list: Value = serde_json::from_str(&list).unwrap();

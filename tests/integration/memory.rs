@@ -30,7 +30,7 @@ fn chart_limit() -> u64 {
     mebibytes << 20
 }
 
-/// A cgroup with the chart's limit; `None`, said aloud, where this user cannot make one.
+/// A cgroup with the chart's limit; `None`, with a line that says so, where this user cannot make one.
 fn container() -> Option<Arc<MemoryCgroup>> {
     match MemoryCgroup::create(chart_limit()) {
         Ok(cgroup) => Some(Arc::new(cgroup)),

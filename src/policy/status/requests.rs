@@ -44,7 +44,7 @@ pub(super) fn handle_requests(
             Some((NoteReason::RunRequestIgnored, "a run was requested while the policy is paused"))
         }
         Plan::Continue { .. } | Plan::Cancel { .. } => {
-            Some((NoteReason::RunAlreadyActive, "a run was requested while one goes on"))
+            Some((NoteReason::RunAlreadyActive, "a run was requested while another one was in progress"))
         }
         _ => None,
     };
