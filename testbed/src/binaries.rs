@@ -39,9 +39,11 @@ struct CargoBuild {
 }
 
 impl CargoBuild {
-    /// `exe` is `TARGET_DIR[/TRIPLE]/PROFILE[/deps]/NAME`, and cargo marks its target folder.
+    /// `exe` is `TARGET_DIR[/TRIPLE]/PROFILE[/deps]/NAME`, and cargo marks its target folder: with the first of these where
+    /// it made the folder itself.
     fn of(exe: &Path) -> Result<Self> {
-        let is_target_dir = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
+        let is_target_dir =
+            |dir: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|mark| dir.join(mark).is_file());
         let target_dir = exe.ancestors().find(is_target_dir).with_context(|| {
             format!("{} lies in no target folder of cargo's; set TESTBED_BIN_DIR", exe.display())
         })?;
@@ -90,8 +92,12 @@ mod tests {
     use super::*;
 
     fn build_of(path: &str) -> Option<(Option<String>, String)> {
+        build_in("CACHEDIR.TAG", path)
+    }
+
+    fn build_in(mark: &str, path: &str) -> Option<(Option<String>, String)> {
         let target = tempfile::tempdir().unwrap();
-        fs::write(target.path().join("CACHEDIR.TAG"), "").unwrap();
+        fs::write(target.path().join(mark), "").unwrap();
         let build = CargoBuild::of(&target.path().join(path)).ok()?;
         assert_eq!(build.target_dir, target.path());
         Some((build.triple, build.profile))
@@ -101,6 +107,8 @@ mod tests {
     fn the_profile_and_target_are_those_of_the_running_executable() {
         assert_eq!(build_of("debug/deps/e2e-0f"), Some((None, "debug".to_owned())));
         assert_eq!(build_of("release/testbed"), Some((None, "release".to_owned())));
+        let made_by_others = build_in(".rustc_info.json", "debug/deps/e2e-0f");
+        assert_eq!(made_by_others, Some((None, "debug".to_owned())), "the folder was there before cargo");
         let musl = "x86_64-unknown-linux-musl".to_owned();
         assert_eq!(
             build_of("x86_64-unknown-linux-musl/release/deps/e2e"),
