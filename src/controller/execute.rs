@@ -106,7 +106,7 @@ impl Look<'_> {
     /// The run as this process knows it from the slice before, if it is still this process'.
     fn session(&self, run: &PolicyRun) -> Option<Session> {
         let session = self.context.memory.take_session(self.reference)?;
-        let is_this = session.run_id == run.id
+        let is_this = session.progress.run().id == run.id
             && session.progress.run().start_time == run.start_time
             && session.uid == self.observed.uid();
         (is_this && run.holder.as_deref() == Some(&self.context.holder)).then_some(session)
@@ -130,7 +130,6 @@ impl Look<'_> {
         let activity = status::activity(&self.observed.status, &run, self.now);
         let written_run = json!(self.revised(next).current_run);
         let session = Session {
-            run_id: run.id.clone(),
             uid: self.observed.uid().to_owned(),
             stored_run: self.observed.raw_status.get("currentRun").cloned().unwrap_or_default(),
             written_run,
@@ -201,7 +200,7 @@ impl Look<'_> {
                 Box::pin(self.finish(session, &Ending { refused_secret, ..ending })).await
             }
             SliceEnd::Lost => {
-                warn!(policy = %Named(reference), run_id = session.run_id, "the run is no longer this process'");
+                warn!(policy = %Named(reference), run_id = session.progress.run().id, "the run is no longer this process'");
                 Ok(Action::requeue(AFTER_LOSS))
             }
             _ if self.is_gone() => {
@@ -365,7 +364,7 @@ impl Look<'_> {
                 Err(CheckpointError::Lost) => {
                     // A write before this one may have been done: the next look tells.
                     if !context.memory.has_unanswered(self.reference) {
-                        warn!(policy = %Named(self.reference), run_id = session.run_id, "the run ended, and is no longer this process'");
+                        warn!(policy = %Named(self.reference), run_id = session.progress.run().id, "the run ended, and is no longer this process'");
                     }
                     return Ok(Action::requeue(AFTER_LOSS));
                 }

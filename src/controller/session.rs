@@ -19,7 +19,6 @@ use crate::policy::{Progress, status};
 
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {
-    pub(crate) run_id: String,
     pub(crate) uid: String,
     /// The run in the status, as it was when this process took it.
     pub(crate) stored_run: Value,
@@ -76,7 +75,7 @@ pub(crate) async fn release(context: &Context, policy: &PolicyRef, session: Sess
     match released.instrument(span).await {
         Ok(()) | Err(PersistError::Conflict) => {}
         Err(problem) => {
-            warn!(policy = %Named(policy), run_id = session.run_id, %problem, "cannot give the run back");
+            warn!(policy = %Named(policy), run_id = session.progress.run().id, %problem, "cannot give the run back");
         }
     }
 }

@@ -3,6 +3,10 @@
 use crate::crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
 use crate::upstash::error::ApiError;
 
+/// What to do about a token that is not known, and about one that may only list.
+pub(crate) const VALID_TOKEN: &str = "put a valid token into the connection's Secret";
+pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one that is not read-only";
+
 /// How a run ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ending {
@@ -50,7 +54,7 @@ impl Ending {
 
     /// The token was refused, and the Secret holds no other.
     pub fn unauthorized(message: &str) -> Self {
-        let message = format!("{message}; put a valid token into the connection's Secret");
+        let message = format!("{message}; {VALID_TOKEN}");
         Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
     }
 
@@ -66,7 +70,7 @@ impl Ending {
 
     /// The token may list, but not act.
     pub(crate) fn read_only(message: &str) -> Self {
-        let message = format!("{message}; the token can list but not act, use one that is not read-only");
+        let message = format!("{message}; {ACTING_TOKEN}");
         Self { not_ready: Some(Reason::ReadOnlyToken), ..Self::failed(Reason::Forbidden, message) }
     }
 

@@ -1,6 +1,7 @@
 //! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
 //! deploy tools wait for it.
 
+use super::ending::{ACTING_TOKEN, VALID_TOKEN};
 use super::note::{Note, NoteReason};
 use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
@@ -38,20 +39,17 @@ pub(crate) fn ready_now(policy: &Policy, status: &DlqPolicyStatus) -> Readiness 
     unless_held(policy, status, || {
         let refusal = refusal(status).filter(|_| !is_new_work(policy, status))?;
         let (reason, in_short) = match refusal {
-            TokenRefusal::Unauthorized => (
-                Reason::Unauthorized,
-                "Upstash refused the token; put a valid token into the connection's Secret",
-            ),
-            TokenRefusal::ReadOnlyToken => {
-                (Reason::ReadOnlyToken, "the token can list but not act, use one that is not read-only")
+            TokenRefusal::Unauthorized => {
+                (Reason::Unauthorized, format!("Upstash refused the token; {VALID_TOKEN}"))
             }
+            TokenRefusal::ReadOnlyToken => (Reason::ReadOnlyToken, ACTING_TOKEN.to_owned()),
             TokenRefusal::Forbidden => return None,
         };
         // What Upstash said of it, while the last run is the one that heard it.
         let last = status.last_run.as_ref();
         let heard = last.filter(|run| matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden)));
         let message = heard.and_then(|run| run.message.clone());
-        Some((reason, message.unwrap_or_else(|| in_short.to_owned())))
+        Some((reason, message.unwrap_or(in_short)))
     })
 }
 
