@@ -55,7 +55,7 @@ soak: SOAK_SEED := $(or $(SOAK_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -
 soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, and try many random cases (about three quarters of an hour)
 	@echo "To repeat the random choices of this soak: make soak SOAK_SEED=$(SOAK_SEED)"
 	$(CARGO) build --release --workspace --bins --locked
-	PROPTEST_RNG_SEED=$(SOAK_SEED) PROPTEST_CASES=20000 $(CARGO) test --locked --lib -- --test-threads=2 simulation_tests::
+	PROPTEST_RNG_SEED=$(SOAK_SEED) PROPTEST_CASES=20000 $(CARGO) test --workspace --locked --lib -- --test-threads=2 simulation_tests::
 	TESTBED_BIN_DIR=$(CARGO_TARGET_DIR)/release API_SERVER_ABSENCE=120 SOAK_SEED=$(SOAK_SEED) SOAK_KILLS=200 SOAK_POLICIES=2000 \
 	  SOAK_SECONDS=420 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
 	  api_server_trouble::away kills:: memory:: soak::
@@ -72,6 +72,8 @@ bench: ## Say how many calls a second the simulator takes, with a million entrie
 check: ## Run every check that runs nothing: format, lints, docs, dependencies, tables (needs cargo-deny and Go)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@# The core alone, as features that others turn on would hide what it misses.
+	$(CARGO) check --package dlq-policy --locked --quiet
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
 	$(CARGO) deny --all-features check bans licenses sources
 	$(CRONJOB_INSTANTS) | diff -u tests/data/cronjob_instants.json -

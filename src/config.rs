@@ -14,12 +14,12 @@ use url::Url;
 
 use self::leader_election::LeaseFlags;
 pub use self::leader_election::{LeaseConfig, LeaseError};
-use crate::crd::Action;
-use crate::policy::Permissions;
-use crate::policy::permissions::{UrlError, UrlPattern, base_url};
 use crate::runtime::telemetry::{LogFormat, OtlpEndpoint, OtlpEndpointError, log_filter};
-use crate::upstash::Token;
-use crate::upstash::token::TokenError;
+use dlq_crd::Action;
+use dlq_policy::Permissions;
+use dlq_policy::permissions::{UrlError, UrlPattern, base_url};
+use dlq_upstash::Token;
+use dlq_upstash::token::TokenError;
 
 const DEFAULT_URLS: &str =
     "https://qstash.upstash.io,https://qstash-eu-central-1.upstash.io,https://qstash-us-east-1.upstash.io";

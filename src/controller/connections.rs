@@ -15,10 +15,10 @@ use url::Url;
 use super::context::lock;
 use super::error::Error;
 use super::observe::API_TIMEOUT;
-use crate::crd::{Reason, SecretKeyRef};
-use crate::policy::{ConnectionRef, Invalid};
-use crate::upstash::client::Transport;
-use crate::upstash::{Client, Token};
+use dlq_crd::{Reason, SecretKeyRef};
+use dlq_policy::{ConnectionRef, Invalid};
+use dlq_upstash::client::Transport;
+use dlq_upstash::{Client, Token};
 
 /// How long a policy that waits for a Secret is answered from memory.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -189,7 +189,7 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstash::ClientOptions;
+    use dlq_upstash::ClientOptions;
 
     #[test]
     fn looks_that_are_out_of_date_are_forgotten_when_others_come() {

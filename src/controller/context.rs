@@ -18,8 +18,8 @@ use super::news::Unanswered;
 use super::persist::StatusWriter;
 use super::session::Session;
 use super::slots::{Slot, Slots};
-use crate::policy::Permissions;
 use crate::runtime::leadership::Leadership;
+use dlq_policy::Permissions;
 
 /// Tells what time it is.
 pub type Clock = fn() -> Timestamp;

@@ -12,8 +12,8 @@ use super::context::Context;
 use super::head::PolicyHead;
 use super::persist::PersistError;
 use super::report::Named;
-use crate::policy::backoff;
-use crate::upstash::error::with_causes;
+use dlq_policy::backoff;
+use dlq_upstash::error::with_causes;
 
 /// The shortest wait after an error.
 const SHORTEST: Duration = Duration::from_millis(500);

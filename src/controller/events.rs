@@ -18,8 +18,8 @@ use super::context::{Clock, PolicyRef};
 use super::observe::API_TIMEOUT;
 use super::report::Named;
 use super::series::{AllSeries, Telling};
-use crate::policy::Note;
-use crate::upstash::error::printable;
+use dlq_policy::Note;
+use dlq_upstash::error::printable;
 
 /// The API server takes 1,024 bytes, and a character has at most four.
 const MAX_NOTE_CHARS: usize = 256;
@@ -191,8 +191,8 @@ impl Publisher {
 /// What an event is about.
 fn regarding(policy: &PolicyRef, uid: &str) -> ObjectReference {
     ObjectReference {
-        api_version: Some(crate::crd::DlqPolicy::api_version(&()).into_owned()),
-        kind: Some(crate::crd::DlqPolicy::kind(&()).into_owned()),
+        api_version: Some(dlq_crd::DlqPolicy::api_version(&()).into_owned()),
+        kind: Some(dlq_crd::DlqPolicy::kind(&()).into_owned()),
         name: Some(policy.name.clone()),
         namespace: policy.namespace.clone(),
         uid: Some(uid.to_owned()),

@@ -17,9 +17,9 @@ use super::reconcile::wait;
 use super::report::Named;
 use super::session::{Session, release};
 use super::slots::{Asked, Slot};
-use crate::crd::{DlqPolicyStatus, PolicyRun};
-use crate::drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
-use crate::policy::{Activity, CancelCause, Ending, Note, Progress, Start, Step, instants, status};
+use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
+use dlq_policy::{Activity, CancelCause, Ending, Note, Progress, Start, Step, instants, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);

@@ -10,8 +10,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::crd::ConditionType;
-use crate::policy::Truth;
+use dlq_crd::ConditionType;
+use dlq_policy::Truth;
 
 /// What metrics show of a policy. Both replicas that act and those that stand by have it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -15,9 +15,9 @@ use super::context::{Context, PolicyRef};
 use super::head::{HeadKey, PolicyHead};
 use super::observe::observe;
 use super::reconcile::wait;
-use crate::drain::Halt;
-use crate::policy::{Plan, plan, validate};
 use crate::runtime::leadership::Term;
+use dlq_drain::Halt;
+use dlq_policy::{Plan, plan, validate};
 
 /// How long a call under way may still take when the policy changes, and when the process stops.
 const GRACE_AT_CHANGE: Duration = Duration::from_millis(2500);

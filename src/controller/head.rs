@@ -12,7 +12,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::glance::{Glance, Loose, Spec, Status};
-use crate::crd::{DlqPolicy, annotations};
+use dlq_crd::{DlqPolicy, annotations};
 
 /// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and
 /// status, labels and `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an

@@ -14,11 +14,11 @@ use super::observe::{Observed, decode, observe};
 use super::persist::{PersistError, Precondition};
 use super::report;
 use super::slots::Slot;
-use crate::crd::{DlqPolicyStatus, PolicyRun};
-use crate::drain::CheckpointError;
-use crate::policy::tally::{Tally, tally};
-use crate::policy::{Note, Policy, note, status};
 use crate::runtime::leadership::Term;
+use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_drain::CheckpointError;
+use dlq_policy::tally::{Tally, tally};
+use dlq_policy::{Note, Policy, note, status};
 
 /// How soon to look again after somebody else was faster.
 pub(crate) const AFTER_CONFLICT: Duration = Duration::from_millis(100);

@@ -22,15 +22,15 @@ use super::context::{Clock, PolicyRef};
 use super::error::Error;
 use super::head::PolicyHead;
 use super::persist::PersistError;
-use crate::crd::{Action, RunResult};
-use crate::drain::Meter;
-use crate::policy::tally::{EndedRun, Tally};
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::Exposition;
 use crate::runtime::metrics::process::ProcessCollector;
 use crate::runtime::metrics::{Counters, Histograms, Info, Reading};
-use crate::upstash::client::{Observer, Transport};
-use crate::upstash::types::Operation;
+use dlq_crd::{Action, RunResult};
+use dlq_drain::Meter;
+use dlq_policy::tally::{EndedRun, Tally};
+use dlq_upstash::client::{Observer, Transport};
+use dlq_upstash::types::Operation;
 
 /// Of a call of Upstash's, which takes at most as long as `--request-timeout` says.
 const CALLS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::context::{Context, PolicyRef};
 use super::observe::Observed;
 use super::report;
-use crate::crd::{DlqPolicyStatus, MilliTime, PolicyRun};
-use crate::policy::tally::Tally;
-use crate::policy::{Ending, Note};
+use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun};
+use dlq_policy::tally::Tally;
+use dlq_policy::{Ending, Note};
 
 /// What a write of a status is to tell, beyond what the two statuses say.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::controller::observe::decode;
-    use crate::policy::NoteReason;
+    use dlq_policy::NoteReason;
 
     fn observed(status: &Value) -> Observed {
         let object = json!({

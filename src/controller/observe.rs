@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use super::error::Error;
 use super::head::HeadKey;
 use super::unknown;
-use crate::crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
-use crate::policy::validate::Source;
-use crate::upstash::error::printable;
+use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
+use dlq_policy::validate::Source;
+use dlq_upstash::error::printable;
 
 /// How long the API server may take for one answer.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use super::context::PolicyRef;
 use super::metrics::Metrics;
 use super::observe::{API_TIMEOUT, policies};
 use super::{report, unknown};
-use crate::crd::PolicyRun;
+use dlq_crd::PolicyRun;
 
 const FIELD_MANAGER: &str = "dlq-operator";
 

@@ -20,11 +20,11 @@ use super::look::{AFTER_CONFLICT, Look, Planned};
 use super::observe::{Observed, observe};
 use super::report::Named;
 use super::slots::{Asked, Slot};
-use crate::crd::{DlqPolicyStatus, Reason};
-use crate::policy::plan::{awaits_token, needs_connection, plan};
-use crate::policy::progress::deadline;
-use crate::policy::{CancelCause, ConnectionRef, Connectivity, Plan, Policy, status, validate};
 use crate::runtime::leadership::Term;
+use dlq_crd::{DlqPolicyStatus, Reason};
+use dlq_policy::plan::{awaits_token, needs_connection, plan};
+use dlq_policy::progress::deadline;
+use dlq_policy::{CancelCause, ConnectionRef, Connectivity, Plan, Policy, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);

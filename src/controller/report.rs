@@ -8,8 +8,8 @@ use tracing::{Span, info, info_span};
 
 use super::context::PolicyRef;
 use super::news::Ended;
-use crate::crd::{PolicyRun, RunResult};
-use crate::policy::Ending;
+use dlq_crd::{PolicyRun, RunResult};
+use dlq_policy::Ending;
 
 /// A policy in logs: `namespace/name`.
 pub(crate) struct Named<'a>(pub(crate) &'a PolicyRef);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::policy::{Note, NoteReason};
+use dlq_policy::{Note, NoteReason};
 
 /// After this long without the same again, the same is an event of its own.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(360);

@@ -14,8 +14,8 @@ use super::metrics::RunWaits;
 use super::observe::observe;
 use super::persist::PersistError;
 use super::report::{self, Named};
-use crate::crd::PolicyRun;
-use crate::policy::{Progress, status};
+use dlq_crd::PolicyRun;
+use dlq_policy::{Progress, status};
 
 /// A run that this process works on, between two slices.
 pub(crate) struct Session {

@@ -28,7 +28,7 @@ use super::session::{RELEASE_TIMEOUT, release, release_all};
 use super::slots::Slots;
 use crate::config::Config;
 use crate::runtime::leadership::Leadership;
-use crate::upstash::client::Transport;
+use dlq_upstash::client::Transport;
 
 /// How many policies are looked at at once: when thousands are due, the API server is not asked for all of them together.
 const LOOKS: u16 = 32;

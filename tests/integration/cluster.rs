@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource as _};
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@ mod overrides;
 mod shape;
 mod timing;
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use serde_json::{Value, json};
 
 use crate::cluster::{Judge, Refusal};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use serde_json::Value;
 use testbed::workspace_root;
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 use testbed::workspace_root;

@@ -18,9 +18,9 @@ use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::context::{PolicyRef, lock};
 use crate::controller::glance::Glance;
 use crate::controller::head::PolicyHead;
-use crate::crd::{Action, Trigger};
-use crate::policy::Truth;
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
+use dlq_crd::{Action, Trigger};
+use dlq_policy::Truth;
 
 /// What this process did with a policy, or with all.
 #[derive(Clone, Debug, Default)]

@@ -3,9 +3,9 @@ use std::iter::successors;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::crd::Trigger;
 use crate::runtime::metrics::exposition::Format;
-use crate::upstash::client::ClientOptions;
+use dlq_crd::Trigger;
+use dlq_upstash::client::ClientOptions;
 
 /// A match without a rest, so that nothing new is left out.
 fn results() -> impl Iterator<Item = RunResult> {

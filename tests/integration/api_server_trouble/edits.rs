@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use futures::future::{join, join_all};
 use kube::Api;
 use kube::api::{Patch, PatchParams};

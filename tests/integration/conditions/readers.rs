@@ -1,6 +1,6 @@
 //! kstatus, which Flux and Helm ask, and Argo CD's health script: run on policies as the API server has them.
 
-use dlq_operator::crd::annotations;
+use dlq_crd::annotations;
 use serde_json::{Value, json};
 use testbed::{Programs, ScratchDir, workspace_root};
 use tokio::process::Command;

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use dlq_operator::crd::DlqPolicy;
+use dlq_crd::DlqPolicy;
 use futures::TryStreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};

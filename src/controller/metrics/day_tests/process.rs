@@ -11,7 +11,7 @@ use crate::controller::head::PolicyHead;
 use crate::controller::metrics::{Build, Metrics};
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::{Exposition, Format};
-use crate::upstash::client::{ClientOptions, Transport};
+use dlq_upstash::client::{ClientOptions, Transport};
 
 pub(super) struct Process {
     pub(super) metrics: Metrics,

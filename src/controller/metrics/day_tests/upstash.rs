@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::clock::{at, now};
-use crate::upstash::error::{ApiError, ErrorClass};
-use crate::upstash::types::{Call, Cursor, Page, Selection};
+use dlq_upstash::error::{ApiError, ErrorClass};
+use dlq_upstash::types::{Call, Cursor, Page, Selection};
 
 /// An answer, and how long it took.
 pub(super) struct Answer {

@@ -1,0 +1,35 @@
+//! How long to wait before a call is repeated.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Exponential, from half a second to 30 s, with full jitter: `jitter`, a random number from 0 to 1, takes its share,
+/// so that many runs that failed together do not come back together. `failures` counts from 1.
+pub fn delay(failures: u32, jitter: f64) -> Duration {
+    let exponential =
+        ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times();
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(64);
+    exponential.build().nth(index).unwrap_or(LONGEST).mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let waits: Vec<_> = (1..=9).map(|failures| delay(failures, 1.0).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!(delay(u32::MAX, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn jitter_takes_its_share() {
+        assert_eq!(delay(3, 0.0), Duration::ZERO);
+        assert_eq!(delay(3, 0.25), Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a run must end before it is done.
+
+use super::ending::Ending;
+use super::validate::Invalid;
+use dlq_crd::PolicyRun;
+
+/// Why a run must end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CancelCause {
+    /// The annotation `cancelAt`.
+    Requested,
+    /// `spec.suspend`.
+    Suspended,
+    /// The annotation `paused` or `--pause-all`.
+    Paused,
+    /// Action, filters, overrides, connection or dryRun were edited.
+    SpecChanged,
+    /// The spec cannot be run any more.
+    Invalid(Invalid),
+    /// `--force-dry-run`.
+    ForceDryRun,
+    /// The next instant is due, and `concurrencyPolicy` is `Replace`.
+    Replaced,
+    /// It waits for its Secret, and has taken as long as it may.
+    DeadlineExceeded,
+}
+
+impl CancelCause {
+    /// How the run ends.
+    pub fn ending(&self, run: &PolicyRun) -> Ending {
+        Ending::cancelled(match self {
+            Self::Requested => "cancelled by the annotation dlq-operator.dev/cancelAt".to_owned(),
+            Self::Suspended => "cancelled because spec.suspend is true".to_owned(),
+            Self::Paused => "cancelled because the policy is paused".to_owned(),
+            Self::SpecChanged => {
+                "cancelled because action, filters, overrides, connection or dryRun changed".to_owned()
+            }
+            Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),
+            Self::ForceDryRun => "cancelled because the operator runs with --force-dry-run".to_owned(),
+            Self::Replaced => {
+                "cancelled because the next instant is due and concurrencyPolicy is Replace".to_owned()
+            }
+            Self::DeadlineExceeded => return Ending::deadline_exceeded(run),
+        })
+    }
+}

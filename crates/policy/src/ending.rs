@@ -1,0 +1,140 @@
+//! How a run ends, and what is said of it.
+
+use dlq_crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
+use dlq_upstash::error::ApiError;
+
+/// What to do about a token that is not known, and about one that may only list.
+pub(crate) const VALID_TOKEN: &str = "put a valid token into the connection's Secret";
+pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one that is not read-only";
+
+/// How a run ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ending {
+    /// For people and history.
+    pub result: RunResult,
+    /// For conditions.
+    pub reason: Reason,
+    /// One sentence.
+    pub message: String,
+    /// What `Ready` says from now on, when the policy cannot run as it stands.
+    pub not_ready: Option<Reason>,
+    /// The Secret, in its version, whose token was refused.
+    pub refused_secret: Option<String>,
+    /// Entries that a list showed and that the run did not act on, as it does not select them.
+    pub left_alone: u64,
+}
+
+impl Ending {
+    pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
+        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None, left_alone: 0 }
+    }
+
+    /// The run could not go on.
+    pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self::new(RunResult::Failed, reason, message)
+    }
+
+    /// Says how many entries a list showed that the run does not select.
+    pub(crate) fn leaving_alone(self, left_alone: u64) -> Self {
+        if left_alone == 0 {
+            return self;
+        }
+        // First, as long messages are cut.
+        let message = format!(
+            "left {left_alone} listed entries alone, because their own fields do not match spec.filters or are missing; {}",
+            self.message
+        );
+        Self { message, left_alone, ..self }
+    }
+
+    /// Somebody ended the run.
+    pub fn cancelled(message: String) -> Self {
+        Self::new(RunResult::Cancelled, Reason::Cancelled, message)
+    }
+
+    /// The token was refused, and the Secret holds no other.
+    pub fn unauthorized(message: &str) -> Self {
+        let message = format!("{message}; {VALID_TOKEN}");
+        Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
+    }
+
+    /// Why the token was refused, if it was, for the action at least.
+    pub fn refusal(&self) -> Option<TokenRefusal> {
+        match (self.reason, self.not_ready) {
+            (Reason::Unauthorized, _) => Some(TokenRefusal::Unauthorized),
+            (Reason::Forbidden, Some(Reason::ReadOnlyToken)) => Some(TokenRefusal::ReadOnlyToken),
+            (Reason::Forbidden, _) => Some(TokenRefusal::Forbidden),
+            _ => None,
+        }
+    }
+
+    /// The token may list, but not act.
+    pub(crate) fn read_only(message: &str) -> Self {
+        let message = format!("{message}; {ACTING_TOKEN}");
+        Self { not_ready: Some(Reason::ReadOnlyToken), ..Self::failed(Reason::Forbidden, message) }
+    }
+
+    /// The API refused the request itself.
+    pub(crate) fn bad_request(error: &ApiError) -> Self {
+        let message = format!("{error}; check spec.filters, spec.overrides and spec.connection.url");
+        Self::failed(Reason::BadRequest, message)
+    }
+
+    /// The API refused all entries that were named. What it said of them another process heard.
+    pub(crate) fn ids_refused() -> Self {
+        let message =
+            "the API refused every entry of spec.filters.dlqIds that it found; check spec.overrides";
+        Self::failed(Reason::BadRequest, message)
+    }
+
+    /// The run has acted on as many entries as it may.
+    pub(crate) fn limit_reached(most: i64) -> Self {
+        let message = format!(
+            "stopped at limits.maxEntriesPerRun ({most}); the next run on schedule or by hand goes on"
+        );
+        Self::new(RunResult::LimitReached, Reason::LimitReached, message)
+    }
+
+    /// The run has taken as long as it may.
+    pub(crate) fn deadline_exceeded(run: &PolicyRun) -> Self {
+        let seconds =
+            run.limits.as_ref().and_then(|limits| limits.active_deadline_seconds).unwrap_or_default();
+        let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
+        Self::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message)
+    }
+
+    /// There was nothing to do.
+    pub fn nothing_matched() -> Self {
+        Self::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
+    }
+
+    /// The run has done what there was to do. `refusal`: what the API said of the last entry that it refused.
+    pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&ApiError>) -> Self {
+        let unknown = run.uncertain_pages > 0 || run.interruptions > 0;
+        if run.dry_run {
+            let message = format!("dry run: {} match, nothing was done", entries(run.processed));
+            return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
+        }
+        if run.processed == 0 && run.rejected == 0 && !unknown {
+            return Self::nothing_matched();
+        }
+        let done = match run.action {
+            Action::Resume => "resumed",
+            Action::Restart => "restarted",
+            Action::Delete => "deleted",
+        };
+        let lower_bound = if unknown { "at least " } else { "" };
+        let mut message = format!("{done} {lower_bound}{}", entries(run.processed));
+        if run.rejected > 0 {
+            message = format!("{message}; the API refused {}", entries(run.rejected));
+        }
+        if let Some(refusal) = refusal.filter(|_| run.rejected > 0) {
+            message = format!("{message}, the last: {refusal}");
+        }
+        Self::new(RunResult::Succeeded, Reason::RunSucceeded, message)
+    }
+}
+
+fn entries(count: i64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}

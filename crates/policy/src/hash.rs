@@ -1,0 +1,48 @@
+//! Hashes that stay the same over restarts and versions.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use dlq_crd::{Action, Connection, DlqPolicySpec, Filters, Overrides};
+
+/// The part of a spec that says what is done with what: a new combination is new work.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Work<'a> {
+    action: Action,
+    filters: &'a Filters,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overrides: Option<&'a Overrides>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a Connection>,
+    dry_run: bool,
+}
+
+/// The hash of action, filters, overrides, connection and dryRun.
+pub(crate) fn spec_hash(spec: &DlqPolicySpec) -> String {
+    let work = Work {
+        action: spec.action,
+        filters: &spec.filters,
+        overrides: spec.overrides.as_ref(),
+        connection: spec.connection.as_ref(),
+        dry_run: spec.dry_run,
+    };
+    // Structs of strings, numbers and lists always have a JSON form.
+    text_hash(&serde_json::to_string(&work).unwrap_or_default())
+}
+
+/// Sixteen hex digits for a text.
+pub(crate) fn text_hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A number spread evenly over all `u64`, for a text.
+pub(crate) fn spread(text: &str) -> u64 {
+    Sha256::digest(text.as_bytes()).iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}

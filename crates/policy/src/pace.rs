@@ -1,0 +1,99 @@
+//! Holds a run to `entriesPerSecond`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use dlq_upstash::types::{Call, Selection};
+
+/// When the next call may be made.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    per_second: Option<i32>,
+    until: Option<Timestamp>,
+    /// What the last call's entries take.
+    last: SignedDuration,
+}
+
+/// What a slow answer left unused is made up for, up to this.
+const MAKE_UP: SignedDuration = SignedDuration::from_secs(1);
+
+impl Pace {
+    pub(crate) fn new(per_second: Option<i32>) -> Self {
+        Self { per_second, until: None, last: SignedDuration::ZERO }
+    }
+
+    /// Not before this. A clock that is set back makes no wait longer.
+    pub(crate) fn until(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.until =
+            self.until.map(|until| until.min(now.saturating_add(self.last + MAKE_UP).unwrap_or(until)));
+        self.until
+    }
+
+    /// So many entries were acted on, or may have been.
+    pub(crate) fn spend(&mut self, entries: i64, now: Timestamp) {
+        let Some(rate) = self.per_second else { return };
+        let nanos = entries.saturating_mul(1_000_000_000) / i64::from(rate.max(1));
+        let from = self.until(now).filter(|until| *until > now - MAKE_UP).unwrap_or(now);
+        self.last = SignedDuration::from_nanos(nanos);
+        self.until = from.checked_add(self.last).ok();
+    }
+}
+
+/// How many entries a call asks for.
+pub(crate) fn asked(call: &Call) -> i64 {
+    match call {
+        Call::Bulk { selection: Selection::Matching { count, .. }, .. } | Call::List { count, .. } => {
+            i64::from(*count)
+        }
+        Call::Bulk { selection: Selection::Ids(ids), .. } => i64::try_from(ids.len()).unwrap_or(i64::MAX),
+        Call::Single { .. } | Call::Get { .. } => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap()
+    }
+
+    #[test]
+    fn entries_take_their_share_of_a_second() {
+        for (rate, entries, millis) in [(None, 50, None), (Some(10), 0, Some(0)), (Some(10), 7, Some(700))] {
+            let mut pace = Pace::new(rate);
+            pace.spend(entries, at(0));
+            assert_eq!(pace.until(at(0)), millis.map(at), "{rate:?} {entries}");
+        }
+    }
+
+    #[test]
+    fn small_pages_at_a_high_rate_add_up() {
+        let mut pace = Pace::new(Some(3000));
+        for _ in 0..3000 {
+            pace.spend(1, at(0));
+        }
+        assert!(pace.until(at(0)).unwrap() > at(999), "{:?}", pace.until(at(0)));
+    }
+
+    #[test]
+    fn no_more_than_a_second_is_made_up_for() {
+        let mut pace = Pace::new(Some(10));
+        pace.spend(10, at(0));
+        pace.spend(10, at(1500));
+        assert_eq!(pace.until(at(1500)), Some(at(2000)));
+        pace.spend(10, at(9000));
+        assert_eq!(pace.until(at(9000)), Some(at(10_000)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_wait_longer() {
+        let hours = 6 * 3_600_000;
+        let mut pace = Pace::new(Some(10));
+        pace.spend(10, at(hours));
+        assert_eq!(pace.until(at(0)), Some(at(2000)));
+        assert_eq!(pace.until(at(1900)), Some(at(2000)), "and comes to an end");
+        pace.spend(10, at(hours));
+        pace.spend(10, at(0));
+        assert_eq!(pace.until(at(0)), Some(at(2000)));
+    }
+}

@@ -1,0 +1,329 @@
+//! What to do with a policy now.
+
+use jiff::Timestamp;
+
+use super::cancel::CancelCause;
+use super::hash::text_hash;
+use super::instants::{
+    Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
+};
+use super::progress;
+use super::schedule::Schedule;
+use super::selection::Selected;
+use super::validate::{Connectivity, Invalid, Policy, Request, Work};
+use super::window;
+use dlq_crd::{ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, TokenRefusal, Trigger};
+
+/// What to do with a policy now. The gates stand in this order; the first that holds decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// A run goes on, and nothing speaks against it.
+    Continue {
+        /// The run as the status has it.
+        run: PolicyRun,
+    },
+    /// A run goes on, and must end now.
+    Cancel {
+        /// The run as the status has it.
+        run: PolicyRun,
+        /// Why.
+        why: CancelCause,
+    },
+    /// No run can start before somebody mends the spec.
+    Invalid(Invalid),
+    /// `spec.suspend`: instants and requests pass.
+    Suspended,
+    /// The annotation or the flag: likewise.
+    Paused,
+    /// Too many failures in a row: instants pass, and only a request starts a trial.
+    CircuitOpen,
+    /// The connection is missing: instants pass, a request waits.
+    Waiting {
+        /// For what.
+        on: Invalid,
+    },
+    /// Nothing is due.
+    Idle {
+        /// When something is, jitter included.
+        next: Option<Timestamp>,
+    },
+    /// An instant was due, and it is too late for it.
+    Missed {
+        /// The instant.
+        at: Timestamp,
+        /// How many were missed, this one included.
+        count: i64,
+        /// When the next is due, jitter included.
+        next: Option<Timestamp>,
+    },
+    /// A run starts.
+    Start(Start),
+}
+
+/// A run that starts, and what its start makes of the schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// The run, not yet claimed.
+    pub run: PolicyRun,
+    /// The latest scheduled time that was missed, and how many were.
+    pub missed: Option<(Timestamp, i64)>,
+    /// The scheduled time that is due, and that a run by hand goes before.
+    pub postponed: Option<Timestamp>,
+}
+
+/// Decides. Total: every policy and every status has exactly one plan at any time.
+pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    if let Some(run) = &status.current_run {
+        return active(policy, status, run, now);
+    }
+    let (work, schedule) = match (&policy.work, &policy.schedule) {
+        (Ok(work), Ok(schedule)) => (work, schedule.as_ref()),
+        (Err(invalid), _) | (_, Err(invalid)) => return Plan::Invalid(invalid.clone()),
+    };
+    let requested = new_request(policy.requests.run.as_ref(), status.last_handled_requested_at.as_ref());
+    if policy.suspend {
+        return Plan::Suspended;
+    }
+    if policy.paused {
+        return Plan::Paused;
+    }
+    if is_circuit_open(policy, status) && requested.is_none() {
+        return Plan::CircuitOpen;
+    }
+    if let Connectivity::Missing(on) = &policy.connectivity {
+        return Plan::Waiting { on: on.clone() };
+    }
+    if let Some(request) = requested {
+        let id = format!("{}-manual", text_hash(&request.value));
+        let run = PolicyRun {
+            requested_by: policy.requests.requested_by.clone(),
+            request_reason: policy.requests.request_reason.clone(),
+            ..new_run(policy, work, id, Trigger::Manual, now)
+        };
+        // It does not stand for what is due on the schedule.
+        let due = schedule
+            .filter(|_| !was_held(status))
+            .and_then(|schedule| left_to_do(schedule, status, schedule_since(schedule, status, now)?, now));
+        let (missed, postponed) = due.map_or((None, None), |due| (due.missed, Some(due.at)));
+        return Plan::Start(Start { run, missed, postponed });
+    }
+    match schedule {
+        Some(schedule) => scheduled(policy, work, schedule, status, now),
+        None => unscheduled(policy, work, status, now),
+    }
+}
+
+/// Whether the plan depends on the connection, so that somebody has to look for the token. Looked for when a run
+/// starts, continues or would be replaced, when the spec is new, and while it is missing or refused.
+pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    match plan {
+        Plan::Continue { .. }
+        | Plan::Start(_)
+        | Plan::Waiting { .. }
+        | Plan::Cancel { why: CancelCause::Replaced, .. } => true,
+        Plan::Idle { .. } | Plan::Missed { .. } => {
+            status.observed_generation != Some(policy.generation)
+                || was_held(status)
+                || awaits_token(policy, status)
+        }
+        Plan::Cancel { .. } | Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => false,
+    }
+}
+
+/// Whether too many runs failed in a row. A reset or new work closes the circuit.
+pub(crate) fn is_circuit_open(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    !is_circuit_reset(policy, status)
+        && policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
+}
+
+/// Whether something closes the circuit now: a new `resetAt`, or a new spec hash.
+pub(crate) fn is_circuit_reset(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    new_request(policy.requests.reset.as_ref(), status.last_handled_reset_at.as_ref()).is_some()
+        || is_new_work(policy, status)
+}
+
+/// Whether action, filters, overrides, connection or dryRun differ from what was last handled.
+pub(crate) fn is_new_work(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    !policy.spec_hash.is_empty() && status.last_handled_spec_hash.as_ref() != Some(&policy.spec_hash)
+}
+
+/// The request, when its value was not handled yet and can be.
+pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&String>) -> Option<&'a Request> {
+    request.filter(|request| !request.too_long && Some(&request.value) != handled)
+}
+
+/// The reason of the `Ready` condition when it is false.
+pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
+    let ready =
+        status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    (ready.status == "False").then(|| Reason::parse(&ready.reason)).flatten()
+}
+
+/// Why Upstash refused the token, if no run got through since and the work is the same.
+pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<TokenRefusal> {
+    status.refused_reason.or_else(|| {
+        // An earlier operator wrote only which Secret it was.
+        status.refused_secret.as_ref()?;
+        match (not_ready_reason(status), status.last_run.as_ref()?.reason?) {
+            (Some(Reason::ReadOnlyToken), _) => Some(TokenRefusal::ReadOnlyToken),
+            (Some(Reason::Unauthorized), _) | (_, Reason::Unauthorized) => Some(TokenRefusal::Unauthorized),
+            (_, Reason::Forbidden) => Some(TokenRefusal::Forbidden),
+            _ => None,
+        }
+    })
+}
+
+/// Whether the policy was last seen in a state in which instants pass. A state that cannot be read, as a newer operator
+/// wrote it, may be one.
+pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
+    match status.phase {
+        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => true,
+        Some(_) => false,
+        None => status.observed_generation.is_some_and(|generation| generation > 0),
+    }
+}
+
+/// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.
+pub fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    let missing = matches!(
+        not_ready_reason(status),
+        Some(Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
+    );
+    missing || (matches!(policy.schedule, Ok(None)) && status.refused_secret.is_some())
+}
+
+fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Plan {
+    let cancel = |why| Plan::Cancel { run: run.clone(), why };
+    if new_request(policy.requests.cancel.as_ref(), status.last_handled_cancel_at.as_ref()).is_some() {
+        return cancel(CancelCause::Requested);
+    }
+    if let Err(invalid) = &policy.work {
+        return cancel(CancelCause::Invalid(invalid.clone()));
+    }
+    if policy.suspend {
+        return cancel(CancelCause::Suspended);
+    }
+    if policy.paused {
+        return cancel(CancelCause::Paused);
+    }
+    if is_new_work(policy, status) {
+        return cancel(CancelCause::SpecChanged);
+    }
+    if policy.force_dry_run && !run.dry_run {
+        return cancel(CancelCause::ForceDryRun);
+    }
+    // What came while the policy was held is skipped.
+    if replaces(policy, status)
+        && !was_held(status)
+        && !matches!(policy.connectivity, Connectivity::Missing(_) | Connectivity::Lost)
+        && let Ok(Some(schedule)) = &policy.schedule
+        && let Some(since) = schedule_since(schedule, status, now)
+        && due(schedule, since, handled_until(status, since), now).is_some_and(|at| {
+            let start = schedule.jittered(at, since);
+            start > run.start_time.timestamp() && !is_too_late(policy, start, now)
+        })
+    {
+        return cancel(CancelCause::Replaced);
+    }
+    if let Connectivity::Missing(on) = &policy.connectivity {
+        // After a restart: the run waits for its token, though not for ever.
+        if progress::deadline(run).is_some_and(|deadline| now >= deadline) {
+            return cancel(CancelCause::DeadlineExceeded);
+        }
+        return Plan::Waiting { on: on.clone() };
+    }
+    Plan::Continue { run: run.clone() }
+}
+
+fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    let start = match &policy.connectivity {
+        _ if is_new_work(policy, status) => true,
+        // A new token for work that the old one was refused for.
+        Connectivity::Usable => status.refused_secret.is_some() && status.observed_schedule.is_none(),
+        Connectivity::Unchecked | Connectivity::Refused | Connectivity::Lost | Connectivity::Missing(_) => {
+            false
+        }
+    };
+    if start {
+        let id = format!("{}-spec", policy.spec_hash);
+        let run = new_run(policy, work, id, Trigger::Spec, now);
+        Plan::Start(Start { run, missed: None, postponed: None })
+    } else {
+        Plan::Idle { next: None }
+    }
+}
+
+fn scheduled(
+    policy: &Policy,
+    work: &Work,
+    schedule: &Schedule,
+    status: &DlqPolicyStatus,
+    now: Timestamp,
+) -> Plan {
+    let Some(since) = schedule_since(schedule, status, now) else {
+        // First seen now: no instant up to now is due.
+        return Plan::Idle { next: next_start(schedule, now, now, now) };
+    };
+    if was_held(status) {
+        // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
+        return Plan::Idle { next: next_start(schedule, since, now, now) };
+    }
+    let next = next_run(schedule, status, since, now);
+    let Some(Due { at, missed }) = left_to_do(schedule, status, since, now) else {
+        return Plan::Idle { next };
+    };
+    if is_too_late(policy, schedule.jittered(at, since), now) {
+        let count = 1 + missed.map_or(0, |(_, missed)| missed);
+        return Plan::Missed { at, count, next };
+    }
+    let run = PolicyRun {
+        scheduled_time: Some(at.into()),
+        ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
+    };
+    Plan::Start(Start { run, missed, postponed: None })
+}
+
+fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {
+    let window = match &work.selected {
+        Selected::Ids(_) => None,
+        Selected::Matching { from, to, .. } => {
+            // Entries fail by Upstash's clock.
+            let start = now.saturating_add(policy.clock_offset).unwrap_or(now);
+            Some(window::freeze(*from, *to, start))
+        }
+    };
+    PolicyRun {
+        id,
+        holder: None,
+        revision: None,
+        trigger,
+        generation: policy.generation,
+        action: work.action,
+        dry_run: work.dry_run || policy.force_dry_run,
+        scheduled_time: None,
+        start_time: MilliTime::new(now),
+        completion_time: None,
+        result: None,
+        reason: None,
+        message: None,
+        requested_by: None,
+        request_reason: None,
+        window,
+        limits: Some(policy.limits.clone()),
+        cursor: None,
+        position: 0,
+        pages: 0,
+        processed: 0,
+        not_found: 0,
+        rejected: 0,
+        retries: 0,
+        uncertain_pages: 0,
+        interruptions: 0,
+        waiting_until: None,
+        sample_workflow_run_ids: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

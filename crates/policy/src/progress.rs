@@ -1,0 +1,354 @@
+//! How a run goes on: which call comes next, what an answer changes, when it ends.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::activity::Activity;
+use super::chunks::{Chunks, Doubt, MAX_CHUNK};
+use super::cursors::{Cursors, Turned};
+use super::ending::Ending;
+use super::judge::Selects;
+use super::pace::Pace;
+use super::selection::Selected;
+use super::sifting::Sifting;
+use super::validate::{ConnectionRef, Work};
+use dlq_crd::{Limits, PolicyRun, Reason};
+use dlq_upstash::error::ApiError;
+use dlq_upstash::types::{Call, Cursor, Page, Selection};
+
+const MAX_SAMPLES: usize = 10;
+
+/// What a run does next.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per policy or run, never many")]
+pub enum Step {
+    /// Send this.
+    Call(Call),
+    /// Wait until then.
+    Wait(Timestamp),
+    /// It is over.
+    End(Ending),
+}
+
+/// What a failed call leads to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// The run goes on: see [`Progress::next`].
+    GoOn,
+    /// The token was refused: somebody has to look for a newer one.
+    TokenRefused,
+}
+
+/// A question beside the run's work.
+#[derive(Debug)]
+enum Probe {
+    /// The action was refused with 403: does listing work, so that the token is a read-only one?
+    Token(String),
+    /// An entry was refused, and none was acted on so far: is the request refused whatever the entry?
+    Request,
+}
+
+/// A run and what this process knows of it beyond its status.
+#[derive(Debug)]
+pub struct Progress {
+    work: Arc<Work>,
+    limits: Limits,
+    retry_limit: u32,
+    run: PolicyRun,
+    activity: Activity,
+    ending: Option<Ending>,
+    cursors: Cursors,
+    /// Consecutive failed calls.
+    failures: u32,
+    probe: Option<Probe>,
+    /// The request is known to be fine: entries are refused for themselves.
+    is_request_fine: bool,
+    /// The page that was refused.
+    sifting: Option<Sifting>,
+    /// Of the last page: there is no cursor behind it.
+    rejected_since_cursor: i64,
+    /// Entries that lists showed and that the run does not select, as far as this process saw.
+    left_alone: u64,
+    /// What the API said of the last entry that it refused.
+    refusal: Option<ApiError>,
+    chunks: Chunks,
+    /// How many entries calls of unknown outcome may have acted on.
+    doubted: i64,
+    pace: Pace,
+    /// The longest that `waitingUntil` may be away.
+    longest_wait: SignedDuration,
+}
+
+/// The longest wait that an answer may ask for.
+const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
+
+impl Progress {
+    /// Takes up a run as its status tells it.
+    pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
+        let limits = run.limits.clone().unwrap_or_default();
+        let cursors = Cursors::at(run.cursor.clone().map(Cursor));
+        // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
+        // checkpoint, a lost answer those of one chunk.
+        let doubt = match (run.dry_run, run.interruptions, run.uncertain_pages) {
+            (true, ..) | (_, 0, 0) => Doubt::None,
+            (_, 0, _) => Doubt::FirstChunk,
+            _ => Doubt::All,
+        };
+        let chunks = Chunks::new(doubt);
+        let at_once = match &work.selected {
+            Selected::Matching { .. } => i64::MAX,
+            Selected::Ids(ids) => i64::try_from(ids.len().min(MAX_CHUNK)).unwrap_or(i64::MAX),
+        };
+        let is_of_ids = matches!(work.selected, Selected::Ids(_));
+        let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
+        Self {
+            work: Arc::new(work),
+            pace: Pace::new(limits.entries_per_second),
+            limits,
+            retry_limit,
+            activity: Activity::Working,
+            ending: None,
+            cursors,
+            failures: 0,
+            probe: None,
+            // Of IDs, `rejected` is written before the question is answered.
+            is_request_fine: run.processed > 0 || (run.rejected > 0 && !is_of_ids),
+            sifting: None,
+            rejected_since_cursor: 0,
+            left_alone: 0,
+            refusal: None,
+            chunks,
+            doubted,
+            longest_wait: LONGEST_ASKED,
+            run,
+        }
+    }
+
+    /// The same, known to be throttled or backing off while it waits.
+    #[must_use]
+    pub fn seen_as(self, activity: Activity) -> Self {
+        Self { activity, ..self }
+    }
+
+    /// The run as another process could take it up: what was refused since the cursor comes by again there.
+    pub fn run(&self) -> &PolicyRun {
+        &self.run
+    }
+
+    /// The run as it is if it ends here.
+    pub fn ended_run(&self) -> PolicyRun {
+        let of_page = self.sifting.as_ref().map_or(0, Sifting::rejected);
+        let rejected = self.run.rejected + self.rejected_since_cursor + of_page;
+        PolicyRun { rejected, ..self.run.clone() }
+    }
+
+    /// As whom the run acts.
+    pub fn connection(&self) -> &ConnectionRef {
+        &self.work.connection
+    }
+
+    /// The run for whoever takes it up.
+    pub fn handed_back(&self) -> PolicyRun {
+        PolicyRun { holder: Some(String::new()), ..self.run.clone() }
+    }
+
+    /// What the run does.
+    pub fn activity(&self) -> Activity {
+        self.activity
+    }
+
+    /// What comes next.
+    pub fn next(&mut self, now: Timestamp) -> Step {
+        if let Some(ending) = self.ending.clone() {
+            return self.end(ending);
+        }
+        let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return self.end(Ending::deadline_exceeded(&self.run));
+        }
+        // A clock that is set back makes no wait longer.
+        let latest = now.saturating_add(self.longest_wait).unwrap_or(now);
+        let waiting = self.run.waiting_until.map(|until| until.timestamp().min(latest));
+        self.run.waiting_until = waiting.map(Into::into);
+        if let Some(until) = waiting.max(self.pace.until(now)).filter(|until| *until > now) {
+            // A wait that Upstash asked for may be longer than the run may take.
+            return Step::Wait(deadline.map_or(until, |deadline| until.min(deadline)));
+        }
+        self.run.waiting_until = None;
+        self.activity = Activity::Working;
+        match &Arc::clone(&self.work).selected {
+            Selected::Matching { criteria, .. } => self.next_page(criteria),
+            Selected::Ids(ids) => self.next_ids(ids),
+        }
+    }
+
+    /// When the run must be over.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        deadline(&self.run)
+    }
+
+    /// Folds an answer in.
+    pub fn answered(&mut self, call: &Call, page: &Page, now: Timestamp) {
+        self.failures = 0;
+        self.run.waiting_until = None;
+        match self.probe.take() {
+            Some(Probe::Token(message)) => return self.ending = Some(Ending::read_only(&message)),
+            Some(Probe::Request) => return self.request_is_fine(),
+            None => {}
+        }
+        if self.sifting.is_some() && matches!(call, Call::List { .. }) {
+            return self.list(page);
+        }
+        self.run.pages += 1;
+        let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
+        self.run.processed = self.run.processed.saturating_add(entries);
+        let room = MAX_SAMPLES - self.run.sample_workflow_run_ids.len().min(MAX_SAMPLES);
+        let samples = page.workflow_run_ids.iter().filter(|id| id.len() <= 256).take(room).cloned();
+        self.run.sample_workflow_run_ids.extend(samples);
+        self.pace.spend(entries, now);
+        self.is_request_fine |= entries > 0;
+        match call {
+            Call::Bulk { selection: Selection::Matching { .. }, .. } | Call::List { .. } => {
+                self.turn_page(entries > 0, entries > 0 && !self.run.dry_run, page.cursor.as_ref());
+            }
+            Call::Bulk { selection: Selection::Ids(ids), .. } if self.sifting.is_some() => {
+                self.sift(|sifting| sifting.acted(ids.len(), page.entries));
+            }
+            Call::Bulk { selection: Selection::Ids(ids), .. } => {
+                let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+                if !self.chunks.is_uncertain() {
+                    self.run.not_found += (sent - entries).max(0);
+                }
+                self.run.position += sent;
+                self.chunks.done(entries == sent);
+            }
+            Call::Single { .. } | Call::Get { .. } => {
+                self.run.position += 1;
+                self.chunks.done(true);
+            }
+        }
+    }
+
+    fn turn_page(&mut self, shown: bool, progressed: bool, next: Option<&Cursor>) {
+        let Some(next) = next else {
+            let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
+            // What a lost answer or a lost process left behind is before the cursor.
+            if !self.run.dry_run && is_unsure && self.cursors.last_pass() {
+                self.begin_again();
+            } else {
+                self.succeed();
+            }
+            return;
+        };
+        self.run.cursor = Some(next.0.clone());
+        self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
+        if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
+            self.ending = Some(Ending::failed(Reason::CursorLoop, message));
+        }
+    }
+
+    /// What the API refuses, and what a dry run lists, comes by again in a new pass.
+    fn begin_again(&mut self) {
+        self.run.rejected = 0;
+        self.rejected_since_cursor = 0;
+        self.left_alone = 0;
+        if self.run.dry_run {
+            self.run.processed = 0;
+        }
+    }
+
+    /// Takes the entries of the refused page.
+    fn list(&mut self, page: &Page) {
+        let work = Arc::clone(&self.work);
+        if let (Selected::Matching { criteria, from, to }, Some(window), Some(sifting)) =
+            (&work.selected, &self.run.window, &mut self.sifting)
+        {
+            sifting.list(page, Selects { criteria, window, is_bounded: from.is_some() || to.is_some() });
+        }
+        self.sifted();
+    }
+
+    fn sift(&mut self, change: impl FnOnce(&mut Sifting)) {
+        if let Some(sifting) = &mut self.sifting {
+            change(sifting);
+        }
+        self.sifted();
+    }
+
+    /// Goes on to the next page once the refused one is done.
+    fn sifted(&mut self) {
+        let Some(sifting) = &self.sifting else { return };
+        let Some(page) = sifting.outcome() else { return };
+        if !page.selected && page.next.is_none() && !self.is_request_fine {
+            // The entry that was meant has left the DLQ since, or there never was one.
+            self.refusal = Some(sifting.refusal.clone());
+            self.probe = Some(Probe::Request);
+        }
+        if self.probe.is_some() {
+            return;
+        }
+        self.left_alone = self.left_alone.saturating_add(sifting.left_alone());
+        self.rejected_since_cursor += sifting.rejected();
+        self.sifting = None;
+        self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
+    }
+
+    /// The answer to [`Probe::Request`].
+    fn request_is_fine(&mut self) {
+        self.failures = 0;
+        self.is_request_fine = true;
+        self.sifted();
+    }
+
+    /// Ends the run for want of a call that can be sent.
+    pub fn unsendable(&mut self, problem: &str) {
+        self.ending = Some(Ending::failed(Reason::BadRequest, problem));
+    }
+
+    fn end_at_limit(&mut self) -> Step {
+        self.end(Ending::limit_reached(self.limits.max_entries_per_run.unwrap_or_default()))
+    }
+
+    fn succeed(&mut self) -> Step {
+        let run = &self.ended_run();
+        let all_refused = are_all_refused(run);
+        let ending = match (&self.work.selected, &self.refusal) {
+            // Entries that stay may not stop a policy for good. Who names one wants to know.
+            (Selected::Ids(_), Some(refusal)) if all_refused => Ending::bad_request(refusal),
+            (Selected::Ids(_), None) if all_refused => Ending::ids_refused(),
+            (_, refusal) => Ending::succeeded(run, refusal.as_ref()),
+        };
+        self.end(ending)
+    }
+
+    fn end(&mut self, ending: Ending) -> Step {
+        self.ending = Some(ending.clone());
+        let of_page = self.sifting.as_ref().map_or(0, Sifting::left_alone);
+        Step::End(ending.leaving_alone(self.left_alone.saturating_add(of_page)))
+    }
+}
+
+/// Whether the API refused every entry that it was asked to act on.
+fn are_all_refused(run: &PolicyRun) -> bool {
+    run.rejected > 0 && run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0
+}
+
+/// The most entries that one call asks for: a page, or a second's worth.
+fn most_of_one_call(limits: &Limits) -> i64 {
+    let second = limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
+    second.min(i64::from(limits.page_size.clamp(1, 100)))
+}
+
+/// When a run must be over, by the limits that it began with.
+pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
+    let seconds = run.limits.as_ref()?.active_deadline_seconds?;
+    run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+mod calls;
+mod failures;
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! Calls that failed: which are repeated, what is taken apart, and what ends the run.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Failure, Probe, Progress};
+use crate::activity::Activity;
+use crate::backoff;
+use crate::ending::Ending;
+use crate::pace::asked;
+use crate::sifting::Sifting;
+use dlq_crd::Reason;
+use dlq_upstash::error::{ApiError, ErrorClass};
+use dlq_upstash::types::{Call, Selection};
+
+impl Progress {
+    /// Folds a failure in. `jitter` is a random number from 0 to 1.
+    pub fn failed(&mut self, call: &Call, error: &ApiError, now: Timestamp, jitter: f64) -> Failure {
+        if error.may_have_acted {
+            self.doubt(call, now);
+        }
+        match error.class {
+            ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
+            ErrorClass::Unauthorized => return Failure::TokenRefused,
+            class => match self.probe.take() {
+                // Listing does not work either: the refusal of the action is what counts.
+                Some(Probe::Token(message)) => self.ending = Some(Ending::failed(Reason::Forbidden, message)),
+                Some(Probe::Request) if class == ErrorClass::Refused => {
+                    self.ending = Some(Ending::bad_request(self.refusal.as_ref().unwrap_or(error)));
+                }
+                Some(Probe::Request) if class == ErrorClass::NotFound => self.request_is_fine(),
+                _ => self.rejected(call, error),
+            },
+        }
+        Failure::GoOn
+    }
+
+    fn rejected(&mut self, call: &Call, error: &ApiError) {
+        match error.class {
+            ErrorClass::Forbidden if call.operation().acts() => {
+                self.probe = Some(Probe::Token(error.to_string()));
+            }
+            ErrorClass::Forbidden => {
+                self.ending = Some(Ending::failed(Reason::Forbidden, error.to_string()));
+            }
+            ErrorClass::NotFound => self.not_found(call, error),
+            ErrorClass::Refused => self.refused(call, error),
+            _ => self.ending = Some(Ending::bad_request(error)),
+        }
+    }
+
+    fn refused(&mut self, call: &Call, error: &ApiError) {
+        match call {
+            Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => self.halve(ids.len()),
+            Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } => {
+                self.failures = 0;
+                self.refusal = Some(error.clone());
+                if !self.is_request_fine {
+                    self.probe = Some(Probe::Request);
+                }
+                if self.sifting.is_some() {
+                    self.sift(Sifting::refused);
+                } else {
+                    self.run.rejected += 1;
+                    self.run.position += 1;
+                    self.chunks.done(false);
+                }
+            }
+            // Where entries are refused, it is not the cursor.
+            Call::Bulk { .. } if self.run.rejected > 0 => self.take_apart(error),
+            Call::Bulk { .. } | Call::List { .. } if self.cursors.restart() => {
+                // What was acted on is gone from the DLQ, so beginning again repeats nothing.
+                self.failures = 0;
+                self.run.retries += 1;
+                self.sifting = None;
+                self.begin_again();
+            }
+            Call::Bulk { .. } => self.take_apart(error),
+            Call::List { .. } | Call::Get { .. } => {
+                let sifting = self.sifting.take();
+                let error = sifting.as_ref().map_or(error, |sifting| &sifting.refusal);
+                self.ending = Some(Ending::bad_request(error));
+            }
+        }
+    }
+
+    fn take_apart(&mut self, refusal: &ApiError) {
+        self.failures = 0;
+        self.sifting = Some(Sifting::new(refusal.clone()));
+    }
+
+    fn halve(&mut self, size: usize) {
+        self.failures = 0;
+        match &mut self.sifting {
+            Some(sifting) => sifting.halve(size),
+            None => self.chunks.halve(size),
+        }
+    }
+
+    /// The call was given up on: nobody knows whether it acted.
+    pub fn abandoned(&mut self, call: &Call, now: Timestamp) {
+        if call.operation().acts() {
+            self.doubt(call, now);
+        }
+    }
+
+    /// The call may have acted on all that it asked for. A question acts on nothing.
+    fn doubt(&mut self, call: &Call, now: Timestamp) {
+        if self.probe.is_none() {
+            self.run.uncertain_pages += 1;
+            self.chunks.doubt();
+            self.doubted = self.doubted.saturating_add(asked(call));
+            self.pace.spend(asked(call), now);
+        }
+    }
+
+    fn retry(&mut self, error: &ApiError, now: Timestamp, jitter: f64) {
+        self.failures += 1;
+        let limited = error.class == ErrorClass::RateLimited;
+        if self.failures >= self.retry_limit {
+            let reason = if limited { Reason::RateLimited } else { Reason::UpstreamUnavailable };
+            let message = format!("gave up after {} calls in a row failed; the last: {error}", self.failures);
+            self.ending = Some(Ending::failed(reason, message));
+            return;
+        }
+        self.run.retries += 1;
+        let backoff = backoff::delay(self.failures, jitter);
+        let wait = error.retry_after.unwrap_or(Duration::ZERO).max(backoff);
+        self.activity = if limited { Activity::Throttled } else { Activity::Retrying };
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+        self.longest_wait = wait;
+        self.run.waiting_until = now.checked_add(wait).ok().map(Into::into);
+    }
+
+    fn not_found(&mut self, call: &Call, error: &ApiError) {
+        match call {
+            Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => {
+                if self.sifting.as_mut().is_some_and(Sifting::relist) {
+                    self.failures = 0;
+                } else {
+                    self.halve(ids.len());
+                }
+            }
+            Call::Bulk { .. } if self.sifting.is_some() => {
+                self.failures = 0;
+                self.sift(Sifting::passed_over);
+            }
+            Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
+                self.failures = 0;
+                self.run.pages += 1;
+                if !self.chunks.is_uncertain() {
+                    self.run.not_found += 1;
+                }
+                self.run.position += 1;
+                self.chunks.done(false);
+            }
+            Call::Bulk { .. } | Call::List { .. } => self.ending = Some(Ending::bad_request(error)),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What can happen in the world.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::api_server::Fault;
+use super::upstash::{Outcome, Right};
+use dlq_upstash::error::ErrorClass;
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    /// Time goes on by so many milliseconds.
+    Pass(i64),
+    /// The process' clock is set by so many.
+    Jump(i64),
+    /// The process looks at the policy.
+    Look(Slice),
+    /// The process dies.
+    Crash,
+    /// Two processes take themselves for the one in charge: the other one's turn.
+    Rival,
+    /// The process stops cleanly, and another comes.
+    Stop,
+    /// Likewise, with other flags.
+    Restart { force_dry_run: bool, pause_all: bool },
+    /// Fields of the spec are edited; null removes one.
+    Edit(Value),
+    /// An annotation is set or removed.
+    Annotate(&'static str, Option<String>),
+    /// The Secret changes.
+    Secret(Secret),
+    /// So many workflow runs fail.
+    Fail(u8),
+    /// Writes that were held up arrive.
+    Arrive,
+}
+
+/// What a look meets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slice {
+    /// What becomes of its calls, the first one last.
+    pub(super) outcomes: Vec<Outcome>,
+    /// What becomes of further ones.
+    pub(super) otherwise: Outcome,
+    /// What becomes of its writes, the first one last.
+    pub(super) faults: Vec<Fault>,
+    /// The process dies after so many steps.
+    pub(super) crash_after: Option<u8>,
+    /// How long a call takes.
+    pub(super) latency: i64,
+    /// Whether it writes after every page.
+    pub(super) every_page: bool,
+    /// Whether it waits for a slot first.
+    pub(super) queued: bool,
+    /// The share of each backoff.
+    pub(super) jitter: f64,
+}
+
+impl Slice {
+    /// Whether the process dies here.
+    pub(super) fn crashes(&mut self) -> bool {
+        let dies = self.crash_after == Some(0);
+        self.crash_after = self.crash_after.map(|left| left.saturating_sub(1));
+        dies
+    }
+}
+
+/// The Secret with the token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Secret {
+    Gone,
+    Empty,
+    Token { number: u8, right: Right },
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::Token { number: 0, right: Right::All }
+    }
+}
+
+impl Secret {
+    /// What a token may do: one that was replaced, nothing any more.
+    pub(super) fn right_of(self, token: u8) -> Right {
+        match self {
+            Self::Token { number, right } if number == token => right,
+            Self::Token { .. } => Right::None,
+            // A Secret that goes takes no right away.
+            Self::Gone | Self::Empty => Right::All,
+        }
+    }
+}
+
+/// Everything that one case is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) spec: Value,
+    pub(super) operations: Vec<Operation>,
+    /// How it goes on for good.
+    pub(super) calm: Slice,
+    pub(super) calm_secret: Secret,
+}
+
+pub(super) fn scenario() -> impl Strategy<Value = Scenario> {
+    let calm_secret = prop_oneof![4 => Just(Right::All), 1 => Just(Right::List), 1 => Just(Right::None)]
+        .prop_map(|right| Secret::Token { number: 9, right });
+    (spec(), vec(operation(), 10..60), calm(), calm_secret)
+        .prop_map(|(spec, operations, calm, calm_secret)| Scenario { spec, operations, calm, calm_secret })
+}
+
+fn calm() -> impl Strategy<Value = Slice> {
+    let class = prop_oneof![
+        Just(ErrorClass::RateLimited),
+        Just(ErrorClass::Unavailable),
+        Just(ErrorClass::Unauthorized),
+        Just(ErrorClass::Forbidden),
+        Just(ErrorClass::NotFound),
+        Just(ErrorClass::Refused),
+        Just(ErrorClass::Unexpected),
+    ];
+    let otherwise = prop_oneof![
+        4 => Just(Outcome::Served),
+        1 => Just(Outcome::Refail),
+        1 => Just(Outcome::Empty),
+        2 => Just(Outcome::Circle),
+        2 => Just(Outcome::Unfiltered),
+        2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
+        2 => (class, option::of(0_u64..4000))
+            .prop_map(|(class, retry_after)| Outcome::Refused { class, retry_after }),
+    ];
+    (otherwise, 1_i64..400, 0.0..=1.0, any::<bool>()).prop_map(|(otherwise, latency, jitter, every_page)| {
+        Slice { otherwise, latency, every_page, jitter, ..Slice::default() }
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let class = prop_oneof![
+        4 => Just(ErrorClass::Unavailable),
+        3 => Just(ErrorClass::RateLimited),
+        1 => Just(ErrorClass::NotFound),
+        1 => Just(ErrorClass::Refused),
+        1 => Just(ErrorClass::Unauthorized),
+        1 => Just(ErrorClass::Forbidden),
+        1 => Just(ErrorClass::Unexpected),
+    ];
+    prop_oneof![
+        8 => Just(Outcome::Served),
+        2 => (1_u8..40).prop_map(Outcome::More),
+        2 => Just(Outcome::Fewer),
+        2 => Just(Outcome::Empty),
+        1 => Just(Outcome::Circle),
+        2 => Just(Outcome::Unfiltered),
+        2 => Just(Outcome::Refail),
+        2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
+        1 => any::<bool>().prop_map(|acts| Outcome::Abandoned { acts }),
+        3 => (class, option::weighted(0.3, 0_u64..4000))
+            .prop_map(|(class, retry_after)| Outcome::Refused { class, retry_after }),
+    ]
+}
+
+fn slice() -> impl Strategy<Value = Slice> {
+    let fault = prop_oneof![
+        4 => Just(Fault::None),
+        1 => Just(Fault::Lost),
+        1 => Just(Fault::AnswerLost),
+        1 => Just(Fault::Late),
+        1 => Just(Fault::Conflict),
+    ];
+    let faults = prop_oneof![2 => Just(Vec::new()), 1 => vec(fault, 1..6)];
+    let latency = prop_oneof![Just(1_i64), 20..500_i64, Just(4000)];
+    let jitter = prop_oneof![Just(0.0), 0.0..=1.0];
+    let outcomes = prop_oneof![
+        5 => vec(outcome(), 0..12),
+        // Trouble seldom comes alone.
+        1 => (outcome(), 1_usize..12).prop_map(|(outcome, count)| vec![outcome; count]),
+    ];
+    (outcomes, faults, option::weighted(0.15, 0_u8..20), latency, any::<bool>(), jitter).prop_map(
+        |(outcomes, faults, crash_after, latency, every_page, jitter)| Slice {
+            queued: outcomes.len() == 3,
+            outcomes,
+            otherwise: Outcome::Served,
+            faults,
+            crash_after,
+            latency,
+            every_page,
+            jitter,
+        },
+    )
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let pass = prop_oneof![
+        3 => 1..SECOND,
+        3 => SECOND..MINUTE,
+        4 => MINUTE..20 * MINUTE,
+        1 => HOUR..10 * HOUR,
+        1 => DAY..5 * DAY,
+    ];
+    let jump = prop_oneof![
+        -3 * SECOND..3 * SECOND,
+        -10 * MINUTE..10 * MINUTE,
+        -6 * HOUR..6 * HOUR,
+        DAY..3 * DAY,
+        -5 * DAY..-DAY,
+    ];
+    let number = 0_u8..4;
+    let right = prop_oneof![4 => Just(Right::All), 1 => Just(Right::List), 1 => Just(Right::None)];
+    let secret = prop_oneof![
+        1 => Just(Secret::Gone),
+        1 => Just(Secret::Empty),
+        4 => (number, right).prop_map(|(number, right)| Secret::Token { number, right }),
+    ];
+    prop_oneof![
+        8 => pass.prop_map(Operation::Pass),
+        1 => jump.prop_map(Operation::Jump),
+        12 => slice().prop_map(Operation::Look),
+        1 => Just(Operation::Crash),
+        1 => Just(Operation::Rival),
+        1 => Just(Operation::Stop),
+        1 => (prop::bool::weighted(0.25), prop::bool::weighted(0.25))
+            .prop_map(|(force_dry_run, pause_all)| Operation::Restart { force_dry_run, pause_all }),
+        3 => edit().prop_map(Operation::Edit),
+        3 => annotation(),
+        3 => secret.prop_map(Operation::Secret),
+        2 => (1_u8..60).prop_map(Operation::Fail),
+        2 => Just(Operation::Arrive),
+    ]
+}
+
+fn annotation() -> impl Strategy<Value = Operation> {
+    let value = prop_oneof![
+        6 => "[a-d]".prop_map(Some),
+        1 => Just(None),
+        1 => Just(Some("é".repeat(200))),
+    ];
+    let at = prop_oneof![4 => Just("requestedAt"), 2 => Just("cancelAt"), 2 => Just("resetAt")];
+    let paused =
+        prop_oneof![3 => Just(None), 1 => Just(Some("false".to_owned())), 1 => Just(Some("yes".to_owned()))];
+    prop_oneof![
+        6 => (at, value).prop_map(|(key, value)| Operation::Annotate(key, value)),
+        2 => paused.prop_map(|value| Operation::Annotate("paused", value)),
+        1 => "[é ]{0,300}".prop_map(|text| Operation::Annotate("requestedBy", Some(text))),
+    ]
+}
+
+/// A valid spec, part by part.
+fn spec() -> impl Strategy<Value = Value> {
+    (action(), filters(), timing(), limits(), failure_policy(), history(), dry_run()).prop_map(|parts| {
+        let (action, filters, timing, limits, failure_policy, history, dry_run) = parts;
+        let mut spec = serde_json::Map::new();
+        for part in [action, filters, timing, limits, failure_policy, history, dry_run] {
+            spec.extend(part.as_object().unwrap().clone());
+        }
+        spec.retain(|_, value| !value.is_null());
+        spec.into()
+    })
+}
+
+/// One part of a spec becomes another.
+fn edit() -> impl Strategy<Value = Value> {
+    let nonsense = json!({"schedule": "61 * * * *", "jitter": null, "startingDeadlineSeconds": null});
+    prop_oneof![
+        1 => action(),
+        2 => filters(),
+        3 => timing(),
+        2 => concurrency().prop_map(|concurrency| json!({"concurrencyPolicy": concurrency})),
+        1 => Just(nonsense),
+        1 => limits(),
+        1 => failure_policy(),
+        2 => history(),
+        1 => dry_run(),
+        4 => prop::bool::weighted(0.4).prop_map(|suspend| json!({"suspend": suspend})),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Value> {
+    prop_oneof![Just("resume"), Just("restart"), Just("delete")].prop_map(|action| json!({"action": action}))
+}
+
+fn filters() -> impl Strategy<Value = Value> {
+    let age = prop_oneof![Just(None), Just(Some("2h")), Just(Some("1d"))];
+    let ids = (1_usize..130, 0_usize..90).prop_map(|(count, first)| {
+        let ids: Vec<_> = (first..first + count).map(|number| format!("dlq-{number}")).collect();
+        json!({"dlqIds": ids})
+    });
+    prop_oneof![
+        2 => Just(json!({"all": true})),
+        4 => (age, option::of(Just("10m"))).prop_map(|(newer, older)| {
+            let mut filters = json!({"labels": ["a"]});
+            filters.as_object_mut().unwrap().extend(newer.map(|age| ("newerThan".into(), age.into())));
+            filters.as_object_mut().unwrap().extend(older.map(|age| ("olderThan".into(), age.into())));
+            filters
+        }),
+        3 => ids,
+        1 => Just(json!({"dlqIds": ["dlq-7"]})),
+    ]
+    .prop_map(|filters| json!({"filters": filters}))
+}
+
+fn concurrency() -> impl Strategy<Value = Option<&'static str>> {
+    option::of(prop_oneof![Just("Forbid"), Just("Replace")])
+}
+
+fn timing() -> impl Strategy<Value = Value> {
+    let schedule = prop_oneof![
+        Just("*/5 * * * *"),
+        Just("* * * * *"),
+        Just("7 */2 * * *"),
+        Just("@every 90s"),
+        Just("@every 7m"),
+        Just("@every 1s"),
+    ];
+    let jitter = option::weighted(0.4, prop_oneof![Just("30s"), Just("4m"), Just("1h")]);
+    let deadline = option::weighted(0.4, prop_oneof![Just(0), Just(10), Just(200), Just(4000)]);
+    let scheduled =
+        (schedule, jitter, deadline, concurrency()).prop_map(|(schedule, jitter, deadline, concurrency)| {
+            json!({"schedule": schedule, "jitter": jitter, "startingDeadlineSeconds": deadline,
+            "concurrencyPolicy": concurrency})
+        });
+    let none = json!({"schedule": null, "jitter": null, "startingDeadlineSeconds": null,
+        "concurrencyPolicy": null});
+    prop_oneof![3 => scheduled, 1 => Just(none)]
+}
+
+fn limits() -> impl Strategy<Value = Value> {
+    let page = prop_oneof![1 => 1..8, 2 => 8..=100];
+    let most = option::weighted(0.4, 1..80);
+    let rate = option::weighted(0.4, prop_oneof![1..10, 10..100, 100..3000]);
+    let deadline = option::weighted(0.4, prop_oneof![1..5, 5..4000]);
+    (page, most, rate, deadline).prop_map(|(page, most, rate, deadline)| {
+        let mut limits = json!({"pageSize": page});
+        for (name, limit) in
+            [("maxEntriesPerRun", most), ("entriesPerSecond", rate), ("activeDeadlineSeconds", deadline)]
+        {
+            limits.as_object_mut().unwrap().extend(limit.map(|limit: i32| (name.to_owned(), limit.into())));
+        }
+        json!({"limits": limits})
+    })
+}
+
+fn failure_policy() -> impl Strategy<Value = Value> {
+    option::of(1..4).prop_map(|most| match most {
+        Some(most) => json!({"failurePolicy": {"pauseAfterConsecutiveFailures": most}}),
+        None => json!({"failurePolicy": null}),
+    })
+}
+
+fn history() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(0), Just(1), Just(3), Just(50), 0..=50].prop_map(|limit| json!({"historyLimit": limit}))
+}
+
+fn dry_run() -> impl Strategy<Value = Value> {
+    prop::bool::weighted(0.25).prop_map(|dry_run| json!({"dryRun": dry_run}))
+}

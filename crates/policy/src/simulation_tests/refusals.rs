@@ -1,0 +1,54 @@
+//! Watches that `rejected` is what the API refuses, in runs that nothing hid anything from.
+
+use super::upstash::{Outcome, Upstash};
+use crate::Ending;
+use dlq_crd::Reason;
+use dlq_crd::{Action, PolicyRun};
+use dlq_upstash::types::{Call, Criteria, Selection};
+
+/// What one process saw of a run from its start on.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    /// What the run selects, once it has asked.
+    criteria: Option<Criteria>,
+    /// The entries before this one were there at the start.
+    there: u64,
+    /// The API refused something without a reason in an entry, or gave a cursor that leads back.
+    is_disturbed: bool,
+}
+
+impl Refusals {
+    pub(super) fn since_now(upstash: &Upstash) -> Self {
+        Self { criteria: None, there: upstash.newest(), is_disturbed: false }
+    }
+
+    pub(super) fn asks(&mut self, call: &Call, outcome: &Outcome) {
+        if let Call::List { criteria, .. }
+        | Call::Bulk { selection: Selection::Matching { criteria, .. }, .. } = call
+        {
+            self.criteria = Some(criteria.clone());
+        }
+        // A cursor that leads back shows what was refused once more.
+        self.is_disturbed |= matches!(outcome, Outcome::Refused { .. } | Outcome::Circle);
+    }
+
+    /// A run that succeeds has been told of each such entry that it selects, once.
+    pub(super) fn check(&self, run: &PolicyRun, ending: &Ending, upstash: &Upstash) -> bool {
+        let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0;
+        let Some(criteria) = self.criteria.as_ref().filter(|_| is_exact && !self.is_disturbed) else {
+            return false;
+        };
+        if run.action != Action::Resume || ending.reason != Reason::RunSucceeded {
+            return false;
+        }
+        let refused = upstash.refused(criteria);
+        let least = refused.iter().filter(|key| **key < self.there).count();
+        let counted = usize::try_from(run.rejected).unwrap();
+        assert!(
+            (least..=refused.len()).contains(&counted),
+            "{counted} rejected of {least} to {}",
+            refused.len()
+        );
+        counted > 0
+    }
+}

@@ -1,0 +1,269 @@
+//! A small Upstash: entries, pages, and every way in which a call can go wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use dlq_upstash::error::{ApiError, ErrorClass};
+use dlq_upstash::types::{Action, Call, Criteria, Cursor, DlqId, ListedEntry, Page, Selection};
+
+/// What becomes of a call.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// It is served.
+    #[default]
+    Served,
+    /// The page brings so many more than asked for.
+    More(u8),
+    /// The page brings half of what was asked for.
+    Fewer,
+    /// The page brings nothing, though there is more.
+    Empty,
+    /// The page's cursor is the one that it began with.
+    Circle,
+    /// A list shows every entry, whatever it was asked for.
+    Unfiltered,
+    /// What is acted on fails again at once.
+    Refail,
+    /// The call acts or not, and the answer is lost or cut off.
+    AnswerLost { acts: bool },
+    /// The process gives up on the answer.
+    Abandoned { acts: bool },
+    /// It is refused.
+    Refused { class: ErrorClass, retry_after: Option<u64> },
+}
+
+/// What the token may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Right {
+    All,
+    List,
+    None,
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Page(Page),
+    Error(ApiError),
+    Abandoned,
+}
+
+/// An answer, and what really happened.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) answer: Answer,
+    /// How many entries were acted on.
+    pub(super) acted: u32,
+    /// How many entries the answer shows or acknowledges beyond what was asked for.
+    pub(super) beyond: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    failed: i64,
+    label: &'static str,
+    /// It cannot be resumed.
+    stuck: bool,
+}
+
+impl Entry {
+    fn matches(&self, criteria: &Criteria) -> bool {
+        (criteria.labels.is_empty() || criteria.labels.iter().any(|label| label == self.label))
+            && criteria.from_date.is_none_or(|from| from <= self.failed)
+            && criteria.to_date.is_none_or(|to| self.failed <= to)
+    }
+}
+
+/// The DLQ.
+#[derive(Debug, Default)]
+pub(super) struct Upstash {
+    entries: BTreeMap<u64, Entry>,
+    next: u64,
+    cursors: u64,
+}
+
+impl Upstash {
+    /// So many workflow runs fail, one second after another, the last of them now.
+    pub(super) fn fail(&mut self, count: u8, now: Timestamp) {
+        for age in (0..i64::from(count)).rev() {
+            let label = if self.next % 5 == 4 { "b" } else { "a" };
+            self.add(now - SignedDuration::from_secs(age * 97), label);
+        }
+    }
+
+    /// Every entry to come has this key, or one after it.
+    pub(super) fn newest(&self) -> u64 {
+        self.next
+    }
+
+    /// The entries of a selection that cannot be resumed.
+    pub(super) fn refused(&self, criteria: &Criteria) -> Vec<u64> {
+        let refused = self.entries.iter().filter(|(_, entry)| entry.stuck && entry.matches(criteria));
+        refused.map(|(key, _)| *key).collect()
+    }
+
+    fn add(&mut self, failed: Timestamp, label: &'static str) {
+        let stuck = self.next % 17 == 11;
+        self.entries.insert(self.next, Entry { failed: failed.as_millisecond(), label, stuck });
+        self.next += 1;
+    }
+
+    pub(super) fn serve(&mut self, call: &Call, outcome: &Outcome, right: Right, now: Timestamp) -> Served {
+        let acts = call.operation().acts();
+        let refused = |class, status, may_have_acted, retry_after: Option<u64>| Served {
+            answer: Answer::Error(ApiError {
+                class,
+                status,
+                message: "é".repeat(400),
+                retry_after: retry_after.map(Duration::from_secs),
+                may_have_acted,
+            }),
+            acted: 0,
+            beyond: 0,
+        };
+        match (right, outcome) {
+            (Right::None, _) => return refused(ErrorClass::Unauthorized, Some(401), false, None),
+            (Right::List, _) if acts => return refused(ErrorClass::Forbidden, Some(403), false, None),
+            (_, Outcome::Refused { class, retry_after }) => {
+                return refused(*class, Some(503), false, *retry_after);
+            }
+            (_, Outcome::AnswerLost { acts: false }) => {
+                return refused(ErrorClass::Unavailable, None, acts, None);
+            }
+            (_, Outcome::Abandoned { acts: false }) => {
+                return Served { answer: Answer::Abandoned, acted: 0, beyond: 0 };
+            }
+            _ => {}
+        }
+        let (page, asked) = match self.page(call, outcome, now) {
+            Ok(page) => page,
+            Err(class) => return refused(class, Some(400), false, None),
+        };
+        let entries = u32::try_from(page.entries).unwrap();
+        let acted = if acts { entries } else { 0 };
+        match outcome {
+            Outcome::AnswerLost { .. } => {
+                Served { acted, ..refused(ErrorClass::Unavailable, Some(502), acts, None) }
+            }
+            Outcome::Abandoned { .. } => Served { answer: Answer::Abandoned, acted, beyond: 0 },
+            _ => Served { answer: Answer::Page(page), acted, beyond: entries.saturating_sub(asked) },
+        }
+    }
+
+    /// The page and how many entries were asked for; an error when an ID is not there or an entry cannot be resumed.
+    fn page(&mut self, call: &Call, outcome: &Outcome, now: Timestamp) -> Result<(Page, u32), ErrorClass> {
+        match call {
+            Call::List { criteria, cursor, count } => {
+                let everything = Criteria::default();
+                let read = if *outcome == Outcome::Unfiltered { &everything } else { criteria };
+                let (keys, cursor) = self.matching(read, cursor.as_ref(), *count, outcome);
+                let listed = keys.iter().map(|key| self.listed(*key)).collect();
+                Ok((Page { listed, ..page(&keys, cursor) }, *count))
+            }
+            Call::Bulk { action, selection: Selection::Matching { criteria, cursor, count }, .. } => {
+                let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, outcome);
+                self.take(*action, &keys, outcome, now)?;
+                Ok((page(&keys, cursor), *count))
+            }
+            Call::Bulk { selection: Selection::Ids(ids), action, .. } => {
+                let keys: Vec<_> = ids.iter().filter_map(|id| self.key(id)).collect();
+                if keys.len() < ids.len() && *action != Action::Delete {
+                    return Err(ErrorClass::NotFound);
+                }
+                self.take(*action, &keys, outcome, now)?;
+                Ok((page(&keys, None), u32::try_from(ids.len()).unwrap()))
+            }
+            Call::Single { action, id, .. } => {
+                let key = self.key(id).ok_or(ErrorClass::NotFound)?;
+                self.take(*action, &[key], outcome, now)?;
+                Ok((page(&[key], None), 1))
+            }
+            Call::Get { id } => self.key(id).map(|key| (page(&[key], None), 1)).ok_or(ErrorClass::NotFound),
+        }
+    }
+
+    fn listed(&self, key: u64) -> ListedEntry {
+        let Entry { failed, label, .. } = &self.entries[&key];
+        let id = DlqId(format!("{failed}-{key}"));
+        ListedEntry { labels: Some(vec![(*label).to_owned()]), ..ListedEntry::bare(id) }
+    }
+
+    /// Whether each of these is there and within the selection, give or take a minute.
+    pub(super) fn are_selected(&self, ids: &[DlqId], criteria: &Criteria) -> bool {
+        let wider = Criteria {
+            from_date: criteria.from_date.map(|from| from - 60_000),
+            to_date: criteria.to_date.map(|to| to + 60_000),
+            ..criteria.clone()
+        };
+        let entries = ids.iter().filter_map(|id| self.key(id)).map(|key| &self.entries[&key]);
+        entries.into_iter().all(|entry| entry.matches(&wider))
+    }
+
+    fn key(&self, id: &DlqId) -> Option<u64> {
+        // As the API makes them, or as a policy names them.
+        let (prefix, key) = id.0.rsplit_once('-')?;
+        let key = key.parse().ok()?;
+        let entry = self.entries.get(&key)?;
+        (prefix == "dlq" || prefix == entry.failed.to_string()).then_some(key)
+    }
+
+    fn matching(
+        &mut self,
+        criteria: &Criteria,
+        cursor: Option<&Cursor>,
+        count: u32,
+        outcome: &Outcome,
+    ) -> (Vec<u64>, Option<Cursor>) {
+        let begin = cursor.map_or(0, |cursor| cursor.0.rsplit(':').next().unwrap().parse().unwrap());
+        let count = usize::try_from(count).unwrap();
+        let most = match outcome {
+            Outcome::More(more) => count + usize::from(*more),
+            Outcome::Fewer => count / 2,
+            Outcome::Empty => 0,
+            _ => count,
+        };
+        let rest = self.entries.range(begin..).filter(|(_, entry)| entry.matches(criteria));
+        let mut rest = rest.map(|(key, _)| *key);
+        let keys: Vec<_> = rest.by_ref().take(most).collect();
+        let next = rest.next().or((*outcome == Outcome::Empty).then_some(begin));
+        self.cursors += 1;
+        let cursor = match (outcome, cursor) {
+            (Outcome::Circle, Some(cursor)) => Some(cursor.clone()),
+            (Outcome::Circle, None) => Some(Cursor("0:0".to_owned())),
+            _ => next.map(|next| Cursor(format!("{}:{next}", self.cursors))),
+        };
+        (keys, cursor)
+    }
+
+    fn take(
+        &mut self,
+        action: Action,
+        keys: &[u64],
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<(), ErrorClass> {
+        if action == Action::Resume && keys.iter().any(|key| self.entries[key].stuck) {
+            return Err(ErrorClass::Refused);
+        }
+        for key in keys {
+            let taken = self.entries.remove(key).expect("it was just found");
+            if *outcome == Outcome::Refail {
+                self.add(now + SignedDuration::from_millis(1), taken.label);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn page(keys: &[u64], cursor: Option<Cursor>) -> Page {
+    // Some IDs are longer than the status takes.
+    let id = |key: &u64| format!("wfr_{key:0width$}", width = if key.is_multiple_of(7) { 300 } else { 1 });
+    Page {
+        entries: keys.len() as u64,
+        workflow_run_ids: keys.iter().map(id).collect(),
+        cursor,
+        ..Page::default()
+    }
+}

@@ -1,0 +1,227 @@
+//! The world: a clock, an Upstash, an API server, a Secret, and a process that looks at one policy.
+
+use std::collections::BTreeSet;
+
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use serde_json::Value;
+
+use super::api_server::{ApiServer, Change, Fault, Precondition, Written};
+use super::ledger::Ledger;
+use super::operations::{Operation, Secret, Slice};
+use super::process::Process;
+use super::upstash::Upstash;
+use crate::plan::plan;
+use crate::{Connectivity, Plan, Policy};
+use dlq_crd::DlqPolicyStatus;
+
+/// After so many looks in a calm world every run has ended.
+const LOOKS_TO_AN_END: usize = 200;
+
+pub(super) struct World {
+    pub(super) api: ApiServer,
+    pub(super) upstash: Upstash,
+    pub(super) secret: Secret,
+    pub(super) process: Process,
+    /// Another that takes itself for the one in charge.
+    rival: Process,
+    pub(super) ledger: Ledger,
+    /// The true time, which Upstash knows.
+    pub(super) time: Timestamp,
+    /// How far the process' clock is ahead.
+    skew: SignedDuration,
+    /// What happens to the writes to come, the next one last.
+    pub(super) faults: Vec<Fault>,
+    /// Writes that are held up on their way.
+    late: Vec<Write>,
+}
+
+/// A write on its way.
+struct Write {
+    policy: Policy,
+    change: Change,
+    precondition: Precondition,
+    plan: Option<Plan>,
+    /// When it was sent, as its process read it.
+    now: Timestamp,
+}
+
+impl World {
+    pub(super) fn new(spec: Value) -> Self {
+        let time = "2026-11-20T12:00:00.3Z".parse().unwrap();
+        let mut upstash = Upstash::default();
+        upstash.fail(60, time);
+        Self {
+            api: ApiServer::new(spec),
+            upstash,
+            secret: Secret::default(),
+            process: Process::new(0),
+            rival: Process::new(1000),
+            ledger: Ledger::default(),
+            time,
+            skew: SignedDuration::ZERO,
+            faults: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// The time as the process reads it.
+    pub(super) fn now(&self) -> Timestamp {
+        self.time + self.skew
+    }
+
+    /// What to add to the process' time to get Upstash's.
+    pub(super) fn offset(&self) -> SignedDuration {
+        -self.skew
+    }
+
+    pub(super) fn pass(&mut self, millis: i64) {
+        self.time += SignedDuration::from_millis(millis);
+    }
+
+    pub(super) fn happen(&mut self, operation: Operation) {
+        match operation {
+            Operation::Pass(millis) => self.pass(millis),
+            Operation::Jump(millis) => self.skew += SignedDuration::from_millis(millis),
+            Operation::Look(slice) => self.look(slice),
+            Operation::Crash => self.crash(),
+            Operation::Rival => std::mem::swap(&mut self.process, &mut self.rival),
+            Operation::Stop => self.stop(),
+            Operation::Restart { force_dry_run, pause_all } => {
+                self.stop();
+                self.process.permissions.force_dry_run = force_dry_run;
+                self.process.permissions.pause_all = pause_all;
+            }
+            Operation::Edit(fields) => self.api.edit(&fields),
+            Operation::Annotate(key, value) => self.api.annotate(key, value.as_ref()),
+            Operation::Secret(secret) => self.secret = secret,
+            Operation::Arrive => self.arrive_late(),
+            Operation::Fail(count) => self.upstash.fail(count, self.time),
+        }
+    }
+
+    /// Writes, and puts it into the books when it arrives. `looked`: it comes from this plan.
+    pub(super) fn write(
+        &mut self,
+        policy: &Policy,
+        change: Change,
+        precondition: Precondition,
+        looked: Option<&Plan>,
+    ) -> Written {
+        let fault = self.faults.pop().unwrap_or(Fault::None);
+        let is_unchanged = matches!(precondition, Precondition::Unchanged(_));
+        self.api.changed(&change);
+        let write =
+            Write { policy: policy.clone(), change, precondition, plan: looked.cloned(), now: self.now() };
+        match fault {
+            Fault::Lost => return Written::Unknown,
+            Fault::Late => {
+                self.late.push(write);
+                return Written::Unknown;
+            }
+            Fault::Conflict if is_unchanged => return Written::Conflict,
+            Fault::None | Fault::Conflict | Fault::AnswerLost => {}
+        }
+        match self.arrive(write) {
+            _ if fault == Fault::AnswerLost => Written::Unknown,
+            true => Written::Yes,
+            false => Written::Conflict,
+        }
+    }
+
+    /// What was held up on its way arrives now.
+    pub(super) fn arrive_late(&mut self) {
+        for write in std::mem::take(&mut self.late) {
+            let was = if self.arrive(write) { "a late write counts" } else { "a late write undoes nothing" };
+            self.ledger.meet(was);
+        }
+    }
+
+    fn arrive(&mut self, write: Write) -> bool {
+        let before = self.api.status();
+        let Write { policy, change, precondition, plan, now } = write;
+        if !self.api.write(&change, &precondition) {
+            return false;
+        }
+        let after = self.api.status();
+        if let Change::Status(next) = &change {
+            assert_eq!(after, **next, "what is read is not what was written");
+            self.ledger.keep(&policy, &before, &after, now);
+        }
+        if let Some(plan) = &plan {
+            self.ledger.looked(&policy, &before, plan, now);
+        }
+        self.ledger.written(&policy, &before, &after, now);
+        true
+    }
+
+    /// From now on calls lead to the same every time, writes arrive, and time goes on: every run ends, and what is due
+    /// then begins.
+    pub(super) fn calm(&mut self, slice: &Slice, secret: Secret) {
+        self.secret = secret;
+        self.faults.clear();
+        self.arrive_late();
+        if self.api.status().current_run.is_none() {
+            // So that there is one to end.
+            self.upstash.fail(20, self.time);
+            self.api.annotate("requestedAt", Some(&"at last".to_owned()));
+        }
+        self.look(slice.clone());
+        self.end_run(slice);
+        let policy = self.policy();
+        let status = self.api.status();
+        if policy.suspend || policy.paused {
+            assert!(status.current_run.is_none());
+            return;
+        }
+        self.check_due(&policy, &status, slice);
+    }
+
+    fn end_run(&mut self, slice: &Slice) {
+        let run = |world: &Self| world.api.status().current_run.as_ref().map(super::ledger::key);
+        let Some(current) = run(self) else { return };
+        for _ in 0..LOOKS_TO_AN_END {
+            let wait = self.process.wake.map_or(SignedDuration::ZERO, |wake| wake.duration_since(self.now()));
+            self.time += wait.max(SignedDuration::from_millis(1));
+            self.look(slice.clone());
+            if run(self).as_ref() != Some(&current) {
+                return;
+            }
+        }
+        panic!("the run does not end: {:#?}", self.api.status().current_run);
+    }
+
+    /// An idle policy with a schedule runs at its next instant; one without has begun all work that it was given.
+    fn check_due(&mut self, policy: &Policy, status: &DlqPolicyStatus, slice: &Slice) {
+        let usable = Policy { connectivity: Connectivity::Usable, ..policy.clone() };
+        match plan(&usable, status, self.now()) {
+            Plan::Idle { next: Some(next) } => {
+                self.look(slice.clone());
+                let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+                let told = self.api.status().next_schedule_time.map(|told| told.0);
+                assert_eq!(told, Some(next.round(up).unwrap()), "nextScheduleTime");
+                self.time += next.duration_since(self.now()).max(SignedDuration::ZERO);
+                let before = self.api.status();
+                self.look(slice.clone());
+                let after = self.api.status();
+                let begun = before.last_schedule_time != after.last_schedule_time;
+                let missed = before.missed_schedules < after.missed_schedules;
+                assert!(begun || missed, "nothing happens at {next}: {before:#?}");
+                self.ledger.meet("an idle policy runs at its instant");
+            }
+            Plan::Idle { next: None } => {
+                assert!(matches!(policy.schedule, Ok(None)), "the schedule is forgotten");
+                assert!(self.ledger.knows_work(policy), "the work is forgotten");
+                self.ledger.meet("an idle policy has begun its work");
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        self.api.policy(&self.process.permissions)
+    }
+
+    pub(super) fn met(self) -> BTreeSet<String> {
+        self.ledger.met
+    }
+}

@@ -1,0 +1,338 @@
+//! What the status says next. Every write of a status is made here, from the status before and what happened.
+
+mod requests;
+mod revision;
+mod schedule;
+
+use jiff::Timestamp;
+
+use self::requests::handle_requests;
+pub use self::revision::{is_next_revision, revised};
+use self::schedule::{note_schedule, note_skipped};
+use super::activity::Activity;
+use super::conditions::{Truth, clear, seconds, set};
+use super::ending::Ending;
+use super::instants::next_run;
+use super::note::{self, Note, NoteReason};
+use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal};
+use super::readiness::{self, Readiness};
+use super::size;
+use super::validate::Policy;
+use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, TokenRefusal, Trigger};
+
+/// The longest message of a status, in characters.
+const MAX_MESSAGE_CHARS: usize = 256;
+
+/// The status that a plan leads to, before anything is done, and what to tell.
+pub fn observed(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    plan: &Plan,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let mut status = before.clone();
+    let mut notes = Vec::new();
+    // A limit that was lowered holds at once: a policy without a schedule may never run again.
+    status.history.truncate(policy.history_limit);
+    if is_circuit_reset(policy, before) && before.consecutive_failures > 0 {
+        if policy.pause_after_failures.is_some_and(|limit| before.consecutive_failures >= limit) {
+            notes.push(Note::new(NoteReason::CircuitClosed, "the circuit is closed"));
+        }
+        status.consecutive_failures = 0;
+    }
+    status.refused_reason = refusal(before);
+    if is_new_work(policy, before) {
+        status.refused_reason = None;
+        status.refused_secret = None;
+    }
+    note_schedule(policy, before, plan, &mut status, now);
+    if let Some(run) = &before.current_run {
+        note_skipped(policy, run, &mut status, now);
+    }
+    handle_requests(policy, before, plan, &mut status, &mut notes);
+    if let Plan::Missed { at, count, .. } = plan {
+        status.last_missed_time = Some(seconds(*at));
+        status.missed_schedules += count;
+        status.pending_schedule_time = None;
+        notes.push(Note::new(
+            NoteReason::MissedSchedule,
+            "an instant was missed, as startingDeadlineSeconds had passed; see status.lastMissedTime",
+        ));
+    }
+    let readiness = readiness::planned(policy, before, plan);
+    readiness::note_change(before, &readiness, is_circuit_reset(policy, before), &mut notes);
+    let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
+    conclude(&mut status, policy, &readiness, activity, now);
+    (status, notes)
+}
+
+/// The status in which the run that starts belongs to `holder`: written before its first call.
+pub fn claimed(
+    policy: &Policy,
+    observed: &DlqPolicyStatus,
+    start: Start,
+    holder: &str,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let Start { run, missed, postponed } = start;
+    let mut status = observed.clone();
+    let mut notes = Vec::new();
+    if let Some((latest, count)) = missed {
+        status.last_missed_time = Some(seconds(latest));
+        status.missed_schedules += count;
+        notes.push(Note::new(
+            NoteReason::MissedSchedule,
+            "instants were missed, and the latest is made up for; see status.lastMissedTime",
+        ));
+    }
+    status.pending_schedule_time = postponed.map(seconds);
+    if let Some(at) = run.scheduled_time {
+        status.last_schedule_time = Some(seconds(at.timestamp()));
+    }
+    if run.trigger == Trigger::Manual {
+        status.last_handled_requested_at = policy.requests.run.as_ref().map(|request| request.value.clone());
+    }
+    status.last_handled_spec_hash = Some(policy.spec_hash.clone());
+    status.processed = Some(0);
+    status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
+    let readiness = readiness::ready_now(policy, &status);
+    conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
+    (status, notes)
+}
+
+/// A run that this process has to take up from its status alone. Unless it was handed back, nobody knows what was done
+/// since the last checkpoint.
+pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
+    let handed_back = run.holder.as_ref().is_some_and(String::is_empty);
+    PolicyRun {
+        holder: Some(holder.to_owned()),
+        interruptions: run.interruptions + i64::from(!handed_back),
+        ..run.clone()
+    }
+}
+
+/// The status while a run goes on.
+pub fn running(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    run: &PolicyRun,
+    activity: Activity,
+    now: Timestamp,
+) -> DlqPolicyStatus {
+    let mut status = before.clone();
+    status.processed = Some(run.processed);
+    status.current_run = Some(run.clone());
+    note_skipped(policy, run, &mut status, now);
+    let readiness = readiness::ready_now(policy, &status);
+    conclude(&mut status, policy, &readiness, Some(activity), now);
+    status
+}
+
+/// The status after a run ended, and what to tell.
+pub fn finished(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    run: &PolicyRun,
+    ending: &Ending,
+    now: Timestamp,
+) -> (DlqPolicyStatus, Vec<Note>) {
+    let mut status = before.clone();
+    let run = PolicyRun {
+        holder: None,
+        revision: None,
+        waiting_until: None,
+        completion_time: Some(now.into()),
+        result: Some(ending.result),
+        reason: Some(ending.reason),
+        message: Some(cut(&ending.message)),
+        ..run.clone()
+    };
+    let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
+    let was_open = is_circuit_open(policy, before);
+    // Before the failures are counted: what the circuit was during the run decides.
+    note_skipped(policy, &run, &mut status, now);
+    status.totals.runs += 1;
+    status.totals.failed_runs += i64::from(failed);
+    if !run.dry_run {
+        status.totals.processed = status.totals.processed.saturating_add(run.processed);
+    }
+    match ending.result {
+        RunResult::Succeeded | RunResult::LimitReached => {
+            status.consecutive_failures = 0;
+            status.last_successful_time = Some(seconds(now));
+        }
+        RunResult::Failed | RunResult::DeadlineExceeded => status.consecutive_failures += 1,
+        RunResult::Cancelled => {}
+    }
+    if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
+        status.last_handled_cancel_at = Some(request.value.clone());
+    }
+    note_refusal(policy, &run, ending, &mut status);
+    status.processed = Some(run.processed);
+    status.history.insert(0, (&run).into());
+    status.history.truncate(policy.history_limit);
+    status.current_run = None;
+    let mut notes = note::of_ending(&run, ending);
+    notes.extend(note::of_skipped_times(policy, &status, &run, now));
+    status.last_run = Some(run);
+
+    let is_open = is_circuit_open(policy, &status);
+    if is_open && !was_open {
+        notes.push(Note::new(
+            NoteReason::CircuitOpened,
+            "too many runs failed in a row; no further run starts",
+        ));
+    } else if was_open && !is_open {
+        notes.push(Note::new(NoteReason::CircuitClosed, "a run succeeded; the circuit is closed"));
+    }
+    let readiness = readiness::ready_now(policy, &status);
+    conclude(&mut status, policy, &readiness, None, now);
+    (status, notes)
+}
+
+/// Remembers whether the token was refused, and for which Secret's next version the work waits.
+fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut DlqPolicyStatus) {
+    if let Some(refusal) = ending.refusal() {
+        let is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        status.refused_reason = Some(refusal);
+        status.refused_secret = ending.refused_secret.clone().filter(|_| is_owed);
+        return;
+    }
+    // A version of the Secret is tried once, however that ends.
+    status.refused_secret = None;
+    let got_through =
+        run.pages > 0 || run.rejected > 0 || ending.left_alone > 0 || ending.reason == Reason::BadRequest;
+    // Of what the token may do a dry run tells only that it may list.
+    if got_through && !(run.dry_run && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
+        status.refused_reason = None;
+    }
+}
+
+/// What a run does that was last seen waiting, else what it is about to do.
+pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
+    let running =
+        before.conditions.iter().find(|condition| condition.type_ == ConditionType::Running.as_str());
+    let waits = run.waiting_until.is_some_and(|until| until.timestamp() > now);
+    [Activity::Throttled, Activity::Retrying]
+        .into_iter()
+        .find(|activity| waits && running.is_some_and(|running| running.reason == activity.reason().as_str()))
+        .unwrap_or(Activity::Working)
+}
+
+/// Brings everything that follows from the rest into line: conditions, phase, message, times.
+fn conclude(
+    status: &mut DlqPolicyStatus,
+    policy: &Policy,
+    readiness: &Readiness,
+    activity: Option<Activity>,
+    now: Timestamp,
+) {
+    let generation = policy.generation;
+    let mut conditions = std::mem::take(&mut status.conditions);
+    let mut set = |kind, truth, reason, message: &str| {
+        set(&mut conditions, kind, truth, reason, &cut(message), generation, now);
+    };
+    let truth = |so| if so { Truth::True } else { Truth::False };
+    set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message);
+    match activity {
+        Some(activity) => set(ConditionType::Running, Truth::True, activity.reason(), activity.message()),
+        None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run goes on"),
+    }
+    match &status.last_run {
+        None => {
+            set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet");
+        }
+        Some(run) => {
+            // A newer operator's word for how it went is not known here: what that one said of it stays.
+            if let (Some(result), Some(reason)) = (run.result, run.reason) {
+                let well = matches!(result, RunResult::Succeeded | RunResult::LimitReached);
+                let message = run.message.as_deref().unwrap_or_default();
+                set(ConditionType::LastRunSucceeded, truth(well), reason, message);
+            }
+        }
+    }
+    let may_come = matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound);
+    let reconciling = !readiness.ready && may_come;
+    let stalled = !readiness.ready && !may_come && readiness.reason != Reason::CircuitOpen;
+    let kstatus = [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)];
+    for (kind, _) in kstatus.iter().filter(|(_, so)| *so) {
+        set(*kind, Truth::True, readiness.reason, &readiness.message);
+    }
+    for (kind, _) in kstatus.iter().filter(|(_, so)| !so) {
+        clear(&mut conditions, *kind);
+    }
+    status.conditions = conditions;
+    status.observed_generation = Some(generation);
+    status.next_schedule_time = next_time(policy, status, readiness, now);
+    status.phase = Some(phase(status, policy, readiness, activity));
+    status.message = Some(cut(&message(status, readiness, activity)));
+    size::fit(status);
+}
+
+fn next_time(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    readiness: &Readiness,
+    now: Timestamp,
+) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
+    let Ok(Some(schedule)) = &policy.schedule else { return None };
+    let refused = matches!(readiness.reason, Reason::Unauthorized | Reason::ReadOnlyToken);
+    if !(readiness.ready || refused) || matches!(readiness.reason, Reason::Suspended | Reason::Paused) {
+        return None;
+    }
+    let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
+    // Rounded up: a status that names a second before the start would show a time that passes without a run.
+    next_run(schedule, status, since, now).map(|next| {
+        let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(next.round(up).unwrap_or(next))
+    })
+}
+
+fn phase(
+    status: &DlqPolicyStatus,
+    policy: &Policy,
+    readiness: &Readiness,
+    activity: Option<Activity>,
+) -> Phase {
+    if activity.is_some() && !waits_for_secret(readiness) {
+        return Phase::Running;
+    }
+    match readiness.reason {
+        Reason::Suspended => Phase::Suspended,
+        Reason::Paused => Phase::Paused,
+        Reason::CircuitOpen => Phase::CircuitOpen,
+        Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
+        Reason::Unauthorized | Reason::ReadOnlyToken => Phase::Failed,
+        _ if !readiness.ready => Phase::Invalid,
+        _ if matches!(policy.schedule, Ok(Some(_))) => Phase::Scheduled,
+        _ => match status.last_run.as_ref().and_then(|run| run.result) {
+            None => Phase::Pending,
+            Some(RunResult::Succeeded | RunResult::LimitReached) => Phase::Succeeded,
+            Some(RunResult::Failed | RunResult::DeadlineExceeded | RunResult::Cancelled) => Phase::Failed,
+        },
+    }
+}
+
+fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Activity>) -> String {
+    if let Some(activity) = activity.filter(|_| !waits_for_secret(readiness)) {
+        return activity.message().to_owned();
+    }
+    let last = status.last_run.as_ref().and_then(|run| run.message.clone());
+    match readiness.reason {
+        Reason::Idle | Reason::Scheduled => last.unwrap_or_else(|| readiness.message.clone()),
+        _ => readiness.message.clone(),
+    }
+}
+
+/// Nothing goes on, though a run may be open.
+fn waits_for_secret(readiness: &Readiness) -> bool {
+    matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
+}
+
+pub(crate) fn cut(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
