@@ -14,10 +14,10 @@ use super::connections::Connections;
 use super::events::Events;
 use super::head::PolicyHead;
 use super::metrics::Metrics;
-use super::news::Unanswered;
 use super::persist::StatusWriter;
 use super::session::Session;
 use super::slots::{Slot, Slots};
+use super::tell::PolicyInDoubt;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::Permissions;
 
@@ -56,7 +56,7 @@ pub(crate) struct Memory {
     sessions: Mutex<HashMap<PolicyRef, Session>>,
     places: Mutex<HashMap<PolicyRef, (u64, BoxFuture<'static, Slot>)>>,
     errors: Mutex<HashMap<PolicyRef, u32>>,
-    unanswered: Mutex<HashMap<PolicyRef, Vec<Unanswered>>>,
+    in_doubt: Mutex<HashMap<PolicyRef, PolicyInDoubt>>,
     /// The Secret that a policy waits for, where Secrets are watched.
     awaited: Mutex<HashMap<PolicyRef, String>>,
     working: Mutex<HashMap<PolicyRef, Arc<Notify>>>,
@@ -78,19 +78,19 @@ impl Memory {
         lock(&self.sessions).insert(policy, session);
     }
 
-    /// Takes the policy's last writes that got no answer.
-    pub(crate) fn take_unanswered(&self, policy: &PolicyRef) -> Vec<Unanswered> {
-        lock(&self.unanswered).remove(policy).unwrap_or_default()
+    /// Takes the policy's last writes, if they got no answer.
+    pub(crate) fn take_in_doubt(&self, policy: &PolicyRef) -> Option<PolicyInDoubt> {
+        lock(&self.in_doubt).remove(policy)
     }
 
-    /// Keeps a write that got no answer, with those before it, until a read tells what came of them.
-    pub(crate) fn note_unanswered(&self, policy: PolicyRef, unanswered: Unanswered) {
-        unanswered.follow(lock(&self.unanswered).entry(policy).or_default());
+    /// Keeps writes without an answer, until a read tells what became of them.
+    pub(crate) fn keep_in_doubt(&self, policy: PolicyRef, in_doubt: PolicyInDoubt) {
+        lock(&self.in_doubt).insert(policy, in_doubt);
     }
 
     /// Whether the policy's last writes got no answer.
-    pub(crate) fn has_unanswered(&self, policy: &PolicyRef) -> bool {
-        lock(&self.unanswered).contains_key(policy)
+    pub(crate) fn is_in_doubt(&self, policy: &PolicyRef) -> bool {
+        lock(&self.in_doubt).contains_key(policy)
     }
 
     /// Remembers which Secret of its namespace a policy waits for.
@@ -140,7 +140,7 @@ impl Memory {
         let mut policies: Vec<_> = lock(&self.sessions).keys().cloned().collect();
         policies.extend(lock(&self.errors).keys().cloned());
         policies.extend(lock(&self.places).keys().cloned());
-        policies.extend(lock(&self.unanswered).keys().cloned());
+        policies.extend(lock(&self.in_doubt).keys().cloned());
         policies.extend(lock(&self.awaited).keys().cloned());
         policies
     }
@@ -152,7 +152,7 @@ impl Memory {
 
     /// Forgets a policy that is gone. Gives its run.
     pub(crate) fn forget(&self, policy: &PolicyRef) -> Option<Session> {
-        drop(self.take_unanswered(policy));
+        drop(self.take_in_doubt(policy));
         self.await_no_secret(policy);
         self.leave_line(policy);
         self.recovered(policy);

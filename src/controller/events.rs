@@ -1,4 +1,4 @@
-//! Publishes notes as Kubernetes events, beside everything else: neither a failure nor a wait reaches a reconcile.
+//! Publishes Kubernetes events, beside everything else: neither a failure nor a wait reaches a reconcile.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use kube::Resource;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::context::{Clock, PolicyRef};
 use super::observe::API_TIMEOUT;
 use super::report::Named;
 use super::series::{AllSeries, Telling};
-use dlq_policy::Note;
+use dlq_policy::PolicyEvent;
 use dlq_upstash::error::printable;
 
 /// The API server takes 1,024 bytes, and a character has at most four.
@@ -32,10 +32,12 @@ const CONTROLLER: &str = "dlq-operator";
 const PUBLISHERS: u64 = 4;
 /// How many wait for each publisher. What comes when it is full is only logged.
 const MOST_WAITING: usize = 1024;
+/// How long a publisher waits after a failure: an API server in trouble has more important things to answer.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// How long the last ones may take when the process stops.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Takes notes to publish.
+/// Takes events to publish.
 pub(crate) struct Events {
     publishers: Vec<mpsc::Sender<Job>>,
     clock: Clock,
@@ -50,7 +52,7 @@ enum Job {
 struct Published {
     policy: PolicyRef,
     uid: String,
-    note: Note,
+    told: PolicyEvent,
     /// When it happened: publishing may take its time.
     at: Timestamp,
 }
@@ -69,24 +71,24 @@ impl Events {
         Self { publishers: (0..PUBLISHERS).map(start).collect(), clock }
     }
 
-    /// Publishes each note, after what it tells of is written.
-    pub(crate) fn publish(&self, policy: &PolicyRef, uid: &str, notes: Vec<Note>) {
-        if notes.is_empty() {
+    /// Publishes each event, after what it tells of is written.
+    pub(crate) fn publish(&self, policy: &PolicyRef, uid: &str, events: Vec<PolicyEvent>) {
+        if events.is_empty() {
             return;
         }
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let index = usize::try_from(hasher.hash_one(uid) % PUBLISHERS).unwrap_or_default();
         let Some(publisher) = self.publishers.get(index) else { return };
         let at = (self.clock)();
-        for note in notes {
-            if note.reason.is_of_a_run() {
+        for told in events {
+            if told.reason.is_of_a_run() {
                 // The run's own line says it, with its counts.
-                debug!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
+                debug!(policy = %Named(policy), reason = told.reason.as_str(), "{}", printable(&told.text));
             } else {
-                info!(policy = %Named(policy), reason = note.reason.as_str(), "{}", printable(&note.text));
+                info!(policy = %Named(policy), reason = told.reason.as_str(), "{}", printable(&told.text));
             }
-            let reason = note.reason.as_str();
-            let job = Published { policy: policy.clone(), uid: uid.to_owned(), note, at };
+            let reason = told.reason.as_str();
+            let job = Published { policy: policy.clone(), uid: uid.to_owned(), told, at };
             if publisher.try_send(Job::Publish(Box::new(job))).is_err() {
                 warn!(policy = %Named(policy), reason, "too many events wait to be published; this one is not");
             }
@@ -110,6 +112,20 @@ impl Events {
     }
 }
 
+/// Why an event was not published.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error(transparent)]
+    Api(kube::Error),
+    #[error("no answer in time")]
+    Timeout,
+}
+
+async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, PublishError> {
+    let answer = timeout(API_TIMEOUT, answer).await;
+    answer.map_err(|_| PublishError::Timeout)?.map_err(PublishError::Api)
+}
+
 /// Publishes the events of some policies, one after the other.
 struct Publisher {
     client: kube::Client,
@@ -123,7 +139,11 @@ impl Publisher {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.recv().await {
             match job {
-                Job::Publish(published) => self.publish(*published).await,
+                Job::Publish(published) => {
+                    if !self.publish(*published).await {
+                        sleep(AFTER_FAILURE).await;
+                    }
+                }
                 Job::Flush(done) => {
                     // Who asked may have given up.
                     let _ = done.send(());
@@ -132,41 +152,40 @@ impl Publisher {
         }
     }
 
-    async fn publish(&mut self, Published { policy, uid, note, at }: Published) {
-        let reason = note.reason.as_str();
+    /// Publishes one, or counts it; `false` if that failed. It is not tried again.
+    async fn publish(&mut self, Published { policy, uid, told, at }: Published) -> bool {
+        let reason = told.reason.as_str();
         let namespace = policy.namespace.as_deref().unwrap_or_default();
         let events = Api::<Event>::namespaced(self.client.clone(), namespace);
-        let regarding = regarding(&policy, &uid);
-        let policy = &Named(&policy);
-        let mut telling = self.series.count(&uid, &note, Instant::now());
+        let mut telling = self.series.count(&uid, &told, Instant::now());
+        let mut outcome = Ok(());
         if let Telling::Again { name, count } = &telling {
-            match timeout(API_TIMEOUT, again(&events, name, *count, at)).await {
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                    // Events are kept for a while only, and anybody may delete them.
-                    self.series.end(&uid, &note);
-                    telling = Telling::New;
-                }
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(%policy, reason, %error, "cannot publish an event"),
-                Err(_) => warn!(%policy, reason, "cannot publish an event: no answer in time"),
+            outcome = in_time(again(&events, name, *count, at)).await;
+            if matches!(&outcome, Err(PublishError::Api(kube::Error::Api(status))) if status.code == 404) {
+                // Events are kept for a while only, and anybody may delete them.
+                self.series.end(&uid, &told);
+                telling = Telling::New;
             }
         }
         match telling {
             Telling::New => {
-                let event = self.event(regarding, &note, at);
+                let event = self.event(regarding(&policy, &uid), &told, at);
                 let name = event.metadata.name.clone().unwrap_or_default();
-                match timeout(API_TIMEOUT, events.create(&PostParams::default(), &event)).await {
-                    Ok(Ok(_)) => self.series.begin(&uid, &note, name, Instant::now()),
-                    Ok(Err(error)) => warn!(%policy, reason, %error, "cannot publish an event"),
-                    Err(_) => warn!(%policy, reason, "cannot publish an event: no answer in time"),
+                outcome = in_time(events.create(&PostParams::default(), &event)).await.map(drop);
+                if outcome.is_ok() {
+                    self.series.begin(&uid, &told, name, Instant::now());
                 }
             }
-            Telling::TooMany => warn!(%policy, reason, "this policy has too many events"),
+            Telling::TooMany => warn!(policy = %Named(&policy), reason, "this policy has too many events"),
             Telling::Again { .. } | Telling::Later => {}
         }
+        if let Err(error) = &outcome {
+            warn!(policy = %Named(&policy), reason, %error, "cannot publish an event");
+        }
+        outcome.is_ok()
     }
 
-    fn event(&mut self, regarding: ObjectReference, note: &Note, at: Timestamp) -> Event {
+    fn event(&mut self, regarding: ObjectReference, told: &PolicyEvent, at: Timestamp) -> Event {
         self.last = at.as_nanosecond().max(self.last + 1);
         let name = event_name(regarding.name.as_deref().unwrap_or_default(), self.last);
         Event {
@@ -176,9 +195,9 @@ impl Publisher {
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(at)),
-            type_: Some(if note.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
-            reason: Some(note.reason.as_str().to_owned()),
-            note: Some(note.text.chars().take(MAX_NOTE_CHARS).collect()),
+            type_: Some(if told.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(told.reason.as_str().to_owned()),
+            note: Some(told.text.chars().take(MAX_NOTE_CHARS).collect()),
             action: Some("Reconcile".to_owned()),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.instance.clone()),

@@ -11,15 +11,14 @@ use tracing::{debug, info, warn};
 
 use super::error::Error;
 use super::halt::RunHalt;
-use super::look::{AFTER_CONFLICT, Look, Planned};
-use super::news::{Ended, News};
+use super::look::{AFTER_CONFLICT, Look};
 use super::reconcile::wait;
 use super::report::Named;
 use super::session::{Session, release};
 use super::slots::{Asked, Slot};
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 use dlq_drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
-use dlq_policy::{Activity, CancelCause, Ending, Note, Progress, Start, Step, instants, status};
+use dlq_policy::{Activity, CancelCause, Ending, Progress, Start, Step, instants, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
@@ -39,31 +38,29 @@ const NOTABLE_OFFSET: SignedDuration = SignedDuration::from_secs(5);
 
 impl Look<'_> {
     /// Claims a new run and works on it.
-    pub(crate) async fn start(self, planned: Planned, start: Start) -> Result<Action, Error> {
-        let (Planned { next, mut notes }, run) = (planned, &start.run);
+    pub(crate) async fn start(self, next: &DlqPolicyStatus, start: Start) -> Result<Action, Error> {
+        let run = &start.run;
         drop(self.context.memory.take_session(self.reference));
         debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
         if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
             let offset_ms = self.policy.clock_offset.as_millis();
             warn!(policy = %Named(self.reference), offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
         }
-        let (next, more) = status::claimed(&self.policy, &next, start, &self.context.holder, self.now);
-        notes.extend(more);
-        self.take(&next, notes).await
+        let next = status::claimed(&self.policy, next, start, &self.context.holder, self.now);
+        self.take(&next).await
     }
 
     /// Works on the run that goes on, which may be another process' until now.
-    pub(crate) async fn go_on(mut self, planned: Planned, run: &PolicyRun) -> Result<Action, Error> {
-        let Planned { next, notes } = planned;
+    pub(crate) async fn go_on(mut self, next: DlqPolicyStatus, run: &PolicyRun) -> Result<Action, Error> {
         let (context, reference) = (self.context, self.reference);
         let Some(session) = self.session(run) else {
             let taken = status::taken_over(run, &context.holder);
             info!(policy = %Named(reference), run_id = %run.id, interruptions = taken.interruptions, "run taken over");
             let next = DlqPolicyStatus { current_run: Some(taken), ..next };
-            return self.take(&next, notes).await;
+            return self.take(&next).await;
         };
         let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
-        match self.write_unchanged(&next, notes).await {
+        match self.write_unchanged(&next).await {
             Ok(true) => Box::pin(self.work(session)).await,
             outcome => {
                 self.keep(session).await;
@@ -75,11 +72,10 @@ impl Look<'_> {
     /// Ends the run that goes on.
     pub(crate) async fn cancel(
         mut self,
-        planned: Planned,
+        next: &DlqPolicyStatus,
         run: &PolicyRun,
         why: &CancelCause,
     ) -> Result<Action, Error> {
-        let Planned { next, mut notes } = planned;
         let (context, reference) = (self.context, self.reference);
         let session = self.session(run);
         let run = session
@@ -89,10 +85,8 @@ impl Look<'_> {
         if *why != CancelCause::Replaced {
             context.memory.leave_line(reference);
         }
-        let (next, more) = status::finished(&self.policy, &next, &run, &ending, self.now);
-        notes.extend(more);
-        let news = News { notes, ended: Some(Ended { run, ending, at: self.now }) };
-        match self.write_unchanged(&next, news).await {
+        let next = status::finished(&self.policy, next, &run, &ending, self.now);
+        match self.write_unchanged(&next).await {
             Ok(true) => Ok(Action::requeue(NEXT_SLICE)),
             outcome => {
                 if let Some(session) = session {
@@ -114,7 +108,7 @@ impl Look<'_> {
 
     /// Makes the run in `next` this process', and works on it. The account is looked up first: a run that is claimed
     /// can begin.
-    async fn take(mut self, next: &DlqPolicyStatus, notes: Vec<Note>) -> Result<Action, Error> {
+    async fn take(mut self, next: &DlqPolicyStatus) -> Result<Action, Error> {
         let again = Ok(Action::requeue(AFTER_CONFLICT));
         let (Some(run), Ok(work)) = (next.current_run.clone(), self.policy.work.clone()) else {
             return again;
@@ -142,7 +136,7 @@ impl Look<'_> {
         if self.term.is_over() {
             return Ok(Action::await_change());
         }
-        match self.write_unchanged(next, notes).await {
+        match self.write_unchanged(next).await {
             Ok(true) => Box::pin(self.work(session)).await,
             Ok(false) => again,
             Err(error) => {
@@ -175,7 +169,7 @@ impl Look<'_> {
             length: SLICE,
             audit: context.audit,
             policy: &Named(self.reference).to_string(),
-            meter: &context.metrics.meter(self.reference, &session.waits),
+            meter: &session.waits,
             checkpoint: &mut RunCheckpoint { look: &mut self },
         };
         let end = slice.work(&mut session.progress).await;
@@ -345,7 +339,7 @@ impl Look<'_> {
     async fn tell(&mut self, progress: &Progress, activity: Activity) -> Result<(), SliceEnd> {
         let (run, now) = (progress.run(), (self.context.clock)());
         let next = status::running(&self.policy, &self.observed.status, run, activity, now);
-        self.save(&next, &News::default()).await.map_err(|error| match error {
+        self.save(&next).await.map_err(|error| match error {
             CheckpointError::Lost => SliceEnd::Lost,
             CheckpointError::Failed(problem) => SliceEnd::Stuck(problem),
         })
@@ -355,15 +349,14 @@ impl Look<'_> {
     async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
         let run = session.progress.ended_run();
-        let (next, notes) = status::finished(&self.policy, &self.observed.status, &run, ending, now);
-        let news = News { notes, ended: Some(Ended { run, ending: ending.clone(), at: now }) };
+        let next = status::finished(&self.policy, &self.observed.status, &run, ending, now);
         let since = Instant::now();
         loop {
-            match self.save(&next, &news).await {
+            match self.save(&next).await {
                 Ok(()) => return Ok(Action::requeue(NEXT_SLICE)),
                 Err(CheckpointError::Lost) => {
                     // A write before this one may have been done: the next look tells.
-                    if !context.memory.has_unanswered(self.reference) {
+                    if !context.memory.is_in_doubt(self.reference) {
                         warn!(policy = %Named(self.reference), run_id = session.progress.run().id, "the run ended, and is no longer this process'");
                     }
                     return Ok(Action::requeue(AFTER_LOSS));
@@ -390,6 +383,6 @@ impl Checkpoint for RunCheckpoint<'_, '_> {
     async fn save(&mut self, run: &PolicyRun, activity: Activity) -> Result<(), CheckpointError> {
         let now = (self.look.context.clock)();
         let next = status::running(&self.look.policy, &self.look.observed.status, run, activity, now);
-        self.look.save(&next, &News::default()).await
+        self.look.save(&next).await
     }
 }

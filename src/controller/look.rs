@@ -9,7 +9,6 @@ use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::head::{HeadKey, PolicyHead};
-use super::news::{News, Unanswered};
 use super::observe::{Observed, decode, observe};
 use super::persist::{PersistError, Precondition};
 use super::report;
@@ -17,17 +16,10 @@ use super::slots::Slot;
 use crate::runtime::leadership::Term;
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 use dlq_drain::CheckpointError;
-use dlq_policy::tally::{Tally, tally};
-use dlq_policy::{Note, Policy, note, status};
+use dlq_policy::{Policy, changes, status};
 
 /// How soon to look again after somebody else was faster.
 pub(crate) const AFTER_CONFLICT: Duration = Duration::from_millis(100);
-
-/// What a plan makes of the status before anything is done, and what it tells.
-pub(crate) struct Planned {
-    pub(crate) next: DlqPolicyStatus,
-    pub(crate) notes: Vec<Note>,
-}
 
 /// One look at one policy.
 pub(crate) struct Look<'a> {
@@ -60,11 +52,7 @@ impl Look<'_> {
     }
 
     /// Writes a decision on what was read. `false` when somebody wrote in between.
-    pub(crate) async fn write_unchanged(
-        &mut self,
-        next: &DlqPolicyStatus,
-        news: impl Into<News>,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn write_unchanged(&mut self, next: &DlqPolicyStatus) -> Result<bool, Error> {
         let resource_version = self.observed.metadata.resource_version.as_deref().unwrap_or_default();
         let unchanged = Precondition::Unchanged { status: self.observed.stored(), resource_version };
         let status = &self.context.status;
@@ -72,29 +60,24 @@ impl Look<'_> {
         let wanted = self.observed.written_as(next).map_err(|error| Error::Persist(error.into()))?;
         match status.write(self.object(), self.observed.stored(), wanted, unchanged).await {
             Ok(written) => {
-                self.note_written(next, written, news.into());
+                self.note_written(next, written);
                 Ok(true)
             }
             Err(PersistError::Conflict) => Ok(false),
             Err(error) => {
-                self.note_unanswered(next, news.into());
+                self.context.doubt(self.reference, &self.observed, next.clone());
                 Err(Error::Persist(error))
             }
         }
     }
 
     /// Keeps what was written, so that the next write knows what differs, and tells of it.
-    fn note_written(
-        &mut self,
-        next: &DlqPolicyStatus,
-        written: Option<kube::api::DynamicObject>,
-        news: News,
-    ) {
-        let (tally, news) = self.all_news(next, news);
-        self.context.tell(self.reference, self.observed.uid(), &tally, news);
+    fn note_written(&mut self, next: &DlqPolicyStatus, written: Option<kube::api::DynamicObject>) {
+        let changes = changes(&self.policy, &self.observed.status, next);
+        self.context.tell(self.reference, self.observed.uid(), changes);
         if let Some(object) = written {
             // What went before and got no answer is part of it, or came too late.
-            drop(self.context.memory.take_unanswered(self.reference));
+            drop(self.context.memory.take_in_doubt(self.reference));
             let written = decode(object);
             self.observed.metadata.resource_version = written.metadata.resource_version;
             self.observed.raw_status = written.raw_status;
@@ -103,31 +86,15 @@ impl Look<'_> {
         self.observed.status = next.clone();
     }
 
-    /// Keeps what is to be told if the write turns out to be done.
-    fn note_unanswered(&self, next: &DlqPolicyStatus, news: News) {
-        let (tally, news) = self.all_news(next, news);
-        if let Ok(wanted) = self.observed.written_as(next) {
-            let unanswered = Unanswered::new(&self.observed, next, &wanted, tally, news);
-            self.context.memory.note_unanswered(self.reference.clone(), unanswered);
-        }
-    }
-
-    /// What a status tells in all.
-    fn all_news(&self, next: &DlqPolicyStatus, news: News) -> (Tally, News) {
-        let before = &self.observed.status;
-        let notes = note::of_first_entries(before, next).into_iter().chain(news.notes).collect();
-        (tally(&self.policy, before, next), News { notes, ..news })
-    }
-
     /// Writes a state of our run.
-    pub(crate) async fn save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
-        match self.try_save(next, news).await {
+    pub(crate) async fn save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
+        match self.try_save(next).await {
             // The conflict may be with an earlier write of this process, which got no answer. Boxed: it is rare, and there
             // may be thousands of runs.
             Err(CheckpointError::Lost) => {
                 Box::pin(async {
                     self.read_again().await?;
-                    self.try_save(next, news).await
+                    self.try_save(next).await
                 })
                 .await
             }
@@ -135,7 +102,7 @@ impl Look<'_> {
         }
     }
 
-    async fn try_save(&mut self, next: &DlqPolicyStatus, news: &News) -> Result<(), CheckpointError> {
+    async fn try_save(&mut self, next: &DlqPolicyStatus) -> Result<(), CheckpointError> {
         let failed = |error: &dyn std::error::Error| CheckpointError::Failed(error.to_string());
         let Some(ours) = self.observed.raw_status.get("currentRun").map(Precondition::OurRun) else {
             return Err(CheckpointError::Lost);
@@ -144,12 +111,12 @@ impl Look<'_> {
         let wanted = self.observed.written_as(next).map_err(|error| failed(&error))?;
         match self.context.status.write(self.object(), self.observed.stored(), wanted, ours).await {
             Ok(written) => {
-                self.note_written(next, written, news.clone());
+                self.note_written(next, written);
                 Ok(())
             }
             Err(PersistError::Conflict) => Err(CheckpointError::Lost),
             Err(error) => {
-                self.note_unanswered(next, news.clone());
+                self.context.doubt(self.reference, &self.observed, next.clone());
                 // It may have been written nevertheless: what differs is no longer known, so the whole status is
                 // written next time.
                 self.observed.is_stale = true;
@@ -168,7 +135,7 @@ impl Look<'_> {
         if !status::is_next_revision(known.as_ref(), found.as_ref()) {
             return Err(CheckpointError::Lost);
         }
-        self.context.learn(self.reference, &read);
+        self.context.settle(self.reference, &self.policy, &read);
         self.observed = Observed { spec: self.observed.spec.clone(), ..read };
         Ok(())
     }

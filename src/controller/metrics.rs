@@ -10,7 +10,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 
@@ -26,9 +25,9 @@ use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::Exposition;
 use crate::runtime::metrics::process::ProcessCollector;
 use crate::runtime::metrics::{Counters, Histograms, Info, Reading};
-use dlq_crd::{Action, RunResult};
-use dlq_drain::Meter;
-use dlq_policy::tally::{EndedRun, Tally};
+use dlq_crd::{Action, PolicyRun, RunResult};
+use dlq_policy::Changes;
+use dlq_policy::changes::duration;
 use dlq_upstash::client::{Observer, Transport};
 use dlq_upstash::types::Operation;
 
@@ -163,8 +162,17 @@ impl Metrics {
     }
 
     /// A status was written that says this for the first time.
-    pub(crate) fn tell(&self, policy: &PolicyRef, tally: &Tally) {
-        let Tally { missed, lateness, ended } = tally;
+    pub(crate) fn tell(&self, policy: &PolicyRef, changes: &Changes) {
+        let Changes { lateness, ended, processed, uncertain_pages, missed, events: _ } = changes;
+        if let Some((action, entries)) = processed {
+            let count = |counts: &mut policies::Counts| {
+                *counts.entries.entry(action.as_str()).or_default() += entries;
+            };
+            self.policies.count(policy, count);
+        }
+        if *uncertain_pages > 0 {
+            self.policies.count(policy, |counts| counts.uncertain_pages += uncertain_pages);
+        }
         if *missed > 0 {
             self.policies.count(policy, |counts| counts.missed += missed);
         }
@@ -177,49 +185,16 @@ impl Metrics {
     }
 
     /// A run ended.
-    fn ended(&self, policy: &PolicyRef, run: &EndedRun) {
-        let EndedRun { action, trigger, result, duration } = run;
-        let (action, result) = (action.as_str(), result.as_str());
-        self.run_duration.observe(&[action, result], duration.as_secs_f64());
-        let run = [action, trigger.as_str(), result];
+    fn ended(&self, policy: &PolicyRef, run: &PolicyRun) {
+        let (action, Some(result)) = (run.action.as_str(), run.result.map(RunResult::as_str)) else { return };
+        self.run_duration.observe(&[action, result], duration(run).as_secs_f64());
+        let run = [action, run.trigger.as_str(), result];
         self.policies.count(policy, |counts| *counts.runs.entry(run).or_default() += 1);
     }
 
     /// How long a run of this process' waits.
     pub(crate) fn run_waits(&self) -> RunWaits {
         self.waits.of_a_run(self.clock)
-    }
-
-    /// Counts the calls of one policy's run.
-    pub(crate) fn meter<'a>(&'a self, policy: &'a PolicyRef, waits: &'a RunWaits) -> RunMeter<'a> {
-        RunMeter { metrics: self, policy, waits }
-    }
-}
-
-/// Counts the calls of one policy's run.
-pub(crate) struct RunMeter<'a> {
-    metrics: &'a Metrics,
-    policy: &'a PolicyRef,
-    waits: &'a RunWaits,
-}
-
-impl Meter for RunMeter<'_> {
-    fn calls(&self) {
-        self.waits.end((self.metrics.clock)());
-    }
-
-    fn acted(&self, action: Action, entries: u64) {
-        let count =
-            |counts: &mut policies::Counts| *counts.entries.entry(action.as_str()).or_default() += entries;
-        self.metrics.policies.count(self.policy, count);
-    }
-
-    fn doubted(&self, pages: u64) {
-        self.metrics.policies.count(self.policy, |counts| counts.uncertain_pages += pages);
-    }
-
-    fn rate_limited(&self, until: Timestamp) {
-        self.waits.begin((self.metrics.clock)(), until);
     }
 }
 

@@ -15,7 +15,6 @@ mod halt;
 mod head;
 mod look;
 pub mod metrics;
-mod news;
 mod observe;
 mod persist;
 mod reconcile;
@@ -24,6 +23,7 @@ mod secrets;
 mod series;
 mod session;
 mod slots;
+mod tell;
 mod unknown;
 mod watch;
 

@@ -16,7 +16,7 @@ use super::connections::{Connected, LOOK_AGAIN};
 use super::context::{Context, PolicyRef};
 use super::error::Error;
 use super::head::PolicyHead;
-use super::look::{AFTER_CONFLICT, Look, Planned};
+use super::look::{AFTER_CONFLICT, Look};
 use super::observe::{Observed, observe};
 use super::report::Named;
 use super::slots::{Asked, Slot};
@@ -71,12 +71,13 @@ async fn caught(look: impl Future<Output = Result<Action, Error>>) -> Result<Act
 
 /// Tells what became of the last writes, which got no answer.
 async fn stand_by(policy: &PolicyRef, context: &Context) -> Result<Action, Error> {
-    if context.memory.has_unanswered(policy) {
+    if context.memory.is_in_doubt(policy) {
         let namespace = policy.namespace.as_deref().unwrap_or_default();
         if let Some(observed) = observe(&context.client, namespace, &policy.name).await? {
-            context.learn(policy, &observed);
+            let seen = validate(&observed.source(&BTreeMap::new()), &context.permissions);
+            context.settle(policy, &seen, &observed);
         }
-        drop(context.memory.take_unanswered(policy));
+        drop(context.memory.take_in_doubt(policy));
     }
     Ok(Action::await_change())
 }
@@ -110,29 +111,28 @@ async fn look_at(
         drop(context.memory.forget(reference));
         return Ok(Action::await_change());
     };
-    context.learn(reference, &observed);
     let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
+    context.settle(reference, &policy, &observed);
     let now = (context.clock)();
     let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
     debug!(policy = %Named(reference), ?plan, "planned");
 
-    let (next, notes) = status::observed(&policy, &observed.status, &plan, now);
-    let planned = Planned { next, notes };
+    let next = status::observed(&policy, &observed.status, &plan, now);
     let look =
         Look { context, reference, policy, observed, connected, heads, watched, now, term, turn: Some(turn) };
     // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
         Plan::Start(start) => {
             let span = look.span(&start.run);
-            Box::pin(look.start(planned, start)).instrument(span).await
+            Box::pin(look.start(&next, start)).instrument(span).await
         }
         Plan::Continue { run } => {
             let span = look.span(&run);
-            Box::pin(look.go_on(planned, &run)).instrument(span).await
+            Box::pin(look.go_on(next, &run)).instrument(span).await
         }
         Plan::Cancel { run, why } => {
             let span = look.span(&run);
-            Box::pin(look.cancel(planned, &run, &why)).instrument(span).await
+            Box::pin(look.cancel(&next, &run, &why)).instrument(span).await
         }
         Plan::Invalid(_)
         | Plan::Suspended
@@ -140,7 +140,7 @@ async fn look_at(
         | Plan::CircuitOpen
         | Plan::Waiting { .. }
         | Plan::Idle { .. }
-        | Plan::Missed { .. } => settle(look, planned, &plan).await,
+        | Plan::Missed { .. } => settle(look, &next, &plan).await,
     }
 }
 
@@ -215,19 +215,18 @@ fn is_replaced(plan: &Plan) -> bool {
 }
 
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.
-async fn settle(mut look: Look<'_>, planned: Planned, plan: &Plan) -> Result<Action, Error> {
-    let Planned { next, notes } = planned;
+async fn settle(mut look: Look<'_>, next: &DlqPolicyStatus, plan: &Plan) -> Result<Action, Error> {
     if look.observed.is_status_readable {
         // No run goes on: one that is remembered ended, with a write that got no answer or by another process.
         drop(look.context.memory.take_session(look.reference));
         look.context.memory.leave_line(look.reference);
     }
-    if look.write_unchanged(&next, notes).await? {
+    if look.write_unchanged(next).await? {
         if !look.observed.is_status_readable {
             // Mending a status wakes nobody.
             return Ok(Action::requeue(LOOK_AGAIN));
         }
-        Ok(look_again(plan, &look.policy, &next, look.now))
+        Ok(look_again(plan, &look.policy, next, look.now))
     } else {
         Ok(Action::requeue(AFTER_CONFLICT))
     }

@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use tracing::field::Empty;
 use tracing::{Span, info, info_span};
 
 use super::context::PolicyRef;
-use super::news::Ended;
 use dlq_crd::{PolicyRun, RunResult};
-use dlq_policy::Ending;
+use dlq_policy::changes::duration;
 
 /// A policy in logs: `namespace/name`.
 pub(crate) struct Named<'a>(pub(crate) &'a PolicyRef);
@@ -45,15 +43,15 @@ pub(crate) fn status_write(policy: &PolicyRef) -> Span {
 }
 
 /// The span of a whole run, which began in some slice before.
-fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending) -> Span {
-    let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
+fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun) -> Span {
+    let failed = matches!(run.result, Some(RunResult::Failed | RunResult::DeadlineExceeded));
     info_span!(
         target: "trace",
         "run",
         otel.trace = trace(uid, run),
         otel.root = true,
         otel.start_ms = run.start_time.timestamp().as_millisecond(),
-        otel.error = failed.then_some(ending.message.as_str()),
+        otel.error = failed.then_some(run.message.as_deref()).flatten(),
         policy = %Named(policy),
         run_id = run.id,
         action = %run.action,
@@ -61,8 +59,8 @@ fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending) ->
         dry_run = run.dry_run,
         generation = run.generation,
         requested_by = run.requested_by,
-        result = %ending.result,
-        reason = %ending.reason,
+        result = run.result.map(display),
+        reason = run.reason.map(display),
         pages = run.pages,
         processed = run.processed,
         rejected = run.rejected,
@@ -74,9 +72,8 @@ fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun, ending: &Ending) ->
 }
 
 /// The one line for each run, and its span, once its end is written.
-pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, ended: &Ended) {
-    let Ended { run, ending, at } = ended;
-    drop(whole_run(policy, uid, run, ending));
+pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, run: &PolicyRun) {
+    drop(whole_run(policy, uid, run));
     // What is nothing to worry about is left out.
     let some = |count: i64| (count > 0).then_some(count);
     info!(
@@ -87,8 +84,8 @@ pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, ended: &Ended) {
         dry_run = run.dry_run,
         generation = run.generation,
         requested_by = run.requested_by,
-        result = %ending.result,
-        reason = %ending.reason,
+        result = run.result.map(display),
+        reason = run.reason.map(display),
         pages = run.pages,
         processed = run.processed,
         rejected = some(run.rejected),
@@ -96,15 +93,11 @@ pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, ended: &Ended) {
         retries = some(run.retries),
         uncertain_pages = some(run.uncertain_pages),
         interruptions = some(run.interruptions),
-        duration_ms = duration_ms(run, *at),
+        left_alone = some(run.left_alone),
+        duration_ms = u64::try_from(duration(run).as_millis()).unwrap_or_default(),
         "{}",
-        ending.message
+        run.message.as_deref().unwrap_or_default()
     );
-}
-
-/// How long a run took. A clock can be set back meanwhile.
-fn duration_ms(run: &PolicyRun, now: Timestamp) -> u64 {
-    u64::try_from(now.duration_since(run.start_time.timestamp()).as_millis()).unwrap_or_default()
 }
 
 #[cfg(test)]

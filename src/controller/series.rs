@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use dlq_policy::{Note, NoteReason};
+use dlq_policy::{EventReason, PolicyEvent};
 
 /// After this long without the same again, the same is an event of its own.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(360);
@@ -21,7 +21,7 @@ const MOST_NEW: u32 = 25;
 /// And one more each time that this has passed.
 const ONE_MORE_AFTER: Duration = Duration::from_secs(60);
 
-/// What to do about a note.
+/// What to do about an event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Telling {
     /// A new event.
@@ -43,20 +43,20 @@ pub(super) enum Telling {
 #[derive(Default)]
 pub(super) struct AllSeries {
     series: HashMap<Key, Series>,
-    budgets: HashMap<(String, NoteReason), Budget>,
+    budgets: HashMap<(String, EventReason), Budget>,
     swept: Option<Instant>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Key {
     uid: String,
-    reason: NoteReason,
+    reason: EventReason,
     text: String,
 }
 
 impl Key {
-    fn new(uid: &str, note: &Note) -> Self {
-        Self { uid: uid.to_owned(), reason: note.reason, text: note.text.clone() }
+    fn new(uid: &str, event: &PolicyEvent) -> Self {
+        Self { uid: uid.to_owned(), reason: event.reason, text: event.text.clone() }
     }
 }
 
@@ -74,11 +74,11 @@ struct Budget {
 }
 
 impl AllSeries {
-    /// Counts a note, and says what to do about it.
-    pub(super) fn count(&mut self, uid: &str, note: &Note, now: Instant) -> Telling {
+    /// Counts an event, and says what to do about it.
+    pub(super) fn count(&mut self, uid: &str, event: &PolicyEvent, now: Instant) -> Telling {
         self.forget(now);
-        let Some(series) = self.series.get_mut(&Key::new(uid, note)) else {
-            let budget = self.budgets.get(&(uid.to_owned(), note.reason));
+        let Some(series) = self.series.get_mut(&Key::new(uid, event)) else {
+            let budget = self.budgets.get(&(uid.to_owned(), event.reason));
             let may_be_new = budget.is_none_or(|budget| budget.left > 0);
             return if may_be_new { Telling::New } else { Telling::TooMany };
         };
@@ -92,16 +92,16 @@ impl AllSeries {
     }
 
     /// Remembers an event that was written.
-    pub(super) fn begin(&mut self, uid: &str, note: &Note, name: String, now: Instant) {
-        self.series.insert(Key::new(uid, note), Series { name, count: 1, seen: now, written: now });
+    pub(super) fn begin(&mut self, uid: &str, event: &PolicyEvent, name: String, now: Instant) {
+        self.series.insert(Key::new(uid, event), Series { name, count: 1, seen: now, written: now });
         let whole = Budget { left: MOST_NEW, since: now };
-        let budget = self.budgets.entry((uid.to_owned(), note.reason)).or_insert(whole);
+        let budget = self.budgets.entry((uid.to_owned(), event.reason)).or_insert(whole);
         budget.left = budget.left.saturating_sub(1);
     }
 
     /// Forgets an event that is no longer there.
-    pub(super) fn end(&mut self, uid: &str, note: &Note) {
-        self.series.remove(&Key::new(uid, note));
+    pub(super) fn end(&mut self, uid: &str, event: &PolicyEvent) {
+        self.series.remove(&Key::new(uid, event));
     }
 
     fn forget(&mut self, now: Instant) {
@@ -126,11 +126,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn failed(text: &str) -> Note {
-        Note { reason: NoteReason::RunFailed, text: text.to_owned() }
+    fn failed(text: &str) -> PolicyEvent {
+        PolicyEvent { reason: EventReason::RunFailed, text: text.to_owned() }
     }
 
-    /// Tells a note, and what came of it.
+    /// Counts an event, and what came of it.
     fn tell(all: &mut AllSeries, uid: &str, text: &str, now: Instant) -> Telling {
         let telling = all.count(uid, &failed(text), now);
         if telling == Telling::New {
@@ -176,7 +176,7 @@ mod tests {
         let new = (0..600).filter(|run| is_new(tell(&mut all, "a", &run.to_string(), start + SECOND * *run)));
         assert_eq!(new.count(), 25 + 9);
         assert_eq!(tell(&mut all, "b", "down", start + SECOND * 600), Telling::New, "another policy's own");
-        let invalid = Note { reason: NoteReason::InvalidSpec, text: "no".to_owned() };
+        let invalid = PolicyEvent { reason: EventReason::InvalidSpec, text: "no".to_owned() };
         assert_eq!(all.count("a", &invalid, start + SECOND * 600), Telling::New, "another reason's own");
         let later = start + SECOND * 600 + ONE_MORE_AFTER * MOST_NEW;
         assert_eq!(tell(&mut all, "c", "down", later), Telling::New);

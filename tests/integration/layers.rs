@@ -35,7 +35,6 @@ const MUST_NOT_NAME: [(&str, &[&str]); 5] = [
             "await",
             "std::env",
             "std::fs",
-            "std::net",
             "std::thread",
             "std::time::Instant",
             "SystemTime",

@@ -111,10 +111,61 @@ pub enum Reason {
     NeverRun,
 }
 
+/// What a reason speaks of: those of `Ready` come first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReasonClass {
+    /// Runs may start.
+    Able,
+    /// Somebody holds the policy back.
+    Held,
+    /// The policy cannot run as it stands.
+    Invalid,
+    /// The token is missing.
+    NoToken,
+    /// Upstash refused the token. The schedule tries it again.
+    Refused,
+    /// Too many runs failed in a row.
+    CircuitOpen,
+    /// What a run does (`Running`). `Idle` also says that there is none.
+    Running,
+    /// How a run ended (`LastRunSucceeded`). `Unauthorized` is also such an end.
+    Ended,
+}
+
 impl Reason {
     /// Reads a reason of a status; `None` for one that is not ours.
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_value(text.into()).ok()
+    }
+
+    /// What kind of reason it is. One place for all, so that a new reason does not compile until it has a class.
+    pub fn class(self) -> ReasonClass {
+        match self {
+            Self::Scheduled | Self::Idle => ReasonClass::Able,
+            Self::Suspended | Self::Paused => ReasonClass::Held,
+            Self::InvalidSpec
+            | Self::InvalidSchedule
+            | Self::InvalidTimeZone
+            | Self::NoConnection
+            | Self::UrlNotAllowed
+            | Self::ActionNotAllowed => ReasonClass::Invalid,
+            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ReasonClass::NoToken,
+            Self::Unauthorized | Self::ReadOnlyToken => ReasonClass::Refused,
+            Self::CircuitOpen => ReasonClass::CircuitOpen,
+            Self::RunInProgress | Self::Throttled | Self::Retrying | Self::Queued => ReasonClass::Running,
+            Self::RunSucceeded
+            | Self::NothingMatched
+            | Self::LimitReached
+            | Self::DryRunSucceeded
+            | Self::BadRequest
+            | Self::Forbidden
+            | Self::UpstreamUnavailable
+            | Self::RateLimited
+            | Self::CursorLoop
+            | Self::DeadlineExceeded
+            | Self::Cancelled
+            | Self::NeverRun => ReasonClass::Ended,
+        }
     }
 
     /// The reason as it stands in conditions, events and metrics.

@@ -20,10 +20,10 @@ mod text;
 mod time;
 mod words;
 
-pub use conditions::{ConditionType, Reason};
+pub use conditions::{ConditionType, Reason, ReasonClass};
 pub use filters::{FailureFunctionState, Filters};
 pub use overrides::{FlowControl, Overrides};
-pub use run::{PolicyRun, RunResult, RunSummary, Trigger, Window};
+pub use run::{PolicyRun, RunResult, RunSummary, Trigger, WaitingReason, Window};
 pub use spec::{
     Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
 };

@@ -111,6 +111,11 @@ pub struct PolicyRun {
     #[serde(default)]
     pub rejected: i64,
 
+    /// How many entries Upstash listed that the run left alone, because their own fields do not match `filters` or are
+    /// missing.
+    #[serde(default)]
+    pub left_alone: i64,
+
     /// How many calls were repeated after an error.
     #[serde(default)]
     pub retries: i64,
@@ -127,6 +132,11 @@ pub struct PolicyRun {
     /// Until when the run waits, while throttled or backing off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_until: Option<MilliTime>,
+
+    /// Why the run waits: Upstash asked for it (`Throttled`), a call that failed is repeated later (`Retrying`), or all slots
+    /// are taken (`Queued`).
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub waiting_reason: Option<WaitingReason>,
 
     /// Up to ten of the new workflow runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -227,6 +237,18 @@ impl From<&PolicyRun> for RunSummary {
             interruptions: run.interruptions,
         }
     }
+}
+
+/// Why a run waits.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
+pub enum WaitingReason {
+    /// Upstash asked for it.
+    Throttled,
+    /// A call that failed is repeated later.
+    Retrying,
+    /// All slots are taken.
+    Queued,
 }
 
 /// A span of failure times.

@@ -104,6 +104,11 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_schedule_time: Option<Time>,
 
+    /// Since when no run may start: the policy is suspended, paused or cannot run as it stands, its Secret is missing, or its
+    /// circuit is open. Absent while runs may start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Time>,
+
     /// How many instants of the schedule were missed.
     #[serde(default)]
     pub missed_schedules: i64,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
-use dlq_crd::{Action, PolicyRun};
+use dlq_crd::PolicyRun;
 use dlq_policy::progress::Failure;
 use dlq_policy::{Activity, Ending, Progress, Step};
 use dlq_upstash::error::ErrorClass;
@@ -62,14 +62,10 @@ pub trait Halt {
     fn is_lost(&self) -> bool;
 }
 
-/// Counts what is done, as it is done.
+/// Measures how long a run waits because Upstash asked for it.
 pub trait Meter {
     /// A call is made now.
     fn calls(&self);
-    /// Upstash acknowledged that so many entries were acted on.
-    fn acted(&self, action: Action, entries: u64);
-    /// So many acting calls have an unknown outcome.
-    fn doubted(&self, pages: u64);
     /// Upstash answered 429, and the run waits.
     fn rate_limited(&self, until: Timestamp);
 }
@@ -210,28 +206,9 @@ impl<H: Halt, C: Checkpoint, M: Meter> Slice<'_, H, C, M> {
         )
     }
 
-    /// Makes one call, and counts what came of it.
-    async fn call(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
-        let counts = |run: &PolicyRun| [run.processed, run.uncertain_pages];
-        let before = counts(progress.run());
-        self.meter.calls();
-        let end = self.exchange(progress, call).await;
-        let run = progress.run();
-        let after = counts(run);
-        let [acted, doubted] =
-            [0, 1].map(|index: usize| u64::try_from(after[index].saturating_sub(before[index])).unwrap_or(0));
-        // A dry run only counts what matches.
-        if acted > 0 && !run.dry_run {
-            self.meter.acted(run.action, acted);
-        }
-        if doubted > 0 {
-            self.meter.doubted(doubted);
-        }
-        end
-    }
-
     /// Sends one call and folds its answer in.
-    async fn exchange(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
+    async fn call(&self, progress: &mut Progress, call: &Call) -> Option<SliceEnd> {
+        self.meter.calls();
         let started = Instant::now();
         let span = self.page_span(progress.run(), call);
         let answer = match self.send(call).instrument(span.clone()).await {

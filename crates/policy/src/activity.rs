@@ -1,6 +1,6 @@
 //! What a run does while it goes on.
 
-use dlq_crd::Reason;
+use dlq_crd::{PolicyRun, Reason, WaitingReason};
 
 /// What a run does while it goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,12 +16,31 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// As the run says it. It waits no more for a slot: whoever asks for the next one begins anew.
+    pub(crate) fn of(run: &PolicyRun) -> Self {
+        match run.waiting_reason {
+            Some(WaitingReason::Throttled) => Self::Throttled,
+            Some(WaitingReason::Retrying) => Self::Retrying,
+            Some(WaitingReason::Queued) | None => Self::Working,
+        }
+    }
+
     pub(crate) fn reason(self) -> Reason {
         match self {
             Self::Working => Reason::RunInProgress,
             Self::Throttled => Reason::Throttled,
             Self::Retrying => Reason::Retrying,
             Self::Queued => Reason::Queued,
+        }
+    }
+
+    /// Why the run waits, if it does.
+    pub(crate) fn waiting_reason(self) -> Option<WaitingReason> {
+        match self {
+            Self::Working => None,
+            Self::Throttled => Some(WaitingReason::Throttled),
+            Self::Retrying => Some(WaitingReason::Retrying),
+            Self::Queued => Some(WaitingReason::Queued),
         }
     }
 

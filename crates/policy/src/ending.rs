@@ -20,13 +20,11 @@ pub struct Ending {
     pub not_ready: Option<Reason>,
     /// The Secret, in its version, whose token was refused.
     pub refused_secret: Option<String>,
-    /// Entries that a list showed and that the run did not act on, as it does not select them.
-    pub left_alone: u64,
 }
 
 impl Ending {
     pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
-        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None, left_alone: 0 }
+        Self { result, reason, message: message.into(), not_ready: None, refused_secret: None }
     }
 
     /// The run could not go on.
@@ -35,7 +33,7 @@ impl Ending {
     }
 
     /// Says how many entries a list showed that the run does not select.
-    pub(crate) fn leaving_alone(self, left_alone: u64) -> Self {
+    pub(crate) fn leaving_alone(self, left_alone: i64) -> Self {
         if left_alone == 0 {
             return self;
         }
@@ -44,7 +42,7 @@ impl Ending {
             "left {left_alone} listed entries alone, because their own fields do not match spec.filters or are missing; {}",
             self.message
         );
-        Self { message, left_alone, ..self }
+        Self { message, ..self }
     }
 
     /// Somebody ended the run.

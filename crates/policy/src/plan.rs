@@ -12,7 +12,9 @@ use super::schedule::Schedule;
 use super::selection::Selected;
 use super::validate::{Connectivity, Invalid, Policy, Request, Work};
 use super::window;
-use dlq_crd::{ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, TokenRefusal, Trigger};
+use dlq_crd::{
+    ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger,
+};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,22 +175,23 @@ pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<TokenRefusal> {
     })
 }
 
-/// Whether the policy was last seen in a state in which instants pass. A state that cannot be read, as a newer operator
-/// wrote it, may be one.
+/// Whether the policy was last seen in a state in which scheduled times pass.
 pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
-    match status.phase {
-        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => true,
-        Some(_) => false,
-        None => status.observed_generation.is_some_and(|generation| generation > 0),
-    }
+    // An operator before `heldSince` was wrote a phase alone. One that cannot be read, as a newer operator wrote it, may
+    // be such a state.
+    status.held_since.is_some()
+        || match status.phase {
+            Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => {
+                true
+            }
+            Some(_) => false,
+            None => status.observed_generation.is_some_and(|generation| generation > 0),
+        }
 }
 
 /// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.
 pub fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    let missing = matches!(
-        not_ready_reason(status),
-        Some(Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
-    );
+    let missing = not_ready_reason(status).is_some_and(|reason| reason.class() == ReasonClass::NoToken);
     missing || (matches!(policy.schedule, Ok(None)) && status.refused_secret.is_some())
 }
 
@@ -316,10 +319,12 @@ fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Time
         processed: 0,
         not_found: 0,
         rejected: 0,
+        left_alone: 0,
         retries: 0,
         uncertain_pages: 0,
         interruptions: 0,
         waiting_until: None,
+        waiting_reason: None,
         sample_workflow_run_ids: Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::note::NoteReason;
+use crate::{EventReason, changes};
 
 #[test]
 fn instants_that_pass_while_a_run_goes_on_are_over() {
@@ -241,8 +241,9 @@ fn an_instant_whose_start_is_to_come_has_not_passed() {
     let run = status.current_run.clone().unwrap();
     let just_before = next - jiff::SignedDuration::from_millis(1);
     for (end, told) in [(just_before, false), (next, true)] {
-        let (_, notes) = status::finished(&policy, &status, &run, &well(), end);
-        assert_eq!(notes.iter().any(|note| note.reason == NoteReason::RunAlreadyActive), told, "{end}");
+        let events =
+            changes(&policy, &status, &status::finished(&policy, &status, &run, &well(), end)).events;
+        assert_eq!(events.iter().any(|event| event.reason == EventReason::RunAlreadyActive), told, "{end}");
     }
 }
 

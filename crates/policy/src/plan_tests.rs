@@ -47,15 +47,15 @@ fn seen(policy: &Policy, now: Timestamp) -> DlqPolicyStatus {
 
 /// The status after one more look.
 fn look(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
-    status::observed(policy, status, &plan(policy, status, now), now).0
+    status::observed(policy, status, &plan(policy, status, now), now)
 }
 
 /// The status in which the planned run goes on.
 fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, status, now);
-    let (observed, _) = status::observed(policy, status, &plan, now);
+    let observed = status::observed(policy, status, &plan, now);
     let Plan::Start(start) = plan else { panic!("{plan:?}") };
-    status::claimed(policy, &observed, start, "pod/1", now).0
+    status::claimed(policy, &observed, start, "pod/1", now)
 }
 
 /// The status after the planned run ended.
@@ -71,7 +71,7 @@ fn ran(
 
 fn ended(policy: &Policy, status: &DlqPolicyStatus, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
     let run = status.current_run.clone().unwrap();
-    status::finished(policy, status, &run, how, end).0
+    status::finished(policy, status, &run, how, end)
 }
 
 fn well() -> Ending {

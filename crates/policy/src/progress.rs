@@ -56,7 +56,6 @@ pub struct Progress {
     limits: Limits,
     retry_limit: u32,
     run: PolicyRun,
-    activity: Activity,
     ending: Option<Ending>,
     cursors: Cursors,
     /// Consecutive failed calls.
@@ -68,8 +67,8 @@ pub struct Progress {
     sifting: Option<Sifting>,
     /// Of the last page: there is no cursor behind it.
     rejected_since_cursor: i64,
-    /// Entries that lists showed and that the run does not select, as far as this process saw.
-    left_alone: u64,
+    /// Likewise.
+    left_alone_since_cursor: i64,
     /// What the API said of the last entry that it refused.
     refusal: Option<ApiError>,
     chunks: Chunks,
@@ -107,7 +106,6 @@ impl Progress {
             pace: Pace::new(limits.entries_per_second),
             limits,
             retry_limit,
-            activity: Activity::Working,
             ending: None,
             cursors,
             failures: 0,
@@ -116,7 +114,7 @@ impl Progress {
             is_request_fine: run.processed > 0 || (run.rejected > 0 && !is_of_ids),
             sifting: None,
             rejected_since_cursor: 0,
-            left_alone: 0,
+            left_alone_since_cursor: 0,
             refusal: None,
             chunks,
             doubted,
@@ -128,7 +126,8 @@ impl Progress {
     /// The same, known to be throttled or backing off while it waits.
     #[must_use]
     pub fn seen_as(self, activity: Activity) -> Self {
-        Self { activity, ..self }
+        let run = PolicyRun { waiting_reason: activity.waiting_reason(), ..self.run };
+        Self { run, ..self }
     }
 
     /// The run as another process could take it up: what was refused since the cursor comes by again there.
@@ -138,9 +137,12 @@ impl Progress {
 
     /// The run as it is if it ends here.
     pub fn ended_run(&self) -> PolicyRun {
-        let of_page = self.sifting.as_ref().map_or(0, Sifting::rejected);
-        let rejected = self.run.rejected + self.rejected_since_cursor + of_page;
-        PolicyRun { rejected, ..self.run.clone() }
+        let of_page = |count: fn(&Sifting) -> i64| self.sifting.as_ref().map_or(0, count);
+        PolicyRun {
+            rejected: self.run.rejected + self.rejected_since_cursor + of_page(Sifting::rejected),
+            left_alone: self.run.left_alone + self.left_alone_since_cursor + of_page(Sifting::left_alone),
+            ..self.run.clone()
+        }
     }
 
     /// As whom the run acts.
@@ -155,7 +157,7 @@ impl Progress {
 
     /// What the run does.
     pub fn activity(&self) -> Activity {
-        self.activity
+        Activity::of(&self.run)
     }
 
     /// What comes next.
@@ -176,7 +178,7 @@ impl Progress {
             return Step::Wait(deadline.map_or(until, |deadline| until.min(deadline)));
         }
         self.run.waiting_until = None;
-        self.activity = Activity::Working;
+        self.run.waiting_reason = None;
         match &Arc::clone(&self.work).selected {
             Selected::Matching { criteria, .. } => self.next_page(criteria),
             Selected::Ids(ids) => self.next_ids(ids),
@@ -243,6 +245,7 @@ impl Progress {
         };
         self.run.cursor = Some(next.0.clone());
         self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
+        self.run.left_alone += std::mem::take(&mut self.left_alone_since_cursor);
         if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
             self.ending = Some(Ending::failed(Reason::CursorLoop, message));
         }
@@ -252,7 +255,8 @@ impl Progress {
     fn begin_again(&mut self) {
         self.run.rejected = 0;
         self.rejected_since_cursor = 0;
-        self.left_alone = 0;
+        self.run.left_alone = 0;
+        self.left_alone_since_cursor = 0;
         if self.run.dry_run {
             self.run.processed = 0;
         }
@@ -288,7 +292,7 @@ impl Progress {
         if self.probe.is_some() {
             return;
         }
-        self.left_alone = self.left_alone.saturating_add(sifting.left_alone());
+        self.left_alone_since_cursor += sifting.left_alone();
         self.rejected_since_cursor += sifting.rejected();
         self.sifting = None;
         self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
@@ -324,8 +328,7 @@ impl Progress {
 
     fn end(&mut self, ending: Ending) -> Step {
         self.ending = Some(ending.clone());
-        let of_page = self.sifting.as_ref().map_or(0, Sifting::left_alone);
-        Step::End(ending.leaving_alone(self.left_alone.saturating_add(of_page)))
+        Step::End(ending.leaving_alone(self.ended_run().left_alone))
     }
 }
 

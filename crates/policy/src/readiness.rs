@@ -2,10 +2,9 @@
 //! deploy tools wait for it.
 
 use super::ending::{ACTING_TOKEN, VALID_TOKEN};
-use super::note::{Note, NoteReason};
 use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use super::validate::{Invalid, Policy};
-use dlq_crd::{ConditionType, DlqPolicyStatus, Reason, TokenRefusal};
+use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, TokenRefusal};
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
@@ -60,7 +59,7 @@ fn unless_held(
     refused: impl FnOnce() -> Option<(Reason, String)>,
 ) -> Readiness {
     let able = able(policy);
-    if !matches!(able.reason, Reason::Idle | Reason::Scheduled) {
+    if able.reason.class() != ReasonClass::Able {
         return able;
     }
     if is_circuit_open(policy, status) {
@@ -94,59 +93,4 @@ fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
         "{failed}; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended"
     );
     Readiness { ready: false, reason: Reason::CircuitOpen, message }
-}
-
-/// Tells of a reason that is not the one before.
-pub(crate) fn note_change(
-    before: &DlqPolicyStatus,
-    readiness: &Readiness,
-    is_reset: bool,
-    notes: &mut Vec<Note>,
-) {
-    let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    if ready.is_some_and(|ready| ready.reason == readiness.reason.as_str()) {
-        return;
-    }
-    let was_open = ready.is_some_and(|ready| ready.reason == Reason::CircuitOpen.as_str());
-    let could_run = |reason: &str| {
-        [Reason::Idle, Reason::Scheduled, Reason::Unauthorized, Reason::ReadOnlyToken]
-            .iter()
-            .any(|known| known.as_str() == reason)
-    };
-    let held = |reason: &str| [Reason::Suspended, Reason::Paused].iter().any(|held| held.as_str() == reason);
-    let reason = match readiness.reason {
-        Reason::Suspended | Reason::Paused => Some(NoteReason::PolicySuspended),
-        Reason::InvalidSchedule => Some(NoteReason::InvalidSchedule),
-        Reason::InvalidTimeZone => Some(NoteReason::InvalidTimeZone),
-        Reason::UrlNotAllowed => Some(NoteReason::UrlNotAllowed),
-        Reason::InvalidSpec | Reason::ActionNotAllowed | Reason::NoConnection => {
-            Some(NoteReason::InvalidSpec)
-        }
-        Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid => {
-            Some(NoteReason::SecretNotFound)
-        }
-        _ if ready.is_some_and(|ready| held(&ready.reason)) => Some(NoteReason::PolicyUnsuspended),
-        // An edit of the limit alone: a run's end and a reset say it themselves.
-        Reason::CircuitOpen if ready.is_some_and(|ready| could_run(&ready.reason)) => {
-            Some(NoteReason::CircuitOpened)
-        }
-        Reason::Idle | Reason::Scheduled if was_open && before.consecutive_failures > 0 && !is_reset => {
-            Some(NoteReason::CircuitClosed)
-        }
-        _ => None,
-    };
-    let text = match reason {
-        Some(NoteReason::PolicyUnsuspended) if !readiness.ready => {
-            format!("no longer held back, and not ready: {}", readiness.reason.as_str())
-        }
-        Some(NoteReason::PolicyUnsuspended) => format!("no longer held back: {}", readiness.message),
-        Some(NoteReason::CircuitOpened) => {
-            "more runs failed in a row than failurePolicy allows; no further run starts".to_owned()
-        }
-        Some(NoteReason::CircuitClosed) => {
-            "fewer runs failed in a row than failurePolicy allows; the circuit is closed".to_owned()
-        }
-        _ => readiness.message.clone(),
-    };
-    notes.extend(reason.map(|reason| Note::new(reason, text)));
 }

@@ -25,7 +25,7 @@ pub(crate) struct Sifting {
     /// Entries without an ID that could be sent.
     unsendable: i64,
     /// Entries that the run does not select, or that cannot be judged.
-    left_alone: u64,
+    left_alone: i64,
     relisted: u8,
 }
 
@@ -81,7 +81,7 @@ impl Sifting {
     }
 
     /// How many of its entries are left alone, because their own fields do not match the run's filters or are missing.
-    pub(crate) fn left_alone(&self) -> u64 {
+    pub(crate) fn left_alone(&self) -> i64 {
         self.left_alone
     }
 
@@ -91,7 +91,7 @@ impl Sifting {
         self.unsendable = entries - i64::try_from(page.listed.len()).unwrap_or(0);
         let is_selected = |entry: &&ListedEntry| selects.judge(entry) == Verdict::Selected;
         let selected: Vec<_> = page.listed.iter().filter(is_selected).map(|entry| &entry.id).collect();
-        self.left_alone = (page.listed.len() - selected.len()) as u64;
+        self.left_alone = i64::try_from(page.listed.len() - selected.len()).unwrap_or(i64::MAX);
         self.selected |= !selected.is_empty();
         let ids: Vec<_> = selected.into_iter().filter(|id| !self.refused.contains(id)).cloned().collect();
         // Whether a page that was listed again holds more that is refused nobody knows.

@@ -13,31 +13,23 @@ use super::activity::Activity;
 use super::conditions::{Truth, clear, seconds, set};
 use super::ending::Ending;
 use super::instants::next_run;
-use super::note::{self, Note, NoteReason};
-use super::plan::{Plan, Start, is_circuit_open, is_circuit_reset, is_new_work, refusal};
+use super::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal};
 use super::readiness::{self, Readiness};
 use super::size;
 use super::validate::Policy;
-use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, RunResult, TokenRefusal, Trigger};
+use dlq_crd::{
+    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
+};
 
 /// The longest message of a status, in characters.
 const MAX_MESSAGE_CHARS: usize = 256;
 
-/// The status that a plan leads to, before anything is done, and what to tell.
-pub fn observed(
-    policy: &Policy,
-    before: &DlqPolicyStatus,
-    plan: &Plan,
-    now: Timestamp,
-) -> (DlqPolicyStatus, Vec<Note>) {
+/// The status that a plan leads to, before anything is done.
+pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Timestamp) -> DlqPolicyStatus {
     let mut status = before.clone();
-    let mut notes = Vec::new();
     // A limit that was lowered holds at once: a policy without a schedule may never run again.
     status.history.truncate(policy.history_limit);
-    if is_circuit_reset(policy, before) && before.consecutive_failures > 0 {
-        if policy.pause_after_failures.is_some_and(|limit| before.consecutive_failures >= limit) {
-            notes.push(Note::new(NoteReason::CircuitClosed, "the circuit is closed"));
-        }
+    if is_circuit_reset(policy, before) {
         status.consecutive_failures = 0;
     }
     status.refused_reason = refusal(before);
@@ -49,21 +41,16 @@ pub fn observed(
     if let Some(run) = &before.current_run {
         note_skipped(policy, run, &mut status, now);
     }
-    handle_requests(policy, before, plan, &mut status, &mut notes);
+    handle_requests(policy, before, plan, &mut status);
     if let Plan::Missed { at, count, .. } = plan {
         status.last_missed_time = Some(seconds(*at));
         status.missed_schedules += count;
         status.pending_schedule_time = None;
-        notes.push(Note::new(
-            NoteReason::MissedSchedule,
-            "an instant was missed, as startingDeadlineSeconds had passed; see status.lastMissedTime",
-        ));
     }
     let readiness = readiness::planned(policy, before, plan);
-    readiness::note_change(before, &readiness, is_circuit_reset(policy, before), &mut notes);
     let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
     conclude(&mut status, policy, &readiness, activity, now);
-    (status, notes)
+    status
 }
 
 /// The status in which the run that starts belongs to `holder`: written before its first call.
@@ -73,17 +60,12 @@ pub fn claimed(
     start: Start,
     holder: &str,
     now: Timestamp,
-) -> (DlqPolicyStatus, Vec<Note>) {
+) -> DlqPolicyStatus {
     let Start { run, missed, postponed } = start;
     let mut status = observed.clone();
-    let mut notes = Vec::new();
     if let Some((latest, count)) = missed {
         status.last_missed_time = Some(seconds(latest));
         status.missed_schedules += count;
-        notes.push(Note::new(
-            NoteReason::MissedSchedule,
-            "instants were missed, and the latest is made up for; see status.lastMissedTime",
-        ));
     }
     status.pending_schedule_time = postponed.map(seconds);
     if let Some(at) = run.scheduled_time {
@@ -97,7 +79,7 @@ pub fn claimed(
     status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
-    (status, notes)
+    status
 }
 
 /// A run that this process has to take up from its status alone. Unless it was handed back, nobody knows what was done
@@ -121,26 +103,27 @@ pub fn running(
 ) -> DlqPolicyStatus {
     let mut status = before.clone();
     status.processed = Some(run.processed);
-    status.current_run = Some(run.clone());
+    status.current_run = Some(PolicyRun { waiting_reason: activity.waiting_reason(), ..run.clone() });
     note_skipped(policy, run, &mut status, now);
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(activity), now);
     status
 }
 
-/// The status after a run ended, and what to tell.
+/// The status after a run ended.
 pub fn finished(
     policy: &Policy,
     before: &DlqPolicyStatus,
     run: &PolicyRun,
     ending: &Ending,
     now: Timestamp,
-) -> (DlqPolicyStatus, Vec<Note>) {
+) -> DlqPolicyStatus {
     let mut status = before.clone();
     let run = PolicyRun {
         holder: None,
         revision: None,
         waiting_until: None,
+        waiting_reason: None,
         completion_time: Some(now.into()),
         result: Some(ending.result),
         reason: Some(ending.reason),
@@ -148,7 +131,6 @@ pub fn finished(
         ..run.clone()
     };
     let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
-    let was_open = is_circuit_open(policy, before);
     // Before the failures are counted: what the circuit was during the run decides.
     note_skipped(policy, &run, &mut status, now);
     status.totals.runs += 1;
@@ -172,22 +154,10 @@ pub fn finished(
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
     status.current_run = None;
-    let mut notes = note::of_ending(&run, ending);
-    notes.extend(note::of_skipped_times(policy, &status, &run, now));
     status.last_run = Some(run);
-
-    let is_open = is_circuit_open(policy, &status);
-    if is_open && !was_open {
-        notes.push(Note::new(
-            NoteReason::CircuitOpened,
-            "too many runs failed in a row; no further run starts",
-        ));
-    } else if was_open && !is_open {
-        notes.push(Note::new(NoteReason::CircuitClosed, "a run succeeded; the circuit is closed"));
-    }
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, None, now);
-    (status, notes)
+    status
 }
 
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
@@ -201,7 +171,7 @@ fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut 
     // A version of the Secret is tried once, however that ends.
     status.refused_secret = None;
     let got_through =
-        run.pages > 0 || run.rejected > 0 || ending.left_alone > 0 || ending.reason == Reason::BadRequest;
+        run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || ending.reason == Reason::BadRequest;
     // Of what the token may do a dry run tells only that it may list.
     if got_through && !(run.dry_run && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
         status.refused_reason = None;
@@ -210,13 +180,22 @@ fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut 
 
 /// What a run does that was last seen waiting, else what it is about to do.
 pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
-    let running =
-        before.conditions.iter().find(|condition| condition.type_ == ConditionType::Running.as_str());
-    let waits = run.waiting_until.is_some_and(|until| until.timestamp() > now);
+    if run.waiting_until.is_none_or(|until| until.timestamp() <= now) {
+        return Activity::Working;
+    }
+    if run.waiting_reason.is_some() {
+        return Activity::of(run);
+    }
+    // An operator before this field was wrote it into the condition alone.
     [Activity::Throttled, Activity::Retrying]
         .into_iter()
-        .find(|activity| waits && running.is_some_and(|running| running.reason == activity.reason().as_str()))
+        .find(|activity| is_running_because(before, activity.reason()))
         .unwrap_or(Activity::Working)
+}
+
+fn is_running_because(status: &DlqPolicyStatus, reason: Reason) -> bool {
+    let kind = ConditionType::Running.as_str();
+    status.conditions.iter().any(|condition| condition.type_ == kind && condition.reason == reason.as_str())
 }
 
 /// Brings everything that follows from the rest into line: conditions, phase, message, times.
@@ -251,9 +230,11 @@ fn conclude(
             }
         }
     }
-    let may_come = matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound);
+    let class = readiness.reason.class();
+    // What is in the Secret changes by an edit alone; that it is missing may be an order of events.
+    let may_come = class == ReasonClass::NoToken && readiness.reason != Reason::SecretInvalid;
     let reconciling = !readiness.ready && may_come;
-    let stalled = !readiness.ready && !may_come && readiness.reason != Reason::CircuitOpen;
+    let stalled = !readiness.ready && !may_come && class != ReasonClass::CircuitOpen;
     let kstatus = [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)];
     for (kind, _) in kstatus.iter().filter(|(_, so)| *so) {
         set(*kind, Truth::True, readiness.reason, &readiness.message);
@@ -264,6 +245,12 @@ fn conclude(
     status.conditions = conditions;
     status.observed_generation = Some(generation);
     status.next_schedule_time = next_time(policy, status, readiness, now);
+    let is_held = matches!(
+        class,
+        ReasonClass::Held | ReasonClass::Invalid | ReasonClass::NoToken | ReasonClass::CircuitOpen
+    );
+    status.held_since = (is_held && (activity.is_none() || waits_for_secret(readiness)))
+        .then(|| status.held_since.take().unwrap_or_else(|| seconds(now)));
     status.phase = Some(phase(status, policy, readiness, activity));
     status.message = Some(cut(&message(status, readiness, activity)));
     size::fit(status);
@@ -276,8 +263,7 @@ fn next_time(
     now: Timestamp,
 ) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
     let Ok(Some(schedule)) = &policy.schedule else { return None };
-    let refused = matches!(readiness.reason, Reason::Unauthorized | Reason::ReadOnlyToken);
-    if !(readiness.ready || refused) || matches!(readiness.reason, Reason::Suspended | Reason::Paused) {
+    if !matches!(readiness.reason.class(), ReasonClass::Able | ReasonClass::Refused) {
         return None;
     }
     let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
@@ -302,7 +288,7 @@ fn phase(
         Reason::Paused => Phase::Paused,
         Reason::CircuitOpen => Phase::CircuitOpen,
         Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
-        Reason::Unauthorized | Reason::ReadOnlyToken => Phase::Failed,
+        reason if reason.class() == ReasonClass::Refused => Phase::Failed,
         _ if !readiness.ready => Phase::Invalid,
         _ if matches!(policy.schedule, Ok(Some(_))) => Phase::Scheduled,
         _ => match status.last_run.as_ref().and_then(|run| run.result) {
@@ -326,7 +312,7 @@ fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Act
 
 /// Nothing goes on, though a run may be open.
 fn waits_for_secret(readiness: &Readiness) -> bool {
-    matches!(readiness.reason, Reason::SecretNotFound | Reason::SecretKeyNotFound | Reason::SecretInvalid)
+    readiness.reason.class() == ReasonClass::NoToken
 }
 
 pub(crate) fn cut(message: &str) -> String {

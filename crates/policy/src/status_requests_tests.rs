@@ -9,14 +9,14 @@ fn a_request_is_ignored_once_and_told_of_once() {
     let idle = after(&json!({}), &well());
     let running = requested(&json!({}));
     let table = [
-        ("suspended", asked(&json!({"suspend": true})), &idle, NoteReason::RunRequestIgnored),
-        ("paused", Policy { paused: true, ..asked(&json!({})) }, &idle, NoteReason::RunRequestIgnored),
-        ("while a run goes on", asked(&json!({})), &running, NoteReason::RunAlreadyActive),
-        ("too long", long, &idle, NoteReason::RunRequestIgnored),
+        ("suspended", asked(&json!({"suspend": true})), &idle, EventReason::RunRequestIgnored),
+        ("paused", Policy { paused: true, ..asked(&json!({})) }, &idle, EventReason::RunRequestIgnored),
+        ("while a run goes on", asked(&json!({})), &running, EventReason::RunAlreadyActive),
+        ("too long", long, &idle, EventReason::RunRequestIgnored),
     ];
     for (row, policy, before, reason) in table {
-        let (status, notes) = look(&policy, before, at("12:05:00"));
-        assert_eq!(reasons(&notes).iter().filter(|note| **note == reason).count(), 1, "{row}: {notes:?}");
+        let (status, events) = look(&policy, before, at("12:05:00"));
+        assert_eq!(reasons(&events).iter().filter(|event| **event == reason).count(), 1, "{row}: {events:?}");
         let handled = status.last_handled_requested_at.clone().unwrap();
         assert_eq!(Some(handled), policy.requests.run.as_ref().map(|request| request.value.clone()), "{row}");
         assert!(!reasons(&look(&policy, &status, at("12:05:01")).1).contains(&reason), "{row}");
@@ -28,9 +28,9 @@ fn a_cancel_or_reset_that_is_too_long_is_refused_aloud_and_once() {
     for name in ["cancelAt", "resetAt"] {
         let long = annotated(&json!({}), &[(name, &"x".repeat(257))]);
         for before in [after(&json!({}), &well()), requested(&json!({}))] {
-            let (status, notes) = look(&long, &before, at("12:05:00"));
-            assert_eq!(reasons(&notes), [NoteReason::RunRequestIgnored], "{name}");
-            assert!(notes[0].text.contains(name), "{notes:?}");
+            let (status, events) = look(&long, &before, at("12:05:00"));
+            assert_eq!(reasons(&events), [EventReason::RunRequestIgnored], "{name}");
+            assert!(events[0].text.contains(name), "{events:?}");
             assert_eq!(status.current_run.is_some(), before.current_run.is_some(), "{name}");
             assert_eq!(look(&long, &status, at("12:05:01")).1, [], "{name}");
         }
@@ -141,12 +141,12 @@ fn a_limit_that_is_edited_opens_and_closes_the_circuit_with_a_word_too() {
         status = end(&limit(3), &status, &badly(), at(start)).0;
     }
     assert_eq!(condition(&status, "Ready"), "True Scheduled");
-    let (lowered, notes) = look(&limit(2), &status, at("12:31:00"));
-    assert_eq!(reasons(&notes), [NoteReason::CircuitOpened]);
+    let (lowered, events) = look(&limit(2), &status, at("12:31:00"));
+    assert_eq!(reasons(&events), [EventReason::CircuitOpened]);
     assert_eq!(condition(&lowered, "Ready"), "False CircuitOpen");
     assert_eq!(look(&limit(2), &lowered, at("12:32:00")).1, [], "once");
-    let (raised, notes) = look(&limit(3), &lowered, at("12:33:00"));
-    assert_eq!(reasons(&notes), [NoteReason::CircuitClosed]);
+    let (raised, events) = look(&limit(3), &lowered, at("12:33:00"));
+    assert_eq!(reasons(&events), [EventReason::CircuitClosed]);
     assert_eq!((condition(&raised, "Ready"), raised.consecutive_failures), ("True Scheduled".into(), 2));
 
     let suspend = |limit: i64, suspend: bool| {
@@ -155,10 +155,10 @@ fn a_limit_that_is_edited_opens_and_closes_the_circuit_with_a_word_too() {
         policy(&fields)
     };
     let held = look(&suspend(2, true), &lowered, at("12:34:00")).0;
-    let notes = look(&suspend(2, false), &held, at("12:35:00")).1;
-    let told: Vec<_> = notes.iter().map(|note| (note.reason, note.text.as_str())).collect();
+    let events = look(&suspend(2, false), &held, at("12:35:00")).1;
+    let told: Vec<_> = events.iter().map(|event| (event.reason, event.text.as_str())).collect();
     let text = "no longer held back, and not ready: CircuitOpen";
-    assert_eq!(told, [(NoteReason::PolicyUnsuspended, text)]);
+    assert_eq!(told, [(EventReason::PolicyUnsuspended, text)]);
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn the_circuit_opens_and_closes_with_a_word() {
     let mut told = Vec::new();
     for start in ["12:15:00", "12:30:00"] {
         status = started(&plain, &status, at(start));
-        let (next, notes) = end(&plain, &status, &badly(), at(start));
-        (status, told) = (next, reasons(&notes));
+        let (next, events) = end(&plain, &status, &badly(), at(start));
+        (status, told) = (next, reasons(&events));
     }
-    assert_eq!(told, [NoteReason::RunFailed, NoteReason::CircuitOpened]);
+    assert_eq!(told, [EventReason::RunFailed, EventReason::CircuitOpened]);
     assert_eq!(
         (condition(&status, "Ready"), status.phase),
         ("False CircuitOpen".into(), Some(Phase::CircuitOpen))
@@ -182,11 +182,11 @@ fn the_circuit_opens_and_closes_with_a_word() {
     let trial = annotated(&fields, &[("requestedAt", "1")]);
     let on_trial = started(&trial, &status, at("12:40:00"));
     assert_eq!(condition(&on_trial, "Ready"), "False CircuitOpen", "until a run succeeds");
-    let (failed, notes) = end(&trial, &on_trial, &badly(), at("12:41:00"));
-    assert_eq!((reasons(&notes), failed.consecutive_failures), (vec![NoteReason::RunFailed], 3));
+    let (failed, events) = end(&trial, &on_trial, &badly(), at("12:41:00"));
+    assert_eq!((reasons(&events), failed.consecutive_failures), (vec![EventReason::RunFailed], 3));
     assert_eq!(condition(&failed, "Ready"), "False CircuitOpen");
-    let (closed, notes) = end(&trial, &on_trial, &well(), at("12:41:00"));
-    assert_eq!(reasons(&notes), [NoteReason::RunSucceeded, NoteReason::CircuitClosed]);
+    let (closed, events) = end(&trial, &on_trial, &well(), at("12:41:00"));
+    assert_eq!(reasons(&events), [EventReason::RunSucceeded, EventReason::CircuitClosed]);
     assert_eq!(condition(&closed, "Ready"), "True Scheduled");
 
     let mut edited = fields.clone();
@@ -197,10 +197,10 @@ fn the_circuit_opens_and_closes_with_a_word() {
         ("new work", policy(&edited), &status),
         ("a reset while paused", annotated(&fields, &[("resetAt", "1"), ("paused", "x")]), &paused),
     ] {
-        let (closed, notes) = look(&policy, before, at("12:43:00"));
+        let (closed, events) = look(&policy, before, at("12:43:00"));
         assert_eq!(
-            (reasons(&notes), closed.consecutive_failures),
-            (vec![NoteReason::CircuitClosed], 0),
+            (reasons(&events), closed.consecutive_failures),
+            (vec![EventReason::CircuitClosed], 0),
             "{row}"
         );
         assert_eq!(look(&policy, &closed, at("12:43:01")).1, [], "{row}");
@@ -211,11 +211,11 @@ fn the_circuit_opens_and_closes_with_a_word() {
 fn events_tell_of_changes_only() {
     let before = seen(&quarterly(), "12:00:01");
     let suspended = policy(&json!({"schedule": "*/15 * * * *", "suspend": true}));
-    let (held, notes) = look(&suspended, &before, at("12:01:00"));
-    assert_eq!(reasons(&notes), [NoteReason::PolicySuspended]);
-    assert_eq!(reasons(&look(&quarterly(), &held, at("12:02:00")).1), [NoteReason::PolicyUnsuspended]);
-    let (waiting, notes) = look(&missing(Reason::SecretNotFound), &before, at("12:03:00"));
-    assert_eq!(reasons(&notes), [NoteReason::SecretNotFound]);
+    let (held, events) = look(&suspended, &before, at("12:01:00"));
+    assert_eq!(reasons(&events), [EventReason::PolicySuspended]);
+    assert_eq!(reasons(&look(&quarterly(), &held, at("12:02:00")).1), [EventReason::PolicyUnsuspended]);
+    let (waiting, events) = look(&missing(Reason::SecretNotFound), &before, at("12:03:00"));
+    assert_eq!(reasons(&events), [EventReason::SecretNotFound]);
     assert_eq!(look(&missing(Reason::SecretNotFound), &waiting, at("12:04:00")).1, []);
     assert_eq!(look(&quarterly(), &waiting, at("12:04:00")).1, []);
     let running = requested(&json!({}));
@@ -227,9 +227,10 @@ fn events_tell_of_changes_only() {
     );
     assert_eq!(nothing.1, []);
     let uncertain = PolicyRun { uncertain_pages: 1, ..running.current_run.clone().unwrap() };
-    let (_, notes) = finished(&policy(&json!({})), &running, &uncertain, &well(), at("12:05:00"));
-    assert_eq!(reasons(&notes), [NoteReason::UncertainPage, NoteReason::RunSucceeded]);
-    assert!(notes.iter().all(|note| !note.text.contains(|c: char| c.is_ascii_digit())), "{notes:?}");
+    let ended = finished(&policy(&json!({})), &running, &uncertain, &well(), at("12:05:00"));
+    let events = changes(&policy(&json!({})), &running, &ended).events;
+    assert_eq!(reasons(&events), [EventReason::UncertainPage, EventReason::RunSucceeded]);
+    assert!(events.iter().all(|event| !event.text.contains(|c: char| c.is_ascii_digit())), "{events:?}");
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
     let found = with(|run| run.processed = 3);
     let ended = |before: &DlqPolicyStatus| {
         let run = before.current_run.clone().unwrap();
-        finished(&policy(&json!({})), before, &run, &well(), at("12:05:00")).0
+        finished(&policy(&json!({})), before, &run, &well(), at("12:05:00"))
     };
     let another = with(|run| {
         run.id = "another".to_owned();
@@ -262,8 +263,9 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         ("no run before", &ended(&found), ended(&found), false),
     ];
     for (row, before, after, told) in table {
-        let note = note::of_first_entries(before, &after);
-        assert_eq!(note.is_some(), told, "{row}");
-        assert!(note.is_none_or(|note| note.text == "a resume run started by request"), "{row}");
+        let events = changes(&policy(&json!({})), before, &after).events;
+        let started = events.iter().find(|event| event.reason == EventReason::RunStarted);
+        assert_eq!(started.is_some(), told, "{row}");
+        assert!(started.is_none_or(|event| event.text == "a resume run started by request"), "{row}");
     }
 }

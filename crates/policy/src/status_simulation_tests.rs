@@ -27,16 +27,16 @@ impl Simulation {
         let mut now = from;
         while now <= until {
             let plan = plan(&self.policy, &self.status, now);
-            let (status, _) = observed(&self.policy, &self.status, &plan, now);
+            let status = observed(&self.policy, &self.status, &plan, now);
             self.status = match plan {
                 Plan::Start(start) => {
                     self.started.extend(start.run.scheduled_time.map(MilliTime::timestamp));
-                    claimed(&self.policy, &status, start, "pod", now).0
+                    claimed(&self.policy, &status, start, "pod", now)
                 }
                 Plan::Continue { run } if run.start_time.timestamp() + self.takes <= now => {
-                    finished(&self.policy, &status, &run, &well(), now).0
+                    finished(&self.policy, &status, &run, &well(), now)
                 }
-                Plan::Cancel { run, why } => finished(&self.policy, &status, &run, &why.ending(&run), now).0,
+                Plan::Cancel { run, why } => finished(&self.policy, &status, &run, &why.ending(&run), now),
                 _ => status,
             };
             // What is written is what is read back.

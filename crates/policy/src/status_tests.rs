@@ -10,7 +10,7 @@ use super::*;
 use crate::plan::plan;
 use crate::validate::Connectivity;
 use crate::validate::Invalid;
-use crate::{Permissions, sample};
+use crate::{EventReason, Permissions, PolicyEvent, changes, sample};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
@@ -34,8 +34,18 @@ fn missing(reason: Reason) -> Policy {
     Policy { connectivity: Connectivity::Missing(on), ..quarterly() }
 }
 
-fn look(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<Note>) {
-    observed(policy, before, &plan(policy, before, now), now)
+fn look(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+    told(policy, before, observed(policy, before, &plan(policy, before, now), now))
+}
+
+/// A status, and what is told of it.
+fn told(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    status: DlqPolicyStatus,
+) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+    let events = changes(policy, before, &status).events;
+    (status, events)
 }
 
 fn seen(policy: &Policy, now: &str) -> DlqPolicyStatus {
@@ -44,9 +54,9 @@ fn seen(policy: &Policy, now: &str) -> DlqPolicyStatus {
 
 fn started(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, before, now);
-    let observed = observed(policy, before, &plan, now).0;
+    let observed = observed(policy, before, &plan, now);
     let Plan::Start(start) = plan else { panic!("{plan:?}") };
-    claimed(policy, &observed, start, "pod-1/8c1f", now).0
+    claimed(policy, &observed, start, "pod-1/8c1f", now)
 }
 
 fn end(
@@ -54,9 +64,11 @@ fn end(
     before: &DlqPolicyStatus,
     ending: &Ending,
     now: Timestamp,
-) -> (DlqPolicyStatus, Vec<Note>) {
+) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
     let run = PolicyRun { pages: 1, processed: 7, ..before.current_run.clone().unwrap() };
-    finished(policy, before, &run, ending, now)
+    // A checkpoint told of the entries.
+    let checkpoint = DlqPolicyStatus { current_run: Some(run.clone()), ..before.clone() };
+    told(policy, &checkpoint, finished(policy, before, &run, ending, now))
 }
 
 /// The status after a requested run that ended so.
@@ -92,8 +104,8 @@ fn since(status: &DlqPolicyStatus, kind: &str) -> Timestamp {
     status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
 }
 
-fn reasons(notes: &[Note]) -> Vec<NoteReason> {
-    notes.iter().map(|note| note.reason).collect()
+fn reasons(events: &[PolicyEvent]) -> Vec<EventReason> {
+    events.iter().map(|event| event.reason).collect()
 }
 
 #[test]
@@ -233,12 +245,12 @@ fn last_run_succeeded_says_how_the_last_run_went_and_ready_does_not_care() {
 fn a_policy_that_became_invalid_says_so_while_its_run_goes_on_and_ends() {
     let before = requested(&json!({}));
     let broken = policy(&json!({"schedule": "soon"}));
-    let (on, notes) = look(&broken, &before, at("12:00:10"));
+    let (on, events) = look(&broken, &before, at("12:00:10"));
     assert_eq!((condition(&on, "Ready"), on.phase), ("False InvalidSchedule".into(), Some(Phase::Running)));
-    assert_eq!(reasons(&notes), [NoteReason::InvalidSchedule]);
+    assert_eq!(reasons(&events), [EventReason::InvalidSchedule]);
     let barred = policy(&json!({"action": "delete"}));
-    let (cancelling, notes) = look(&barred, &before, at("12:00:10"));
-    assert_eq!(reasons(&notes), [NoteReason::InvalidSpec]);
+    let (cancelling, events) = look(&barred, &before, at("12:00:10"));
+    assert_eq!(reasons(&events), [EventReason::InvalidSpec]);
     let (ended, _) = end(&barred, &cancelling, &Ending::cancelled("cancelled".into()), at("12:00:10"));
     assert_eq!(
         (condition(&ended, "Ready"), ended.phase),
@@ -256,7 +268,7 @@ fn a_refused_token_stands_until_a_run_gets_through_or_the_work_changes() {
     assert_eq!(condition(&next, "Ready"), "False Unauthorized");
     let before_any_page = next.current_run.clone().unwrap();
     let ending = Ending::cancelled("c".into());
-    let (cancelled, _) = finished(&policy(&fields), &next, &before_any_page, &ending, at("12:16:00"));
+    let cancelled = finished(&policy(&fields), &next, &before_any_page, &ending, at("12:16:00"));
     assert_eq!(condition(&cancelled, "Ready"), "False Unauthorized");
     assert_eq!(since(&cancelled, "Ready"), at("12:01:00"));
     let (through, _) = end(&policy(&fields), &next, &well(), at("12:16:00"));
@@ -293,7 +305,7 @@ fn a_refused_token_is_remembered_over_a_suspend_and_back() {
             let asked = annotated(&fields, &[("requestedAt", "2")]);
             let again = started(&asked, &back, at("12:04:00"));
             let run = again.current_run.clone().unwrap();
-            let (again, _) = finished(&asked, &again, &run, &away, at("12:05:00"));
+            let again = finished(&asked, &again, &run, &away, at("12:05:00"));
             assert_eq!(condition(&again, "Ready"), said);
             assert!(
                 !again.message.unwrap().contains("gave up"),
@@ -397,10 +409,10 @@ fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_
     ] {
         let fields = json!({"schedule": "*/15 * * * *", "concurrencyPolicy": concurrency});
         let running = started(&policy(&fields), &seen(&policy(&fields), "11:59:00"), at("12:00:01"));
-        let notes = end(&policy(&fields), &running, &ending, at(ended)).1;
-        let reasons: Vec<_> = notes.iter().map(|note| note.reason).collect();
+        let events = end(&policy(&fields), &running, &ending, at(ended)).1;
+        let reasons: Vec<_> = events.iter().map(|note| note.reason).collect();
         assert_eq!(
-            reasons.contains(&NoteReason::RunAlreadyActive),
+            reasons.contains(&EventReason::RunAlreadyActive),
             told,
             "{concurrency} {ended}: {reasons:?}"
         );

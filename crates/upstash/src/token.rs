@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+#[cfg(feature = "client")]
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
@@ -46,6 +47,7 @@ impl Token {
     }
 
     /// `Bearer …`, marked so that no HTTP library prints it.
+    #[cfg(feature = "client")]
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0.expose_secret())).ok()?;
         value.set_sensitive(true);

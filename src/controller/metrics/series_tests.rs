@@ -1,10 +1,10 @@
 use std::iter::successors;
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::*;
 use crate::runtime::metrics::exposition::Format;
-use dlq_crd::Trigger;
 use dlq_upstash::client::ClientOptions;
 
 /// A match without a rest, so that nothing new is left out.
@@ -48,8 +48,11 @@ fn what_is_not_of_policies_has_no_more_series_than_is_documented() {
     for (action, result) in
         ACTIONS.into_iter().flat_map(|action| results().map(move |result| (action, result)))
     {
-        let duration = SignedDuration::from_secs(1);
-        metrics.ended(&policy, &EndedRun { action, trigger: Trigger::Spec, result, duration });
+        let run = json!({
+            "id": "1-spec", "trigger": "Spec", "action": action, "result": result,
+            "startTime": "2026-11-20T12:00:00.000Z", "completionTime": "2026-11-20T12:00:01.000Z",
+        });
+        metrics.ended(&policy, &serde_json::from_value(run).unwrap());
     }
     let call =
         |code| operations().for_each(|operation| metrics.called(operation, code, Duration::from_secs(1)));

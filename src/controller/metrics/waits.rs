@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::controller::context::{Clock, lock};
+use dlq_drain::Meter;
 
 /// The waits of all runs together.
 #[derive(Debug, Default)]
@@ -80,6 +81,16 @@ impl RunWaits {
     /// The run goes on.
     pub(crate) fn end(&self, now: Timestamp) {
         lock(&self.waits.0).end(self.run, now);
+    }
+}
+
+impl Meter for RunWaits {
+    fn calls(&self) {
+        self.end((self.clock)());
+    }
+
+    fn rate_limited(&self, until: Timestamp) {
+        self.begin((self.clock)(), until);
     }
 }
 

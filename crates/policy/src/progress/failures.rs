@@ -127,7 +127,8 @@ impl Progress {
         self.run.retries += 1;
         let backoff = backoff::delay(self.failures, jitter);
         let wait = error.retry_after.unwrap_or(Duration::ZERO).max(backoff);
-        self.activity = if limited { Activity::Throttled } else { Activity::Retrying };
+        let activity = if limited { Activity::Throttled } else { Activity::Retrying };
+        self.run.waiting_reason = activity.waiting_reason();
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         self.longest_wait = wait;
         self.run.waiting_until = now.checked_add(wait).ok().map(Into::into);

@@ -9,5 +9,6 @@ mod process;
 mod properties;
 mod refusals;
 mod schema;
+mod told;
 mod upstash;
 mod world;

@@ -14,8 +14,8 @@ use crate::plan::{needs_connection, plan};
 use crate::progress::Failure;
 use crate::validate::Invalid;
 use crate::{
-    Activity, CancelCause, Connectivity, Ending, Permissions, Plan, Policy, Progress, Selected, Step, sample,
-    status,
+    Activity, CancelCause, Connectivity, Ending, InDoubt, Permissions, Plan, Policy, Progress, Selected,
+    Settled, Step, changes, sample, status,
 };
 use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason, Trigger};
 use dlq_upstash::types::{Call, Criteria, Selection};
@@ -35,6 +35,8 @@ pub(super) struct Process {
     session: Option<Session>,
     clock_offset: SignedDuration,
     pub(super) permissions: Permissions,
+    /// Its writes without an answer.
+    doubt: Option<InDoubt>,
     /// When it looks again by itself.
     pub(super) wake: Option<Timestamp>,
 }
@@ -75,8 +77,14 @@ impl Process {
             session: None,
             clock_offset: SignedDuration::ZERO,
             permissions: sample::permissions(),
+            doubt: None,
             wake: None,
         }
+    }
+
+    /// Whether it does not know what became of its last writes.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
     }
 
     fn holder(&self) -> String {
@@ -109,6 +117,7 @@ impl Process {
 impl World {
     /// The process dies, and another comes with the same flags.
     pub(super) fn crash(&mut self) {
+        self.told.lost();
         let permissions = self.process.permissions.clone();
         self.process = Process { permissions, ..Process::new(self.process.number + 1) };
     }
@@ -135,6 +144,7 @@ impl World {
         self.process.wake = None;
         let before = self.api.status();
         let mut policy = self.policy();
+        self.settle_doubt(&policy, &before);
         policy.clock_offset = self.process.clock_offset;
         let now = self.now();
         let first = plan(&policy, &before, now);
@@ -150,12 +160,12 @@ impl World {
         } else {
             first
         };
-        let (next, _) = status::observed(&policy, &before, &plan, now);
+        let next = status::observed(&policy, &before, &plan, now);
         match &plan {
             Plan::Start(start) => {
                 self.process.session = None;
                 let holder = self.process.holder();
-                let (next, _) = status::claimed(&policy, &next, start.clone(), &holder, now);
+                let next = status::claimed(&policy, &next, start.clone(), &holder, now);
                 self.take(&policy, &before, &next, &plan, slice);
             }
             Plan::Continue { run } => self.go_on(&policy, &before, next, run, &plan, slice),
@@ -171,7 +181,7 @@ impl World {
                     |session| session.progress.ended_run(),
                 );
                 let ending = why.ending(&run);
-                let (next, _) = status::finished(&policy, &next, &run, &ending, now);
+                let next = status::finished(&policy, &next, &run, &ending, now);
                 match self.write_unchanged(&policy, &before, next, &plan).0 {
                     Written::Yes if *why == CancelCause::Replaced => self.check_replaced(&policy),
                     Written::Yes => {}
@@ -221,7 +231,33 @@ impl World {
     ) -> (Written, DlqPolicyStatus) {
         let next = status::revised(before, next, false);
         let unchanged = Precondition::Unchanged(Box::new(before.clone()));
-        (self.write(policy, Change::Status(Box::new(next.clone())), unchanged, Some(plan)), next)
+        let written = self.write(policy, Change::Status(Box::new(next.clone())), unchanged, Some(plan));
+        self.tell(policy, before, &next, written);
+        (written, next)
+    }
+
+    /// Tells what was written, or remembers that nobody knows whether it was.
+    fn tell(&mut self, policy: &Policy, before: &DlqPolicyStatus, next: &DlqPolicyStatus, written: Written) {
+        match written {
+            Written::Yes => {
+                self.process.doubt = None;
+                self.told.told(&changes(policy, before, next));
+            }
+            Written::Unknown => {
+                let doubt = self.process.doubt.take();
+                let new = || InDoubt::new(before, next.clone());
+                self.process.doubt = Some(doubt.map_or_else(new, |doubt| doubt.and(next.clone())));
+            }
+            Written::Conflict => {}
+        }
+    }
+
+    fn settle_doubt(&mut self, policy: &Policy, read: &DlqPolicyStatus) {
+        match self.process.doubt.take().map(|doubt| doubt.settle(policy, read)) {
+            Some(Settled::Done(changes)) => self.told.told(&changes),
+            Some(Settled::Open(doubt)) => self.process.doubt = Some(*doubt),
+            Some(Settled::Overtaken) | None => {}
+        }
     }
 
     /// Makes the run in `next` this process', and works on it.
@@ -407,7 +443,7 @@ impl World {
                 self.process.session = Some(session);
             }
             End::Finished(ending) => {
-                if ending.left_alone > 0 {
+                if session.progress.ended_run().left_alone > 0 {
                     self.ledger.meet("entries that a list showed were left alone");
                 }
                 let refused_secret = ending.refusal().map(|_| version(session.token));
@@ -435,7 +471,7 @@ impl World {
         if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, ending, &self.upstash)) {
             self.ledger.meet("refused entries, all known");
         }
-        let (next, _) = status::finished(policy, &session.known, &run, ending, self.now());
+        let next = status::finished(policy, &session.known, &run, ending, self.now());
         for _ in 0..TRIES {
             match self.write_ours(policy, &mut session, &next) {
                 Written::Yes | Written::Conflict => return,
@@ -461,6 +497,7 @@ impl World {
         if !status::is_next_revision(known.as_ref(), found.as_ref()) {
             return Written::Conflict;
         }
+        self.settle_doubt(policy, &read);
         (session.known, session.is_stale) = (read, false);
         self.try_ours(policy, session, next)
     }
@@ -470,6 +507,7 @@ impl World {
         let next = status::revised(&session.known, next.clone(), session.is_stale);
         let written =
             self.write(policy, Change::Status(Box::new(next.clone())), Precondition::OurRun(known), None);
+        self.tell(policy, &session.known, &next, written);
         match written {
             Written::Yes => (session.known, session.is_stale) = (next, false),
             Written::Unknown => session.is_stale = true,

@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 40] = [
+const HAPPENS: [&str; 41] = [
     "a late write counts",
     "a late write undoes nothing",
     "a scheduled time came during a run",
@@ -43,6 +43,7 @@ const HAPPENS: [&str; 40] = [
     "ended: Failed",
     "ended: LimitReached",
     "ended: Succeeded",
+    "everything was told, and once",
     "held",
     "interrupted",
     "missed",

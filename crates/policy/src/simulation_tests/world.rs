@@ -9,6 +9,7 @@ use super::api_server::{ApiServer, Change, Fault, Precondition, Written};
 use super::ledger::Ledger;
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
+use super::told::Told;
 use super::upstash::Upstash;
 use crate::plan::plan;
 use crate::{Connectivity, Plan, Policy};
@@ -25,6 +26,7 @@ pub(super) struct World {
     /// Another that takes itself for the one in charge.
     rival: Process,
     pub(super) ledger: Ledger,
+    pub(super) told: Told,
     /// The true time, which Upstash knows.
     pub(super) time: Timestamp,
     /// How far the process' clock is ahead.
@@ -57,6 +59,7 @@ impl World {
             process: Process::new(0),
             rival: Process::new(1000),
             ledger: Ledger::default(),
+            told: Told::default(),
             time,
             skew: SignedDuration::ZERO,
             faults: Vec::new(),
@@ -151,6 +154,7 @@ impl World {
             self.ledger.looked(&policy, &before, plan, now);
         }
         self.ledger.written(&policy, &before, &after, now);
+        self.told.happened(&before, &after);
         true
     }
 
@@ -221,7 +225,13 @@ impl World {
         self.api.policy(&self.process.permissions)
     }
 
-    pub(super) fn met(self) -> BTreeSet<String> {
+    pub(super) fn met(mut self) -> BTreeSet<String> {
+        if self.rival.is_in_doubt() {
+            self.told.lost();
+        }
+        if self.told.at_last() {
+            self.ledger.meet("everything was told, and once");
+        }
         self.ledger.met
     }
 }

@@ -18,9 +18,8 @@ use crate::controller::persist::PersistError;
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
 use dlq_drain::Meter as _;
 use dlq_policy::plan::plan;
-use dlq_policy::tally::tally;
 use dlq_policy::validate::Source;
-use dlq_policy::{Connectivity, Permissions, Plan, Policy, Progress, Step, status, validate};
+use dlq_policy::{Connectivity, Permissions, Plan, Policy, Progress, Step, changes, status, validate};
 use dlq_upstash::client::Observer as _;
 use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::Call;
@@ -139,11 +138,11 @@ impl Object {
     fn reconcile(&mut self, process: &Process, dice: &mut Rng) -> Result<(), Error> {
         let (policy, now) = (self.policy(), clock::now());
         let plan = plan(&policy, &self.status, now);
-        let (next, _) = status::observed(&policy, &self.status, &plan, now);
+        let next = status::observed(&policy, &self.status, &plan, now);
         let (run, next) = match plan {
             Plan::Start(start) => {
                 self.fill(dice);
-                let (next, _) = status::claimed(&policy, &next, start, &process.holder(), now);
+                let next = status::claimed(&policy, &next, start, &process.holder(), now);
                 (next.current_run.clone(), next)
             }
             Plan::Continue { run } => {
@@ -218,7 +217,7 @@ impl Object {
 
     fn write(&mut self, process: &Process, policy: &Policy, next: DlqPolicyStatus) {
         process.metrics.wrote(&Ok::<_, PersistError>(()));
-        process.metrics.tell(&self.reference(), &tally(policy, &self.status, &next));
+        process.metrics.tell(&self.reference(), &changes(policy, &self.status, &next));
         self.status = next;
     }
 
@@ -235,7 +234,7 @@ impl Object {
             let now = clock::now();
             match session.progress.next(now) {
                 Step::End(ending) => {
-                    let (next, _) =
+                    let next =
                         status::finished(policy, &self.status, &session.progress.ended_run(), &ending, now);
                     self.write(process, policy, next);
                     self.wake = now + SignedDuration::from_millis(1);
@@ -258,11 +257,8 @@ impl Object {
     }
 
     fn call(&mut self, process: &Process, session: &mut Session, call: &Call, dice: &mut Rng) {
-        let reference = self.reference();
         let Session { progress, waits } = session;
-        let meter = process.metrics.meter(&reference, waits);
-        let before = progress.run().clone();
-        meter.calls();
+        waits.calls();
         let answer = answer(call, &mut self.backlog, dice);
         clock::pass(answer.took);
         process.metrics.called(call.operation(), answer.status(), answer.took);
@@ -272,13 +268,9 @@ impl Object {
                 progress.failed(call, &error, clock::now(), dice.f64());
                 let until = progress.run().waiting_until.filter(|_| error.class == ErrorClass::RateLimited);
                 if let Some(until) = until {
-                    meter.rate_limited(until.timestamp());
+                    waits.rate_limited(until.timestamp());
                 }
             }
         }
-        let run = progress.run();
-        let more = |after: i64, before: i64| u64::try_from(after - before).unwrap();
-        meter.acted(run.action, more(run.processed, before.processed));
-        meter.doubted(more(run.uncertain_pages, before.uncertain_pages));
     }
 }

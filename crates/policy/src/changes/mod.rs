@@ -1,0 +1,104 @@
+//! What a status says that the status before it did not: what is told of a policy, in events, metrics and logs.
+//!
+//! It follows from the two statuses alone, so that whatever was written is told, and told once: at once, or by the read
+//! that finds out what became of a write without an answer.
+
+mod events;
+mod in_doubt;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::events::{EventReason, PolicyEvent};
+pub use self::in_doubt::{InDoubt, Settled};
+use super::Policy;
+use dlq_crd::{Action, DlqPolicyStatus, PolicyRun, Trigger};
+
+/// What is new in a status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// How late a run for a scheduled time started, if one did.
+    pub lateness: Option<SignedDuration>,
+    /// The run that ended, if one did.
+    pub ended: Option<PolicyRun>,
+    /// The entries that a run acted on. Dry runs act on none.
+    pub processed: Option<(Action, u64)>,
+    /// Calls whose outcome is unknown.
+    pub uncertain_pages: u64,
+    /// Scheduled times that were missed.
+    pub missed: u64,
+    /// In the order in which they are published.
+    pub events: Vec<PolicyEvent>,
+}
+
+/// What `after` says that `before` did not. Nothing, if they are equal.
+pub fn changes(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Changes {
+    let started = after.current_run.as_ref().filter(|run| !is_same(before.current_run.as_ref(), run));
+    let ended = after.last_run.as_ref().filter(|run| is_end_new(before, run));
+    let grown = Grown::between(before, after);
+    Changes {
+        lateness: started.and_then(|run| lateness(policy, after, run)),
+        ended: ended.cloned(),
+        processed: grown.processed,
+        uncertain_pages: grown.uncertain_pages,
+        missed: growth(before.missed_schedules, after.missed_schedules),
+        events: events::between(policy, before, after),
+    }
+}
+
+/// Whether `run` is the run in `known`, in whatever state. A spec that comes back has a run of the same ID, which starts
+/// later.
+fn is_same(known: Option<&PolicyRun>, run: &PolicyRun) -> bool {
+    known.is_some_and(|known| (&known.id, known.start_time) == (&run.id, run.start_time))
+}
+
+/// Whether the status before did not know that this run ended.
+fn is_end_new(before: &DlqPolicyStatus, run: &PolicyRun) -> bool {
+    before
+        .last_run
+        .as_ref()
+        .is_none_or(|last| !is_same(Some(last), run) || last.completion_time != run.completion_time)
+}
+
+/// By how much the counts of one run grew.
+#[derive(Default)]
+struct Grown {
+    processed: Option<(Action, u64)>,
+    uncertain_pages: u64,
+}
+
+impl Grown {
+    fn between(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Self {
+        let ended = after.last_run.as_ref().filter(|run| is_end_new(before, run));
+        let Some(run) = after.current_run.as_ref().or(ended) else { return Self::default() };
+        let known = before.current_run.as_ref().filter(|known| is_same(Some(known), run));
+        let known = |count: fn(&PolicyRun) -> i64| known.map_or(0, count);
+        let processed = growth(known(|run| run.processed), run.processed);
+        Self {
+            processed: (processed > 0 && !run.dry_run).then_some((run.action, processed)),
+            uncertain_pages: growth(known(|run| run.uncertain_pages), run.uncertain_pages),
+        }
+    }
+}
+
+fn growth(before: i64, after: i64) -> u64 {
+    u64::try_from(after.saturating_sub(before)).unwrap_or(0)
+}
+
+/// How long a run that ended took. Clocks can be set back meanwhile.
+pub fn duration(run: &PolicyRun) -> SignedDuration {
+    let end = run.completion_time.unwrap_or(run.start_time).timestamp();
+    end.duration_since(run.start_time.timestamp()).max(SignedDuration::ZERO)
+}
+
+/// By how much a run started after its scheduled time, jitter included.
+fn lateness(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun) -> Option<SignedDuration> {
+    let scheduled = run.scheduled_time.filter(|_| run.trigger == Trigger::Schedule)?.timestamp();
+    let schedule = policy.schedule.as_ref().ok()?.as_ref()?;
+    let since = status.schedule_since.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0);
+    let due = schedule.jittered(scheduled, since);
+    Some(run.start_time.timestamp().duration_since(due).max(SignedDuration::ZERO))
+}
+
+#[cfg(test)]
+#[path = "../changes_tests.rs"]
+mod tests;
