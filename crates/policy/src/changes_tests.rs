@@ -71,3 +71,155 @@ fn a_run_is_counted_when_its_end_is_written() {
     assert_eq!(changes(&policy, &after, &after).ended, None);
     assert_eq!(duration(after.last_run.as_ref().unwrap()), SignedDuration::from_secs(90));
 }
+
+const REASONS: [(EventReason, bool, bool); 21] = {
+    use EventReason::{
+        CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, InvalidSchedule, InvalidSpec,
+        InvalidTimeZone, LimitReached, MissedSchedule, PolicySuspended, PolicyUnsuspended, RunAlreadyActive,
+        RunCancelled, RunFailed, RunRequestIgnored, RunStarted, RunSucceeded, SecretNotFound, Unauthorized,
+        UncertainPage, UrlNotAllowed,
+    };
+    [
+        (RunStarted, false, true),
+        (RunSucceeded, false, true),
+        (DryRunSucceeded, false, true),
+        (LimitReached, false, true),
+        (RunCancelled, false, true),
+        (RunFailed, true, true),
+        (Unauthorized, true, true),
+        (UncertainPage, true, true),
+        (FilterMismatch, true, true),
+        (PolicySuspended, false, false),
+        (PolicyUnsuspended, false, false),
+        (CircuitClosed, false, false),
+        (RunAlreadyActive, false, false),
+        (CircuitOpened, true, false),
+        (MissedSchedule, true, false),
+        (InvalidSchedule, true, false),
+        (InvalidTimeZone, true, false),
+        (InvalidSpec, true, false),
+        (SecretNotFound, true, false),
+        (UrlNotAllowed, true, false),
+        (RunRequestIgnored, true, false),
+    ]
+};
+
+#[test]
+fn a_reason_is_called_by_its_name_and_warns_where_somebody_should_look() {
+    for (reason, is_warning, is_of_a_run) in REASONS {
+        assert_eq!(reason.as_str(), format!("{reason:?}"));
+        assert_eq!((reason.is_warning(), reason.is_of_a_run()), (is_warning, is_of_a_run), "{reason:?}");
+    }
+}
+
+fn told(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Vec<(EventReason, String)> {
+    let events = changes(&policy(), before, after).events;
+    events.into_iter().map(|event| (event.reason, event.text)).collect()
+}
+
+/// A status in which a run ended.
+fn ended(fields: &serde_json::Value) -> DlqPolicyStatus {
+    let mut run = json!({
+        "id": "1-spec", "trigger": "Spec", "action": "delete", "startTime": "2026-11-20T12:00:00.000Z",
+        "completionTime": "2026-11-20T12:00:09.000Z", "processed": 3, "message": "said",
+    });
+    run.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    DlqPolicyStatus { last_run: Some(serde_json::from_value(run).unwrap()), ..DlqPolicyStatus::default() }
+}
+
+#[test]
+fn the_end_of_a_run_is_told_by_its_result() {
+    use EventReason::{
+        DryRunSucceeded, FilterMismatch, LimitReached, RunCancelled, RunFailed, RunSucceeded, Unauthorized,
+        UncertainPage,
+    };
+    let did = "the delete run did its work; see status.lastRun";
+    let counted = "the delete dry run counted what matches; see status.lastRun";
+    for (fields, expected) in [
+        (json!({"result": "Succeeded", "reason": "RunSucceeded"}), vec![(RunSucceeded, did)]),
+        (json!({"result": "Succeeded", "reason": "NothingMatched"}), vec![]),
+        (
+            json!({"result": "Succeeded", "reason": "DryRunSucceeded", "dryRun": true}),
+            vec![(DryRunSucceeded, counted)],
+        ),
+        (json!({"result": "Succeeded", "reason": "DryRunSucceeded", "dryRun": true, "processed": 0}), vec![]),
+        (json!({"result": "LimitReached", "reason": "LimitReached"}), vec![(LimitReached, "said")]),
+        (json!({"result": "Cancelled", "reason": "Cancelled", "dryRun": true}), vec![(RunCancelled, "said")]),
+        (json!({"result": "Failed", "reason": "Unauthorized"}), vec![(Unauthorized, "said")]),
+        (json!({"result": "Failed", "reason": "Forbidden"}), vec![(RunFailed, "said")]),
+        (json!({"result": "DeadlineExceeded", "reason": "DeadlineExceeded"}), vec![(RunFailed, "said")]),
+        // As a newer operator wrote it.
+        (json!({"result": "Postponed", "reason": "RunSucceeded"}), vec![]),
+        (
+            json!({"result": "Succeeded", "reason": "RunSucceeded", "uncertainPages": 1, "leftAlone": 1}),
+            vec![
+                (UncertainPage, "the outcome of a call is unknown; the run's count is a lower bound"),
+                (
+                    FilterMismatch,
+                    "Upstash's list showed entries that spec.filters does not select; they were not acted on",
+                ),
+                (RunSucceeded, did),
+            ],
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|(reason, text)| (reason, text.to_owned())).collect();
+        assert_eq!(told(&DlqPolicyStatus::default(), &ended(&fields)), expected, "{fields}");
+        assert_eq!(told(&ended(&fields), &ended(&fields)), [], "{fields}");
+    }
+}
+
+/// A status whose `Ready` says this.
+fn ready(reason: &str, failures: i64) -> DlqPolicyStatus {
+    let conditions = json!([{ "type": "Ready", "status": "False", "reason": reason, "message": "why",
+        "lastTransitionTime": "2026-11-20T12:00:00Z" }]);
+    let status = json!({ "conditions": conditions, "consecutiveFailures": failures });
+    serde_json::from_value(status).unwrap()
+}
+
+#[test]
+fn what_ready_says_is_told_when_it_changes() {
+    use EventReason::{
+        CircuitClosed, CircuitOpened, InvalidSchedule, InvalidSpec, InvalidTimeZone, PolicySuspended,
+        PolicyUnsuspended, SecretNotFound, UrlNotAllowed,
+    };
+    let opened = "more runs failed in a row than failurePolicy allows; no further run starts";
+    let closed = "fewer runs failed in a row than failurePolicy allows; the circuit is closed";
+    for (from, to, expected) in [
+        ("Scheduled", "Suspended", Some((PolicySuspended, "why"))),
+        ("Suspended", "Paused", Some((PolicySuspended, "why"))),
+        ("", "Paused", Some((PolicySuspended, "why"))),
+        ("NewerWord", "Paused", Some((PolicySuspended, "why"))),
+        ("Suspended", "Scheduled", Some((PolicyUnsuspended, "no longer held back: why"))),
+        (
+            "Paused",
+            "Unauthorized",
+            Some((PolicyUnsuspended, "no longer held back, and not ready: Unauthorized")),
+        ),
+        (
+            "Suspended",
+            "CircuitOpen",
+            Some((PolicyUnsuspended, "no longer held back, and not ready: CircuitOpen")),
+        ),
+        ("Suspended", "InvalidSpec", Some((InvalidSpec, "why"))),
+        ("Idle", "InvalidSchedule", Some((InvalidSchedule, "why"))),
+        ("Idle", "InvalidTimeZone", Some((InvalidTimeZone, "why"))),
+        ("Idle", "UrlNotAllowed", Some((UrlNotAllowed, "why"))),
+        ("Idle", "ActionNotAllowed", Some((InvalidSpec, "why"))),
+        ("Idle", "NoConnection", Some((InvalidSpec, "why"))),
+        ("Idle", "SecretNotFound", Some((SecretNotFound, "why"))),
+        ("SecretNotFound", "SecretInvalid", Some((SecretNotFound, "why"))),
+        ("Scheduled", "Unauthorized", None),
+        ("", "Scheduled", None),
+        ("SecretNotFound", "Scheduled", None),
+        ("Scheduled", "CircuitOpen", Some((CircuitOpened, opened))),
+        ("Unauthorized", "CircuitOpen", Some((CircuitOpened, opened))),
+        ("InvalidSpec", "CircuitOpen", None),
+        ("CircuitOpen", "Idle", Some((CircuitClosed, closed))),
+        ("CircuitOpen", "Unauthorized", None),
+        ("Idle", "Idle", None),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|(reason, text)| (reason, text.to_owned())).collect();
+        assert_eq!(told(&ready(from, 2), &ready(to, 2)), expected, "{from} to {to}");
+    }
+    assert_eq!(told(&ready("CircuitOpen", 2), &ready("Idle", 0)), [], "a reset says it itself");
+}

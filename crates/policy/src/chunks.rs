@@ -132,6 +132,16 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    #[test]
+    fn no_chunk_is_larger_than_what_may_be_sent_now_and_none_is_empty() {
+        let mut chunks = Chunks::default();
+        assert_eq!(chunks.next(10, 10), 10);
+        assert_eq!(chunks.next(10, 4), 4, "fewer may be sent by now");
+        chunks.done(true);
+        assert_eq!(chunks.next(6, 10), 6);
+        assert_eq!(Chunks::of_refused(0).next(3, 50), 3);
+    }
+
     /// Sends `ids` (true: in the DLQ) in chunks; how many calls it took, and the missing ones found.
     fn calls(ids: &[bool]) -> (usize, usize) {
         let (mut chunks, mut position, mut calls, mut missing) = (Chunks::default(), 0, 0, 0);

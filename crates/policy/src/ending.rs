@@ -136,3 +136,34 @@ impl Ending {
 fn entries(count: i64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_ending_says_why_the_token_was_refused_if_it_was() {
+        let refusal = |ending: Ending| ending.refusal();
+        assert_eq!(refusal(Ending::unauthorized("no")), Some(TokenRefusal::Unauthorized));
+        assert_eq!(refusal(Ending::read_only("no")), Some(TokenRefusal::ReadOnlyToken));
+        assert_eq!(refusal(Ending::failed(Reason::Forbidden, "no")), Some(TokenRefusal::Forbidden));
+        assert_eq!(refusal(Ending::failed(Reason::BadRequest, "no")), None);
+    }
+
+    #[test]
+    fn what_was_said_of_a_refused_entry_is_told_where_one_was_refused() {
+        let run = |rejected: i64| -> PolicyRun {
+            let run = json!({
+                "id": "1-spec", "trigger": "Spec", "action": "resume", "startTime": "2026-11-20T12:00:00.000Z",
+                "processed": 1, "rejected": rejected,
+            });
+            serde_json::from_value(run).unwrap()
+        };
+        let said = ApiError::transport("gone for good", true);
+        let message = |rejected| Ending::succeeded(&run(rejected), Some(&said)).message;
+        assert_eq!(message(0), "resumed 1 entry");
+        assert!(message(2).contains("2 entries, the last: "), "{}", message(2));
+    }
+}

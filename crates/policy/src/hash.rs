@@ -44,5 +44,5 @@ pub(crate) fn text_hash(text: &str) -> String {
 
 /// A number spread evenly over all `u64`, for a text.
 pub(crate) fn spread(text: &str) -> u64 {
-    Sha256::digest(text.as_bytes()).iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    Sha256::digest(text.as_bytes()).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -58,6 +58,16 @@ mod tests {
     }
 
     #[test]
+    fn time_that_nothing_was_asked_in_is_made_up_for_if_it_was_less_than_is_lent() {
+        let mut pace = Pace::new(Some(10));
+        pace.spend(10, at(0));
+        assert_eq!(pace.until(at(0)), Some(at(1000)));
+        let late = 1000 + i64::try_from(MAKE_UP.as_millis()).unwrap();
+        pace.spend(10, at(late));
+        assert_eq!(pace.until(at(late)), Some(at(late + 1000)));
+    }
+
+    #[test]
     fn entries_take_their_share_of_a_second() {
         for (rate, entries, millis) in [(None, 50, None), (Some(10), 0, Some(0)), (Some(10), 7, Some(700))] {
             let mut pace = Pace::new(rate);

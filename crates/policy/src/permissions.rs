@@ -55,7 +55,7 @@ pub enum UrlError {
 pub fn base_url(text: &str) -> Result<Url, UrlError> {
     let url = Url::parse(text)?;
     let extra = [
-        ("user or password", !url.username().is_empty() || url.password().is_some() || text.contains('@')),
+        ("user or password", text.contains('@')),
         ("query", url.query().is_some()),
         ("fragment", url.fragment().is_some()),
         ("path", url.path() != "/" || text.contains('\\')),

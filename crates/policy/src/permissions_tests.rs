@@ -20,6 +20,8 @@ fn an_allowed_url_is_compared_by_scheme_host_and_port() {
     for url in others {
         assert!(!matches("https://qstash.upstash.io", url), "{url}");
     }
+    let pattern: UrlPattern = "https://qstash-*.upstash.io".parse().unwrap();
+    assert_eq!(pattern.to_string(), "https://qstash-*.upstash.io");
     assert!(matches("http://127.0.0.1:8081", "http://2130706433:8081"));
     assert!(!matches("https://qstash.upstash.io", "https://127.0.0.1"));
 }

@@ -185,7 +185,7 @@ pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
                 true
             }
             Some(_) => false,
-            None => status.observed_generation.is_some_and(|generation| generation > 0),
+            None => status.observed_generation.is_some_and(|generation| generation >= 1),
         }
 }
 

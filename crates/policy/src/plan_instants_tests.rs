@@ -247,6 +247,18 @@ fn an_instant_whose_start_is_to_come_has_not_passed() {
     }
 }
 
+/// Before `pendingScheduleTime` was, a run by hand left what was due at its start to be found again.
+#[test]
+fn a_run_is_replaced_by_what_came_after_it_started_alone() {
+    let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[("requestedAt", "1")]);
+    for (start, expected) in [("12:15:00", "continue"), ("12:14:59.999", "cancel")] {
+        let mut status = running(&policy, &seen(&policy, at("12:00:01")), at(start));
+        status.pending_schedule_time = None;
+        let decided = decided(&policy, &status, "12:15:01");
+        assert!(decided.starts_with(expected), "{start}: {decided}");
+    }
+}
+
 #[test]
 fn a_clock_that_was_far_ahead_silences_no_policy() {
     let policy = quarterly(&json!({}), &[]);

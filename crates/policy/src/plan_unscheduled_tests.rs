@@ -238,3 +238,43 @@ fn a_run_keeps_the_limits_and_the_generation_it_started_with() {
     assert_eq!((run.action, run.holder.as_deref()), (dlq_crd::Action::Delete, Some("pod/1")));
     assert_eq!((run.processed, run.pages, run.position, run.interruptions), (0, 0, 0, 0));
 }
+
+#[test]
+fn why_a_token_was_refused_is_read_from_a_status_of_before_refused_reason() {
+    let ready = |reason: &str| {
+        json!([{ "type": "Ready", "status": "False", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-20T12:00:00Z" }])
+    };
+    for (ready_says, run_says, expected) in [
+        ("ReadOnlyToken", "Forbidden", Some(TokenRefusal::ReadOnlyToken)),
+        ("Unauthorized", "Cancelled", Some(TokenRefusal::Unauthorized)),
+        ("CircuitOpen", "Unauthorized", Some(TokenRefusal::Unauthorized)),
+        ("CircuitOpen", "Forbidden", Some(TokenRefusal::Forbidden)),
+        ("CircuitOpen", "UpstreamUnavailable", None),
+    ] {
+        let status = json!({
+            "refusedSecret": "upstash/7", "conditions": ready(ready_says),
+            "lastRun": { "id": "1-spec", "trigger": "Spec", "action": "resume",
+                "startTime": "2026-11-20T12:00:00.000Z", "reason": run_says },
+        });
+        let mut status: DlqPolicyStatus = serde_json::from_value(status).unwrap();
+        assert_eq!(refusal(&status), expected, "{ready_says} {run_says}");
+        status.refused_secret = None;
+        assert_eq!(refusal(&status), None);
+    }
+}
+
+#[test]
+fn a_policy_that_nobody_saw_was_not_held_and_one_in_a_state_that_cannot_be_read_was() {
+    for (generation, phase, is_held) in [
+        (-1, None, false),
+        (0, None, false),
+        (1, None, true),
+        (1, Some(Phase::Scheduled), false),
+        (1, Some(Phase::Suspended), true),
+    ] {
+        let status =
+            DlqPolicyStatus { observed_generation: Some(generation), phase, ..DlqPolicyStatus::default() };
+        assert_eq!(was_held(&status), is_held, "{generation} {phase:?}");
+    }
+}

@@ -131,3 +131,10 @@ fn the_longest_ids_go_in_calls_that_a_url_can_carry_and_missing_ones_are_still_f
     assert_eq!(acted, there);
     assert_eq!((progress.run().processed, progress.run().not_found), (996, 4));
 }
+
+/// Half of a refused chunk that is whole leaves the missing ID in the other half, which is not sent as a whole.
+#[test]
+fn what_one_half_says_of_the_other_saves_a_call() {
+    let calls = |gone: usize| drain(&mut listed(4, &json!({})), &[gone]);
+    assert_eq!((calls(0), calls(3)), (5, 4));
+}

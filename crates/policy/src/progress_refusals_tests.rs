@@ -247,6 +247,44 @@ fn a_refused_entry_that_leaves_before_it_is_found_fails_no_run() {
 }
 
 #[test]
+fn a_page_that_was_acted_on_shows_that_the_request_is_fine_and_an_empty_one_does_not() {
+    for (entries, is_asked) in [(1, false), (0, true)] {
+        let mut progress = matching(&json!({}));
+        answer(&mut progress, &page(entries, "a"));
+        answer(&mut progress, &page(entries, "b"));
+        // The cursor is dropped first.
+        fail(&mut progress, &error(ErrorClass::Refused));
+        fail(&mut progress, &error(ErrorClass::Refused));
+        answer(&mut progress, &page(0, ""));
+        let is_call = matches!(progress.next(at(0)), Step::Call(_));
+        assert_eq!(is_call, is_asked, "after pages of {entries}");
+    }
+}
+
+#[test]
+fn a_refused_page_without_anything_to_act_on_may_not_lead_back() {
+    for (label, leads_on) in [("payments", true), ("other", false)] {
+        let mut progress = matching(&json!({"processed": 1}));
+        let list = |progress: &mut Progress, label: &str| {
+            fail(progress, &error(ErrorClass::Refused));
+            let listed = ListedEntry { labels: Some(vec![label.to_owned()]), ..entry(0) };
+            answer(progress, &Page { listed: vec![listed], ..page(1, "a") });
+        };
+        list(&mut progress, "other");
+        // The cursor is dropped, once.
+        fail(&mut progress, &error(ErrorClass::Refused));
+        list(&mut progress, "other");
+        list(&mut progress, label);
+        if leads_on {
+            answer(&mut progress, &page(1, ""));
+            call(&mut progress);
+        } else {
+            assert_eq!(ended(&mut progress), failed(Reason::CursorLoop));
+        }
+    }
+}
+
+#[test]
 fn ids_that_are_refused_are_counted_and_the_others_acted_on() {
     let mut dlq = Dlq::of(195, [3, 60, 61, 120, 199]);
     let mut progress = listed(210, &json!({"window": null}));

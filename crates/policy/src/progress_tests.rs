@@ -327,6 +327,16 @@ fn call_is_sent(progress: &mut Progress) {
 }
 
 #[test]
+fn a_run_that_is_taken_up_while_it_waits_says_why_until_it_goes_on() {
+    let waiting = json!({"waitingUntil": at(60).to_string(), "waitingReason": "Retrying"});
+    let mut progress = matching(&waiting).seen_as(Activity::Throttled);
+    assert!(matches!(progress.next(at(0)), Step::Wait(_)));
+    assert_eq!(progress.activity(), Activity::Throttled);
+    assert!(matches!(progress.next(at(61)), Step::Call(_)));
+    assert_eq!((progress.activity(), progress.run().waiting_reason), (Activity::Working, None));
+}
+
+#[test]
 fn a_run_ends_at_its_deadline_and_waits_no_longer() {
     let mut progress = matching(&json!({"limits": {"pageSize": 50, "activeDeadlineSeconds": 60}}));
     answer(&mut progress, &page(1, "a"));

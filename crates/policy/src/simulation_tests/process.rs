@@ -256,7 +256,8 @@ impl World {
         match self.process.doubt.take().map(|doubt| doubt.settle(policy, read)) {
             Some(Settled::Done(changes)) => self.told.told(&changes),
             Some(Settled::Open(doubt)) => self.process.doubt = Some(*doubt),
-            Some(Settled::Overtaken) | None => {}
+            Some(Settled::Overtaken) => self.told.overtaken(),
+            None => {}
         }
     }
 

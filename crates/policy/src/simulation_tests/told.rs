@@ -14,8 +14,9 @@ pub(super) struct Told {
     /// Entries, and pages of unknown outcome.
     processed: Books,
     uncertain: Books,
-    /// Processes that ended took with them what they had not told.
+    /// Processes that ended took with them what they had not told, or others wrote before it was found out.
     was_lost: bool,
+    has_rival: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +55,17 @@ impl Told {
 
     /// A process is gone, with what it had not told.
     pub(super) fn lost(&mut self) {
+        self.was_lost = true;
+    }
+
+    /// Another process takes itself for the one in charge.
+    pub(super) fn rival(&mut self) {
+        self.has_rival = true;
+    }
+
+    /// A process gave up finding out what became of its writes.
+    pub(super) fn overtaken(&mut self) {
+        assert!(self.has_rival, "nobody else writes");
         self.was_lost = true;
     }
 

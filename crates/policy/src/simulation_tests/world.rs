@@ -87,7 +87,10 @@ impl World {
             Operation::Jump(millis) => self.skew += SignedDuration::from_millis(millis),
             Operation::Look(slice) => self.look(slice),
             Operation::Crash => self.crash(),
-            Operation::Rival => std::mem::swap(&mut self.process, &mut self.rival),
+            Operation::Rival => {
+                std::mem::swap(&mut self.process, &mut self.rival);
+                self.told.rival();
+            }
             Operation::Stop => self.stop(),
             Operation::Restart { force_dry_run, pause_all } => {
                 self.stop();
@@ -146,12 +149,12 @@ impl World {
             return false;
         }
         let after = self.api.status();
+        if let Some(plan) = &plan {
+            self.ledger.looked(&policy, &before, plan, now);
+        }
         if let Change::Status(next) = &change {
             assert_eq!(after, **next, "what is read is not what was written");
             self.ledger.keep(&policy, &before, &after, now);
-        }
-        if let Some(plan) = &plan {
-            self.ledger.looked(&policy, &before, plan, now);
         }
         self.ledger.written(&policy, &before, &after, now);
         self.told.happened(&before, &after);
