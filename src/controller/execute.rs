@@ -42,8 +42,8 @@ impl Look<'_> {
         let run = &start.run;
         drop(self.context.memory.take_session(self.reference));
         debug!(policy = %Named(self.reference), run_id = run.id, action = %run.action, dry_run = run.dry_run, "run starts");
-        if self.policy.clock_offset.abs() > NOTABLE_OFFSET {
-            let offset_ms = self.policy.clock_offset.as_millis();
+        if self.found.facts.clock_offset.abs() > NOTABLE_OFFSET {
+            let offset_ms = self.found.facts.clock_offset.as_millis();
             warn!(policy = %Named(self.reference), offset_ms, "Upstash's clock is not ours; windows follow Upstash's");
         }
         let next = status::claimed(&self.policy, next, start, &self.context.holder, self.now);
@@ -113,7 +113,7 @@ impl Look<'_> {
         let (Some(run), Ok(work)) = (next.current_run.clone(), self.policy.work.clone()) else {
             return again;
         };
-        let connected = match self.connected.take() {
+        let connected = match self.found.connected.take() {
             Some(connected) => connected,
             None => match self.context.connections.look(self.object().0, &work.connection).await? {
                 Ok(connected) => connected,

@@ -17,7 +17,7 @@ use super::observe::observe;
 use super::reconcile::wait;
 use crate::runtime::leadership::Term;
 use dlq_drain::Halt;
-use dlq_policy::{Plan, plan, validate};
+use dlq_policy::{Facts, Plan, plan, validate};
 
 /// How long a call under way may still take when the policy changes, and when the process stops.
 const GRACE_AT_CHANGE: Duration = Duration::from_millis(2500);
@@ -69,7 +69,8 @@ impl<'a> RunHalt<'a> {
             return true;
         };
         let policy = validate(&observed.source(&BTreeMap::new()), &self.context.permissions);
-        !matches!(plan(&policy, &observed.status, (self.context.clock)()), Plan::Continue { .. })
+        let facts = Facts { holds_run: true, ..Facts::default() };
+        !matches!(plan(&policy, &observed.status, &facts, (self.context.clock)()), Ok(Plan::Continue { .. }))
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 
-use super::connections::Connected;
 use super::context::{Context, PolicyRef};
 use super::error::Error;
+use super::found::Found;
 use super::head::{HeadKey, PolicyHead};
 use super::observe::{Observed, decode, observe};
 use super::persist::{PersistError, Precondition};
@@ -27,8 +27,7 @@ pub(crate) struct Look<'a> {
     pub(crate) reference: &'a PolicyRef,
     pub(crate) policy: Policy,
     pub(crate) observed: Observed,
-    /// The account, if somebody looked for it already.
-    pub(crate) connected: Option<Connected>,
+    pub(crate) found: Found,
     pub(crate) heads: Store<PolicyHead>,
     /// What the watch knew before the policy was read.
     pub(crate) watched: Option<HeadKey>,

@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod events;
 mod execute;
+mod found;
 mod glance;
 mod halt;
 mod head;

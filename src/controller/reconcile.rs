@@ -12,19 +12,20 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug};
 
-use super::connections::{Connected, LOOK_AGAIN};
+use super::connections::LOOK_AGAIN;
 use super::context::{Context, PolicyRef};
 use super::error::Error;
+use super::found::Found;
 use super::head::PolicyHead;
 use super::look::{AFTER_CONFLICT, Look};
-use super::observe::{Observed, observe};
+use super::observe::observe;
 use super::report::Named;
 use super::slots::{Asked, Slot};
 use crate::runtime::leadership::Term;
 use dlq_crd::{DlqPolicyStatus, Reason};
-use dlq_policy::plan::{awaits_token, needs_connection, plan};
+use dlq_policy::plan::awaits_token;
 use dlq_policy::progress::deadline;
-use dlq_policy::{CancelCause, ConnectionRef, Connectivity, Plan, Policy, status, validate};
+use dlq_policy::{Plan, Policy, plan, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.
 const PADDING: Duration = Duration::from_millis(100);
@@ -114,12 +115,18 @@ async fn look_at(
     let policy = validate(&observed.source(&BTreeMap::new()), &context.permissions);
     context.settle(reference, &policy, &observed);
     let now = (context.clock)();
-    let Decision { policy, plan, connected } = decide(policy, &observed, reference, context, now).await?;
+    let mut found = Found::before_any_question(context, reference, &policy);
+    let plan = loop {
+        match plan(&policy, &observed.status, &found.facts, now) {
+            Ok(plan) => break plan,
+            Err(question) => found.answer(question, context, reference, &policy, &observed).await?,
+        }
+    };
     debug!(policy = %Named(reference), ?plan, "planned");
 
     let next = status::observed(&policy, &observed.status, &plan, now);
     let look =
-        Look { context, reference, policy, observed, connected, heads, watched, now, term, turn: Some(turn) };
+        Look { context, reference, policy, observed, found, heads, watched, now, term, turn: Some(turn) };
     // Boxed: most looks find nothing to run, and there may be thousands at once.
     match plan {
         Plan::Start(start) => {
@@ -142,76 +149,6 @@ async fn look_at(
         | Plan::Idle { .. }
         | Plan::Missed { .. } => settle(look, &next, &plan).await,
     }
-}
-
-/// What to do, and with which account if somebody had to look.
-struct Decision {
-    policy: Policy,
-    plan: Plan,
-    connected: Option<Connected>,
-}
-
-/// Plans, and looks for the token where the plan depends on it.
-async fn decide(
-    mut policy: Policy,
-    observed: &Observed,
-    reference: &PolicyRef,
-    context: &Context,
-    now: Timestamp,
-) -> Result<Decision, Error> {
-    if let Ok(work) = &policy.work {
-        policy.clock_offset = context.connections.clock_offset(&work.connection);
-    }
-    let first = plan(&policy, &observed.status, now);
-    // A run under way has its token.
-    let under_way = matches!(first, Plan::Continue { .. }) && context.memory.has_session(reference);
-    let connection = match &policy.work {
-        Ok(work) if !under_way && needs_connection(&first, &policy, &observed.status) => {
-            work.connection.clone()
-        }
-        _ => return Ok(Decision { policy, plan: first, connected: None }),
-    };
-    let (connections, namespace) = (&context.connections, reference.namespace.as_deref().unwrap_or_default());
-    if let ConnectionRef::Secret { secret, .. } = &connection
-        && context.watch_secrets
-    {
-        // Before the look: what comes after it is then not missed.
-        context.memory.await_secret(reference.clone(), secret.name.to_string());
-    }
-    // A policy that waits shares one look a minute; anything new is looked at afresh.
-    let waits = observed.status.observed_generation == Some(policy.generation)
-        && awaits_token(&policy, &observed.status);
-    let recent = if waits { connections.recent(namespace, &connection) } else { None };
-    let mut connected = None;
-    let looked = match recent {
-        Some(found) => Ok(found),
-        None => connections.look(namespace, &connection).await.map(|found| {
-            found.map(|account| {
-                let secret = account.secret.clone();
-                connected = Some(account);
-                secret
-            })
-        }),
-    };
-    // Where the next run could not start, the one under way keeps its token.
-    let keeps_token = is_replaced(&first) && context.memory.has_session(reference);
-    policy.connectivity = match looked {
-        Err(_) | Ok(Err(_)) if keeps_token => Connectivity::Lost,
-        looked => match looked? {
-            Err(missing) => Connectivity::Missing(missing),
-            Ok(secret) if observed.status.refused_secret.as_ref() == Some(&secret) => Connectivity::Refused,
-            Ok(_) => {
-                context.memory.await_no_secret(reference);
-                Connectivity::Usable
-            }
-        },
-    };
-    let plan = plan(&policy, &observed.status, now);
-    Ok(Decision { policy, plan, connected })
-}
-
-fn is_replaced(plan: &Plan) -> bool {
-    matches!(plan, Plan::Cancel { why: CancelCause::Replaced, .. })
 }
 
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.

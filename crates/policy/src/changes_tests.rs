@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::{Ending, Plan, Policy, plan, sample, status};
+use crate::sample::Known;
+use crate::{Ending, Plan, Policy, sample, status};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
@@ -14,7 +15,7 @@ fn policy() -> Policy {
 
 /// The status before a look, and after it.
 fn look(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
-    let plan = plan(policy, before, now);
+    let plan = Known::from(policy.clone()).plan(before, now);
     let observed = status::observed(policy, before, &plan, now);
     match plan {
         Plan::Start(start) => status::claimed(policy, &observed, start, "pod-1/8c1f", now),

@@ -1,7 +1,10 @@
 //! What to do with a policy now.
 
+mod facts;
+
 use jiff::Timestamp;
 
+pub use self::facts::{Connectivity, Facts, Question};
 use super::cancel::CancelCause;
 use super::hash::text_hash;
 use super::instants::{
@@ -10,7 +13,7 @@ use super::instants::{
 use super::progress;
 use super::schedule::Schedule;
 use super::selection::Selected;
-use super::validate::{Connectivity, Invalid, Policy, Request, Work};
+use super::validate::{Invalid, Policy, Request, Work};
 use super::window;
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger,
@@ -73,10 +76,30 @@ pub struct Start {
     pub postponed: Option<Timestamp>,
 }
 
-/// Decides. Total: every policy and every status has exactly one plan at any time.
-pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+/// Decides. Total: every policy, every status and all facts have exactly one plan at any time.
+///
+/// # Errors
+/// What the plan depends on, if nobody found it out yet.
+pub fn plan(
+    policy: &Policy,
+    status: &DlqPolicyStatus,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Plan, Question> {
+    let plan = decide(policy, status, facts, now);
+    // A run under way has its token.
+    let has_token = facts.holds_run && matches!(plan, Plan::Continue { .. });
+    let is_asked = policy.work.is_ok() && !has_token && depends_on_connection(&plan, policy, status);
+    if facts.connection.is_none() && is_asked {
+        let waits = status.observed_generation == Some(policy.generation) && awaits_token(policy, status);
+        return Err(Question::Connection { fresh: !waits });
+    }
+    Ok(plan)
+}
+
+fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timestamp) -> Plan {
     if let Some(run) = &status.current_run {
-        return active(policy, status, run, now);
+        return active(policy, status, facts, run, now);
     }
     let (work, schedule) = match (&policy.work, &policy.schedule) {
         (Ok(work), Ok(schedule)) => (work, schedule.as_ref()),
@@ -92,7 +115,7 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
     if is_circuit_open(policy, status) && requested.is_none() {
         return Plan::CircuitOpen;
     }
-    if let Connectivity::Missing(on) = &policy.connectivity {
+    if let Some(Connectivity::Missing(on)) = &facts.connection {
         return Plan::Waiting { on: on.clone() };
     }
     if let Some(request) = requested {
@@ -100,7 +123,7 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
         let run = PolicyRun {
             requested_by: policy.requests.requested_by.clone(),
             request_reason: policy.requests.request_reason.clone(),
-            ..new_run(policy, work, id, Trigger::Manual, now)
+            ..new_run(policy, work, facts, id, Trigger::Manual, now)
         };
         // It does not stand for what is due on the schedule.
         let due = schedule
@@ -110,14 +133,14 @@ pub fn plan(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
         return Plan::Start(Start { run, missed, postponed });
     }
     match schedule {
-        Some(schedule) => scheduled(policy, work, schedule, status, now),
-        None => unscheduled(policy, work, status, now),
+        Some(schedule) => scheduled(policy, work, schedule, status, facts, now),
+        None => unscheduled(policy, work, status, facts, now),
     }
 }
 
-/// Whether the plan depends on the connection, so that somebody has to look for the token. Looked for when a run
-/// starts, continues or would be replaced, when the spec is new, and while it is missing or refused.
-pub fn needs_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) -> bool {
+/// Whether the plan depends on the connection: when a run starts, continues or would be replaced, when the spec is new,
+/// and while the token is missing or refused.
+fn depends_on_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus) -> bool {
     match plan {
         Plan::Continue { .. }
         | Plan::Start(_)
@@ -195,7 +218,7 @@ pub fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
     missing || (matches!(policy.schedule, Ok(None)) && status.refused_secret.is_some())
 }
 
-fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Plan {
+fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &PolicyRun, now: Timestamp) -> Plan {
     let cancel = |why| Plan::Cancel { run: run.clone(), why };
     if new_request(policy.requests.cancel.as_ref(), status.last_handled_cancel_at.as_ref()).is_some() {
         return cancel(CancelCause::Requested);
@@ -218,7 +241,7 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     // What came while the policy was held is skipped.
     if replaces(policy, status)
         && !was_held(status)
-        && !matches!(policy.connectivity, Connectivity::Missing(_) | Connectivity::Lost)
+        && !matches!(facts.connection, Some(Connectivity::Missing(_) | Connectivity::Lost))
         && let Ok(Some(schedule)) = &policy.schedule
         && let Some(since) = schedule_since(schedule, status, now)
         && due(schedule, since, handled_until(status, since), now).is_some_and(|at| {
@@ -228,7 +251,7 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     {
         return cancel(CancelCause::Replaced);
     }
-    if let Connectivity::Missing(on) = &policy.connectivity {
+    if let Some(Connectivity::Missing(on)) = &facts.connection {
         // After a restart: the run waits for its token, though not for ever.
         if progress::deadline(run).is_some_and(|deadline| now >= deadline) {
             return cancel(CancelCause::DeadlineExceeded);
@@ -238,18 +261,22 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun, now: Times
     Plan::Continue { run: run.clone() }
 }
 
-fn unscheduled(policy: &Policy, work: &Work, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
-    let start = match &policy.connectivity {
+fn unscheduled(
+    policy: &Policy,
+    work: &Work,
+    status: &DlqPolicyStatus,
+    facts: &Facts,
+    now: Timestamp,
+) -> Plan {
+    let start = match &facts.connection {
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
-        Connectivity::Usable => status.refused_secret.is_some() && status.observed_schedule.is_none(),
-        Connectivity::Unchecked | Connectivity::Refused | Connectivity::Lost | Connectivity::Missing(_) => {
-            false
-        }
+        Some(Connectivity::Usable) => status.refused_secret.is_some() && status.observed_schedule.is_none(),
+        Some(Connectivity::Refused | Connectivity::Lost | Connectivity::Missing(_)) | None => false,
     };
     if start {
         let id = format!("{}-spec", policy.spec_hash);
-        let run = new_run(policy, work, id, Trigger::Spec, now);
+        let run = new_run(policy, work, facts, id, Trigger::Spec, now);
         Plan::Start(Start { run, missed: None, postponed: None })
     } else {
         Plan::Idle { next: None }
@@ -261,6 +288,7 @@ fn scheduled(
     work: &Work,
     schedule: &Schedule,
     status: &DlqPolicyStatus,
+    facts: &Facts,
     now: Timestamp,
 ) -> Plan {
     let Some(since) = schedule_since(schedule, status, now) else {
@@ -281,17 +309,24 @@ fn scheduled(
     }
     let run = PolicyRun {
         scheduled_time: Some(at.into()),
-        ..new_run(policy, work, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
+        ..new_run(policy, work, facts, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
     };
     Plan::Start(Start { run, missed, postponed: None })
 }
 
-fn new_run(policy: &Policy, work: &Work, id: String, trigger: Trigger, now: Timestamp) -> PolicyRun {
+fn new_run(
+    policy: &Policy,
+    work: &Work,
+    facts: &Facts,
+    id: String,
+    trigger: Trigger,
+    now: Timestamp,
+) -> PolicyRun {
     let window = match &work.selected {
         Selected::Ids(_) => None,
         Selected::Matching { from, to, .. } => {
             // Entries fail by Upstash's clock.
-            let start = now.saturating_add(policy.clock_offset).unwrap_or(now);
+            let start = now.saturating_add(facts.clock_offset).unwrap_or(now);
             Some(window::freeze(*from, *to, start))
         }
     };

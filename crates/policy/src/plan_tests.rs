@@ -9,8 +9,8 @@ use dlq_crd::RunResult;
 
 use super::*;
 use crate::Ending;
-use crate::sample::{permissions, policy as read};
-use crate::{Permissions, status};
+use crate::sample::{Known, permissions};
+use crate::{Permissions, sample, status};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -21,12 +21,20 @@ fn at(clock: &str) -> Timestamp {
     time(&format!("2026-11-20T{clock}Z"))
 }
 
-fn once(annotations: &[(&str, &str)]) -> Policy {
+fn read(fields: &Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Known {
+    sample::policy(fields, annotations, permissions).into()
+}
+
+fn plan(known: &Known, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    known.plan(status, now)
+}
+
+fn once(annotations: &[(&str, &str)]) -> Known {
     read(&json!({}), annotations, &permissions())
 }
 
 /// A policy that runs every quarter of an hour, with more fields.
-fn quarterly(fields: &Value, annotations: &[(&str, &str)]) -> Policy {
+fn quarterly(fields: &Value, annotations: &[(&str, &str)]) -> Known {
     let mut fields = fields.clone();
     fields["schedule"] = "*/15 * * * *".into();
     read(&fields, annotations, &permissions())
@@ -36,22 +44,22 @@ fn missing() -> Connectivity {
     Connectivity::Missing(Invalid::new(Reason::SecretNotFound, "Secret upstash is not there"))
 }
 
-fn with(policy: Policy, connectivity: Connectivity) -> Policy {
-    Policy { connectivity, ..policy }
+fn with(known: Known, connection: Connectivity) -> Known {
+    known.with(connection)
 }
 
 /// The status of a policy that was seen at that time and not since.
-fn seen(policy: &Policy, now: Timestamp) -> DlqPolicyStatus {
+fn seen(policy: &Known, now: Timestamp) -> DlqPolicyStatus {
     look(policy, &DlqPolicyStatus::default(), now)
 }
 
 /// The status after one more look.
-fn look(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
+fn look(policy: &Known, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     status::observed(policy, status, &plan(policy, status, now), now)
 }
 
 /// The status in which the planned run goes on.
-fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
+fn running(policy: &Known, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, status, now);
     let observed = status::observed(policy, status, &plan, now);
     let Plan::Start(start) = plan else { panic!("{plan:?}") };
@@ -60,7 +68,7 @@ fn running(policy: &Policy, status: &DlqPolicyStatus, now: Timestamp) -> DlqPoli
 
 /// The status after the planned run ended.
 fn ran(
-    policy: &Policy,
+    policy: &Known,
     status: &DlqPolicyStatus,
     start: Timestamp,
     end: Timestamp,
@@ -69,7 +77,7 @@ fn ran(
     ended(policy, &running(policy, status, start), end, how)
 }
 
-fn ended(policy: &Policy, status: &DlqPolicyStatus, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
+fn ended(policy: &Known, status: &DlqPolicyStatus, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
     let run = status.current_run.clone().unwrap();
     status::finished(policy, status, &run, how, end)
 }
@@ -116,8 +124,13 @@ fn clock(time: Timestamp) -> String {
     time.to_string().replace("2026-11-20T", "").replace('Z', "")
 }
 
-fn decided(policy: &Policy, status: &DlqPolicyStatus, now: &str) -> String {
+fn decided(policy: &Known, status: &DlqPolicyStatus, now: &str) -> String {
     word(&plan(policy, status, at(now)))
+}
+
+/// Whether somebody has to look for the token first.
+fn asks(known: &Known, status: &DlqPolicyStatus, now: &str) -> bool {
+    crate::plan(&known.policy, status, &Facts::default(), at(now)).is_err()
 }
 
 #[test]

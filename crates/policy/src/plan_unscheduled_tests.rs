@@ -23,7 +23,7 @@ fn without_a_schedule_each_new_work_runs_once() {
 
 #[test]
 fn suspending_and_back_starts_nothing_but_what_never_ran() {
-    let suspended = Policy { suspend: true, ..once(&[]) };
+    let suspended = Known::from(Policy { suspend: true, ..once(&[]).policy });
     let status = ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &well());
     let status = look(&suspended, &status, at("12:01:00"));
     assert_eq!(decided(&once(&[]), &status, "12:02:00"), "idle");
@@ -108,9 +108,8 @@ fn work_whose_token_was_refused_starts_again_with_a_new_one() {
         ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());
     let refused = with(once(&[]), Connectivity::Refused);
     let usable = with(once(&[]), Connectivity::Usable);
-    assert_eq!(decided(&once(&[]), &status, "12:01:00"), "idle");
     assert_eq!(decided(&refused, &status, "12:01:00"), "idle");
-    assert!(needs_connection(&plan(&once(&[]), &status, at("12:01:00")), &once(&[]), &status));
+    assert!(asks(&once(&[]), &status, "12:01:00"));
     assert_eq!(decided(&usable, &status, "12:01:00"), "start Spec");
     // The Secret was deleted and made anew.
     let away = look(&with(once(&[]), missing()), &look(&refused, &status, at("12:01:00")), at("12:02:00"));
@@ -142,10 +141,11 @@ fn new_work_waits_for_its_secret_and_then_starts() {
 fn the_token_is_looked_for_when_something_depends_on_it() {
     let policy = quarterly(&json!({}), &[]);
     let seen_once = seen(&policy, at("12:00:01"));
-    let held = look(&Policy { paused: true, ..policy.clone() }, &seen_once, at("12:01:00"));
+    let held =
+        look(&Known::from(Policy { paused: true, ..policy.policy.clone() }), &seen_once, at("12:01:00"));
     let waiting = look(&with(policy.clone(), missing()), &seen_once, at("12:01:00"));
-    let suspended = Policy { suspend: true, ..policy.clone() };
-    let edited = Policy { generation: 2, ..policy.clone() };
+    let suspended = Known::from(Policy { suspend: true, ..policy.policy.clone() });
+    let edited = Known::from(Policy { generation: 2, ..policy.policy.clone() });
     let table = [
         ("nothing is due", &policy, &seen_once, "12:02:00", false),
         ("the spec is new", &edited, &seen_once, "12:02:00", true),
@@ -155,8 +155,7 @@ fn the_token_is_looked_for_when_something_depends_on_it() {
         ("the policy was held", &policy, &held, "12:02:00", true),
     ];
     for (row, policy, status, now, expected) in table {
-        let plan = plan(policy, status, at(now));
-        assert_eq!(needs_connection(&plan, policy, status), expected, "{row}: {plan:?}");
+        assert_eq!(asks(policy, status, now), expected, "{row}");
     }
 }
 
@@ -180,7 +179,7 @@ fn the_circuit_opens_after_so_many_failures_and_one_request_is_a_trial() {
     let mut edited = fields.clone();
     edited["action"] = "restart".into();
     assert_eq!(decided(&quarterly(&edited, &[]), &open, "12:50:00"), "idle until 13:00:00");
-    let off = Policy { pause_after_failures: None, ..policy };
+    let off = Known::from(Policy { pause_after_failures: None, ..policy.policy });
     assert_eq!(decided(&off, &open, "12:50:00"), "idle until 13:00:00");
 }
 
@@ -215,7 +214,7 @@ fn a_runs_window_is_frozen_to_the_millisecond_and_never_ends_after_its_start() {
 
 #[test]
 fn a_runs_id_is_made_from_what_triggered_it() {
-    let id = |policy: &Policy, status: &DlqPolicyStatus, now: &str| {
+    let id = |policy: &Known, status: &DlqPolicyStatus, now: &str| {
         let Plan::Start(Start { run, .. }) = plan(policy, status, at(now)) else { panic!("no run") };
         run.id
     };

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use std::ops::{Deref, DerefMut};
+
+use jiff::Timestamp;
+
 use super::validate::{Policy, Source};
-use super::{Permissions, validate};
+use super::{Connectivity, Facts, Permissions, Plan, plan, validate};
+use dlq_crd::DlqPolicyStatus;
 
 pub(crate) fn permissions() -> Permissions {
     Permissions {
@@ -43,4 +48,46 @@ pub(crate) fn policy(fields: &Value, annotations: &[(&str, &str)], permissions: 
         spec: Ok(&spec),
     };
     validate(&source, permissions)
+}
+
+/// A policy, and what is known beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) policy: Policy,
+    pub(crate) facts: Facts,
+}
+
+impl From<Policy> for Known {
+    fn from(policy: Policy) -> Self {
+        Self { policy, facts: Facts::default() }
+    }
+}
+
+impl Deref for Known {
+    type Target = Policy;
+
+    fn deref(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl DerefMut for Known {
+    fn deref_mut(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+}
+
+impl Known {
+    /// The same with this connection.
+    pub(crate) fn with(self, connection: Connectivity) -> Self {
+        Self { facts: Facts { connection: Some(connection), ..self.facts }, ..self }
+    }
+
+    /// What to do with it. Where the plan depends on its token, that is found.
+    pub(crate) fn plan(&self, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+        plan(&self.policy, status, &self.facts, now).unwrap_or_else(|question| {
+            plan(&self.policy, status, &self.clone().with(Connectivity::Usable).facts, now)
+                .unwrap_or_else(|_| panic!("asks {question:?} again"))
+        })
+    }
 }

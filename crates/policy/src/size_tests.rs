@@ -2,7 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::plan;
+use crate::sample::Known;
 use crate::{Activity, Ending, Plan, Policy, sample, status};
 use dlq_crd::{PolicyRun, Reason};
 
@@ -45,7 +45,7 @@ fn lived(text: &str, cursor: &str, message: &str, runs: i64) -> (usize, DlqPolic
     let mut written = |status: &DlqPolicyStatus| largest = largest.max(json_bytes(status));
     for minute in 0..runs {
         let (policy, now) = (policy(text, minute), at(minute));
-        let plan = plan(&policy, &status, now);
+        let plan = Known::from(policy.clone()).plan(&status, now);
         status = status::observed(&policy, &status, &plan, now);
         written(&status);
         let Plan::Start(start) = plan else { panic!("{plan:?}") };

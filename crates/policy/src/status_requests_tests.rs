@@ -10,7 +10,12 @@ fn a_request_is_ignored_once_and_told_of_once() {
     let running = requested(&json!({}));
     let table = [
         ("suspended", asked(&json!({"suspend": true})), &idle, EventReason::RunRequestIgnored),
-        ("paused", Policy { paused: true, ..asked(&json!({})) }, &idle, EventReason::RunRequestIgnored),
+        (
+            "paused",
+            Policy { paused: true, ..asked(&json!({})).policy }.into(),
+            &idle,
+            EventReason::RunRequestIgnored,
+        ),
         ("while a run goes on", asked(&json!({})), &running, EventReason::RunAlreadyActive),
         ("too long", long, &idle, EventReason::RunRequestIgnored),
     ];
@@ -39,13 +44,11 @@ fn a_cancel_or_reset_that_is_too_long_is_refused_aloud_and_once() {
 
 #[test]
 fn a_request_waits_while_the_policy_cannot_run() {
-    let waiting = Policy {
-        requests: annotated(&json!({}), &[("requestedAt", "2")]).requests,
-        ..missing(Reason::SecretNotFound)
-    };
+    let mut waiting = missing(Reason::SecretNotFound);
+    waiting.policy.requests = annotated(&json!({}), &[("requestedAt", "2")]).policy.requests;
     let status = seen(&waiting, "12:00:00");
     assert_eq!(status.last_handled_requested_at, None);
-    let usable = Policy { connectivity: Connectivity::Usable, ..waiting };
+    let usable = waiting.with(Connectivity::Usable);
     let status = started(&usable, &status, at("12:01:00"));
     assert_eq!(status.last_handled_requested_at.as_deref(), Some("2"));
 }

@@ -9,7 +9,7 @@ use dlq_crd::MilliTime;
 
 /// What happens to a policy over simulated time.
 struct Simulation {
-    policy: Policy,
+    policy: Known,
     status: DlqPolicyStatus,
     /// How long each run takes.
     takes: SignedDuration,

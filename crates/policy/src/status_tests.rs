@@ -7,40 +7,43 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::plan;
-use crate::validate::Connectivity;
+use crate::sample::Known;
 use crate::validate::Invalid;
-use crate::{EventReason, Permissions, PolicyEvent, changes, sample};
+use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
 }
 
-fn annotated(fields: &Value, annotations: &[(&str, &str)]) -> Policy {
-    let permissions = Permissions { actions: vec![dlq_crd::Action::Resume], ..sample::permissions() };
-    sample::policy(fields, annotations, &permissions)
+fn plan(known: &Known, status: &DlqPolicyStatus, now: Timestamp) -> Plan {
+    known.plan(status, now)
 }
 
-fn policy(fields: &Value) -> Policy {
+fn annotated(fields: &Value, annotations: &[(&str, &str)]) -> Known {
+    let permissions = Permissions { actions: vec![dlq_crd::Action::Resume], ..sample::permissions() };
+    sample::policy(fields, annotations, &permissions).into()
+}
+
+fn policy(fields: &Value) -> Known {
     annotated(fields, &[])
 }
 
-fn quarterly() -> Policy {
+fn quarterly() -> Known {
     policy(&json!({"schedule": "*/15 * * * *"}))
 }
 
-fn missing(reason: Reason) -> Policy {
+fn missing(reason: Reason) -> Known {
     let on = Invalid { reason, message: "Secret upstash is not there".into() };
-    Policy { connectivity: Connectivity::Missing(on), ..quarterly() }
+    quarterly().with(Connectivity::Missing(on))
 }
 
-fn look(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+fn look(policy: &Known, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
     told(policy, before, observed(policy, before, &plan(policy, before, now), now))
 }
 
 /// A status, and what is told of it.
 fn told(
-    policy: &Policy,
+    policy: &Known,
     before: &DlqPolicyStatus,
     status: DlqPolicyStatus,
 ) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
@@ -48,11 +51,11 @@ fn told(
     (status, events)
 }
 
-fn seen(policy: &Policy, now: &str) -> DlqPolicyStatus {
+fn seen(policy: &Known, now: &str) -> DlqPolicyStatus {
     look(policy, &DlqPolicyStatus::default(), at(now)).0
 }
 
-fn started(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
+fn started(policy: &Known, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, before, now);
     let observed = observed(policy, before, &plan, now);
     let Plan::Start(start) = plan else { panic!("{plan:?}") };
@@ -60,7 +63,7 @@ fn started(policy: &Policy, before: &DlqPolicyStatus, now: Timestamp) -> DlqPoli
 }
 
 fn end(
-    policy: &Policy,
+    policy: &Known,
     before: &DlqPolicyStatus,
     ending: &Ending,
     now: Timestamp,
@@ -351,7 +354,7 @@ fn the_next_time_names_no_instant_that_is_over() {
     }
 }
 
-fn finished_at(policy: &Policy, clock: &str) -> DlqPolicyStatus {
+fn finished_at(policy: &Known, clock: &str) -> DlqPolicyStatus {
     let running = started(policy, &seen(policy, "12:00:01"), at("12:15:00"));
     end(policy, &running, &well(), at(clock)).0
 }

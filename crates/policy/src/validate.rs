@@ -71,10 +71,6 @@ pub struct Policy {
     pub pause_after_failures: Option<i64>,
     /// How many ended runs are kept.
     pub history_limit: usize,
-    /// What is known of the connection now.
-    pub connectivity: Connectivity,
-    /// What to add to our time to get Upstash's.
-    pub clock_offset: jiff::SignedDuration,
 }
 
 /// What a run does, to which entries, as whom.
@@ -115,21 +111,6 @@ pub enum ConnectionRef {
         /// Where the token is.
         secret: SecretKeyRef,
     },
-}
-
-/// What is known of a policy's connection.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Connectivity {
-    /// Nobody looked, as nothing depends on it now.
-    Unchecked,
-    /// There is a token.
-    Usable,
-    /// There is a token, and Upstash refused it before.
-    Refused,
-    /// There is none any more, and the run under way keeps the one that it has.
-    Lost,
-    /// There is none.
-    Missing(Invalid),
 }
 
 /// What the annotations ask for; see [`annotations`].
@@ -200,8 +181,6 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         pause_after_failures: None,
         // The most there can be: a spec that cannot be read is no reason to forget a run.
         history_limit: MAX_HISTORY,
-        connectivity: Connectivity::Unchecked,
-        clock_offset: jiff::SignedDuration::ZERO,
     };
     match source.spec {
         Err(problem) => Policy { work: Err(Invalid::spec("spec", problem)), ..policy },

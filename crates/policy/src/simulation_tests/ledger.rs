@@ -32,6 +32,13 @@ struct Deeds {
     beyond: i64,
 }
 
+/// When a process sent a write, as it read its clock, and what it took for the way to Upstash's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) now: Timestamp,
+    pub(super) clock_offset: SignedDuration,
+}
+
 /// The books.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -158,11 +165,11 @@ impl Ledger {
         policy: &Policy,
         before: &DlqPolicyStatus,
         after: &DlqPolicyStatus,
-        now: Timestamp,
+        at: At,
     ) {
         let run = |status: &DlqPolicyStatus| status.current_run.as_ref().map(key);
         match (run(before), run(after)) {
-            (None, Some(_)) => self.started(policy, after, now),
+            (None, Some(_)) => self.started(policy, after, at),
             (Some(run), None) => self.ended(policy, &run, after),
             (Some(was), Some(is)) if was == is => check_steps(before, after),
             (None, None) => {}
@@ -187,7 +194,7 @@ impl Ledger {
         }
     }
 
-    fn started(&mut self, policy: &Policy, after: &DlqPolicyStatus, now: Timestamp) {
+    fn started(&mut self, policy: &Policy, after: &DlqPolicyStatus, at: At) {
         let run = after.current_run.as_ref().unwrap();
         self.meet(format!("started: {:?}", run.trigger));
         assert!(!policy.suspend && !policy.paused, "starts while held");
@@ -195,7 +202,7 @@ impl Ledger {
         assert!(run.holder.as_ref().is_some_and(|holder| !holder.is_empty()), "nobody holds it");
         assert_eq!(run.limits.as_ref(), Some(&policy.limits), "its limits are frozen");
         if let Some(window) = &run.window {
-            let start = MilliTime::new(now + policy.clock_offset);
+            let start = MilliTime::new(at.now + at.clock_offset);
             assert!(window.to_date <= start, "looks into the future");
         }
         if self.is_circuit_open(policy) {
@@ -215,7 +222,7 @@ impl Ledger {
                     self.meet("started again with another token");
                 }
             }
-            Trigger::Schedule => self.started_on_schedule(policy, after, run, now),
+            Trigger::Schedule => self.started_on_schedule(policy, after, run, at.now),
         }
         self.work = Some(policy.spec_hash.clone());
         assert!(self.runs.insert(key(run), Deeds::default()).is_none(), "a run starts twice");

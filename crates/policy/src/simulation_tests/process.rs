@@ -10,12 +10,11 @@ use super::refusals::Refusals;
 use super::upstash::{Answer, Outcome};
 use super::world::World;
 use crate::instants;
-use crate::plan::{needs_connection, plan};
 use crate::progress::Failure;
 use crate::validate::Invalid;
 use crate::{
-    Activity, CancelCause, Connectivity, Ending, InDoubt, Permissions, Plan, Policy, Progress, Selected,
-    Settled, Step, changes, sample, status,
+    Activity, CancelCause, Connectivity, Ending, Facts, InDoubt, Permissions, Plan, Policy, Progress,
+    Question, Selected, Settled, Step, changes, plan, sample, status,
 };
 use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason, Trigger};
 use dlq_upstash::types::{Call, Criteria, Selection};
@@ -33,7 +32,7 @@ const TRIES: usize = 3;
 pub(super) struct Process {
     number: u32,
     session: Option<Session>,
-    clock_offset: SignedDuration,
+    pub(super) clock_offset: SignedDuration,
     pub(super) permissions: Permissions,
     /// Its writes without an answer.
     doubt: Option<InDoubt>,
@@ -143,22 +142,26 @@ impl World {
         self.faults.append(&mut slice.faults);
         self.process.wake = None;
         let before = self.api.status();
-        let mut policy = self.policy();
+        let policy = self.policy();
         self.settle_doubt(&policy, &before);
-        policy.clock_offset = self.process.clock_offset;
         let now = self.now();
-        let first = plan(&policy, &before, now);
-        let has_session = self.process.session.is_some();
-        let under_way = matches!(first, Plan::Continue { .. }) && has_session;
-        let plan = if policy.work.is_ok() && !under_way && needs_connection(&first, &policy, &before) {
-            let is_replaced = matches!(first, Plan::Cancel { why: CancelCause::Replaced, .. });
-            policy.connectivity = match Process::connectivity(self.secret, &before) {
-                Connectivity::Missing(_) if is_replaced && has_session => Connectivity::Lost,
-                found => found,
-            };
-            plan(&policy, &before, now)
-        } else {
-            first
+        let mut facts = Facts {
+            connection: None,
+            clock_offset: self.process.clock_offset,
+            holds_run: self.process.session.is_some(),
+        };
+        let plan = loop {
+            match plan(&policy, &before, &facts, now) {
+                Ok(plan) => break plan,
+                Err(Question::Connection { .. }) => {
+                    assert!(facts.connection.is_none(), "the same question again");
+                    let found = Process::connectivity(self.secret, &before);
+                    facts.connection = Some(match found {
+                        Connectivity::Missing(_) if facts.keeps_token(&before) => Connectivity::Lost,
+                        found => found,
+                    });
+                }
+            }
         };
         let next = status::observed(&policy, &before, &plan, now);
         match &plan {
@@ -409,9 +412,10 @@ impl World {
     fn check_replaced(&self, policy: &Policy) {
         let status = self.api.status();
         let connectivity = Process::connectivity(self.secret, &status);
-        let next = plan(&Policy { connectivity, ..policy.clone() }, &status, self.now());
+        let facts = Facts { connection: Some(connectivity), ..Facts::default() };
+        let next = plan(policy, &status, &facts, self.now());
         assert!(
-            matches!(&next, Plan::Start(start) if start.run.trigger == Trigger::Schedule),
+            matches!(&next, Ok(Plan::Start(start)) if start.run.trigger == Trigger::Schedule),
             "a run is replaced by nothing: {next:?}"
         );
     }

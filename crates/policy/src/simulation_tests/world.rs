@@ -6,13 +6,12 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 use super::api_server::{ApiServer, Change, Fault, Precondition, Written};
-use super::ledger::Ledger;
+use super::ledger::{At, Ledger};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
 use super::told::Told;
 use super::upstash::Upstash;
-use crate::plan::plan;
-use crate::{Connectivity, Plan, Policy};
+use crate::{Connectivity, Facts, Plan, Policy, plan};
 use dlq_crd::DlqPolicyStatus;
 
 /// After so many looks in a calm world every run has ended.
@@ -45,6 +44,8 @@ struct Write {
     plan: Option<Plan>,
     /// When it was sent, as its process read it.
     now: Timestamp,
+    /// What its process took for the way to Upstash's clock.
+    clock_offset: SignedDuration,
 }
 
 impl World {
@@ -116,8 +117,14 @@ impl World {
         let fault = self.faults.pop().unwrap_or(Fault::None);
         let is_unchanged = matches!(precondition, Precondition::Unchanged(_));
         self.api.changed(&change);
-        let write =
-            Write { policy: policy.clone(), change, precondition, plan: looked.cloned(), now: self.now() };
+        let write = Write {
+            policy: policy.clone(),
+            change,
+            precondition,
+            plan: looked.cloned(),
+            now: self.now(),
+            clock_offset: self.process.clock_offset,
+        };
         match fault {
             Fault::Lost => return Written::Unknown,
             Fault::Late => {
@@ -144,7 +151,7 @@ impl World {
 
     fn arrive(&mut self, write: Write) -> bool {
         let before = self.api.status();
-        let Write { policy, change, precondition, plan, now } = write;
+        let Write { policy, change, precondition, plan, now, clock_offset } = write;
         if !self.api.write(&change, &precondition) {
             return false;
         }
@@ -156,7 +163,7 @@ impl World {
             assert_eq!(after, **next, "what is read is not what was written");
             self.ledger.keep(&policy, &before, &after, now);
         }
-        self.ledger.written(&policy, &before, &after, now);
+        self.ledger.written(&policy, &before, &after, At { now, clock_offset });
         self.told.happened(&before, &after);
         true
     }
@@ -199,8 +206,9 @@ impl World {
 
     /// An idle policy with a schedule runs at its next instant; one without has begun all work that it was given.
     fn check_due(&mut self, policy: &Policy, status: &DlqPolicyStatus, slice: &Slice) {
-        let usable = Policy { connectivity: Connectivity::Usable, ..policy.clone() };
-        match plan(&usable, status, self.now()) {
+        let facts = Facts { connection: Some(Connectivity::Usable), ..Facts::default() };
+        let Ok(plan) = plan(policy, status, &facts, self.now()) else { panic!("asks again") };
+        match plan {
             Plan::Idle { next: Some(next) } => {
                 self.look(slice.clone());
                 let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);

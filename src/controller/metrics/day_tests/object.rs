@@ -17,9 +17,10 @@ use crate::controller::metrics::RunWaits;
 use crate::controller::persist::PersistError;
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
 use dlq_drain::Meter as _;
-use dlq_policy::plan::plan;
 use dlq_policy::validate::Source;
-use dlq_policy::{Connectivity, Permissions, Plan, Policy, Progress, Step, changes, status, validate};
+use dlq_policy::{
+    Connectivity, Facts, Permissions, Plan, Policy, Progress, Step, changes, plan, status, validate,
+};
 use dlq_upstash::client::Observer as _;
 use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::Call;
@@ -120,7 +121,7 @@ impl Object {
         let spec: DlqPolicySpec = serde_json::from_value(self.spec.clone()).unwrap();
         let (namespace, name, annotations) = (self.namespace, self.name, &self.annotations);
         let source = Source { namespace, name, generation: 1, annotations, spec: Ok(&spec) };
-        Policy { connectivity: Connectivity::Usable, ..validate(&source, &permissions()) }
+        validate(&source, &permissions())
     }
 
     /// Looks at it, and works for a slice where a run goes on.
@@ -137,7 +138,8 @@ impl Object {
 
     fn reconcile(&mut self, process: &Process, dice: &mut Rng) -> Result<(), Error> {
         let (policy, now) = (self.policy(), clock::now());
-        let plan = plan(&policy, &self.status, now);
+        let facts = Facts { connection: Some(Connectivity::Usable), ..Facts::default() };
+        let plan = plan(&policy, &self.status, &facts, now).unwrap();
         let next = status::observed(&policy, &self.status, &plan, now);
         let (run, next) = match plan {
             Plan::Start(start) => {

@@ -1,0 +1,47 @@
+//! What IO found out, and what a plan still has to know.
+
+use jiff::SignedDuration;
+
+use crate::validate::Invalid;
+use dlq_crd::DlqPolicyStatus;
+
+/// What IO found out about a policy, beside what the API server says of it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What was found when somebody looked for the token; none before.
+    pub connection: Option<Connectivity>,
+    /// What to add to our time to get Upstash's.
+    pub clock_offset: SignedDuration,
+    /// This process works on the run in the status, and has its token.
+    pub holds_run: bool,
+}
+
+impl Facts {
+    /// Whether the run under way has a token of its own, whatever became of the Secret since.
+    pub fn keeps_token(&self, status: &DlqPolicyStatus) -> bool {
+        self.holds_run && status.current_run.is_some()
+    }
+}
+
+/// What is known of a policy's connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Connectivity {
+    /// There is a token.
+    Usable,
+    /// There is a token, and Upstash refused it before.
+    Refused,
+    /// There is none any more, and the run under way keeps the one that it has.
+    Lost,
+    /// There is none: why, and what to do.
+    Missing(Invalid),
+}
+
+/// What a plan depends on, and nobody found out yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// Is there a token?
+    Connection {
+        /// Whether somebody has to look now. A policy that waits for its token can share what others found a moment ago.
+        fresh: bool,
+    },
+}
