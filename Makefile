@@ -60,6 +60,14 @@ soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, an
 	  SOAK_SECONDS=420 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
 	  api_server_trouble::away kills:: memory:: soak::
 
+# One that never ends is noticed too (3). Each is built and tested in a copy, with a target folder of its own.
+.PHONY: mutants
+mutants: ## See whether the core's unit tests notice each mutation of it (hours; SHARD=0/8: an eighth; needs cargo-mutants)
+	@status=0; env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 \
+	  PROPTEST_RNG_SEED=20261120 $(CARGO) mutants --package dlq-policy --no-shuffle --timeout 60 \
+	  --output $(CARGO_TARGET_DIR) $(if $(SHARD),--shard $(SHARD)) || status=$$?; \
+	  [ $$status = 0 ] || [ $$status = 3 ]
+
 .PHONY: advisories
 advisories: ## See whether any dependency has a known flaw (needs cargo-deny and the network)
 	$(CARGO) deny --all-features check advisories

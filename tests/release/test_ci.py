@@ -94,7 +94,7 @@ class Environment(unittest.TestCase):
         scheduled = (ROOT / ".github/workflows/scheduled.yml").read_text()
         self.assertRegex(scheduled, r"- cron: ")
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        for target in ["advisories", "compat", "soak"]:
+        for target in ["advisories", "compat", "mutants", "soak"]:
             self.assertIn(target, targets)
             self.assertRegex(scheduled, rf"\.ci/run {target}\n")
 

@@ -137,3 +137,11 @@ fn more_criteria_than_a_url_can_carry_are_refused_and_the_longest_is_named() {
     });
     assert!(policy(&json!({ "filters": fine })).work.is_ok());
 }
+
+#[test]
+fn criteria_may_take_all_the_room_there_is() {
+    let criteria = |bytes: usize| Criteria { labels: vec!["x".repeat(bytes)], ..Criteria::default() };
+    let room = MAX_FILTER_BYTES - criteria(0).query_bytes().values().sum::<usize>();
+    assert!(fits(&criteria(room)).is_ok());
+    assert!(fits(&criteria(room + 1)).is_err());
+}

@@ -157,3 +157,34 @@ impl Sifting {
         Some(Sifted { shown, selected, acted, next: listed.next.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dlq_crd::Window;
+    use dlq_upstash::types::Criteria;
+
+    #[test]
+    fn what_a_page_showed_once_it_has_shown() {
+        let window: Window =
+            serde_json::from_value(serde_json::json!({ "toDate": "2026-11-20T12:00:00.000Z" })).unwrap();
+        let criteria = Criteria::default();
+        let selects = || Selects { criteria: &criteria, window: &window, is_bounded: false };
+        let bare = |id: &str| ListedEntry::bare(DlqId(id.to_owned()));
+        let listed = |entries: Vec<ListedEntry>| Page {
+            entries: entries.len() as u64,
+            listed: entries,
+            ..Page::default()
+        };
+        let mut sifting = Sifting::new(ApiError::transport("no", true));
+        sifting.list(&listed(Vec::new()), selects());
+        let nothing = sifting.outcome().unwrap();
+        assert_eq!((nothing.shown, nothing.selected), (false, false));
+
+        sifting.list(&listed(vec![bare("1763640000000-0")]), selects());
+        assert!(sifting.relist());
+        sifting.list(&listed(Vec::new()), selects());
+        let gone_since = sifting.outcome().unwrap();
+        assert_eq!((gone_since.shown, gone_since.selected), (true, true));
+    }
+}

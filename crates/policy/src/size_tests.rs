@@ -98,3 +98,27 @@ fn the_size_is_that_of_the_api_servers_json() {
     }
     assert_eq!(json_bytes(&json!({ "a": [1, Value::Null] })), 14);
 }
+
+/// A status with so many ended runs, and a message.
+fn with_history(runs: usize, text: &str, message: String) -> DlqPolicyStatus {
+    let run = json!({
+        "id": "1-manual", "trigger": "Manual", "action": "resume", "startTime": "2026-11-20T12:00:00.000Z",
+        "requestedBy": text,
+    });
+    let run: dlq_crd::RunSummary = serde_json::from_value(run).unwrap();
+    DlqPolicyStatus { history: vec![run; runs], message: Some(message), ..DlqPolicyStatus::default() }
+}
+
+#[test]
+fn as_much_of_the_history_is_left_as_fits() {
+    let mut status = with_history(5, &"r".repeat(20 * 1024), String::new());
+    fit(&mut status);
+    assert_eq!(status.history.len(), 3, "{} bytes", json_bytes(&status));
+
+    let room = MAX_STATUS_BYTES - json_bytes(&with_history(1, "r", String::new()));
+    for (longer, left) in [(0, 1), (1, 0)] {
+        let mut status = with_history(1, "r", "m".repeat(room + longer));
+        fit(&mut status);
+        assert_eq!(status.history.len(), left, "{longer} bytes too many");
+    }
+}

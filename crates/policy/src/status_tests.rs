@@ -421,3 +421,53 @@ fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_
         );
     }
 }
+
+#[test]
+fn a_refusal_is_remembered_until_a_run_gets_through() {
+    let refused = |reason| DlqPolicyStatus { refused_reason: Some(reason), ..requested(&json!({})) };
+    let cancelled = || ending(RunResult::Cancelled, Reason::Cancelled);
+    let (unknown, read_only) = (TokenRefusal::Unauthorized, TokenRefusal::ReadOnlyToken);
+    for (row, was, ending, change, left) in [
+        ("nothing was answered", unknown, cancelled(), json!({}), Some(unknown)),
+        ("a page", unknown, cancelled(), json!({"pages": 1}), None),
+        ("an entry was refused", unknown, cancelled(), json!({"rejected": 1}), None),
+        ("entries were listed", unknown, cancelled(), json!({"leftAlone": 1}), None),
+        ("the request was refused", unknown, ending(RunResult::Failed, Reason::BadRequest), json!({}), None),
+        ("a dry run lists", read_only, cancelled(), json!({"pages": 1, "dryRun": true}), Some(read_only)),
+        ("a dry run lists again", unknown, cancelled(), json!({"pages": 1, "dryRun": true}), None),
+        ("it acts", read_only, cancelled(), json!({"pages": 1}), None),
+    ] {
+        let before = refused(was);
+        let mut run = serde_json::to_value(before.current_run.as_ref().unwrap()).unwrap();
+        run.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let run = serde_json::from_value(run).unwrap();
+        let after = finished(&policy(&json!({})), &before, &run, &ending, at("12:05:00"));
+        assert_eq!(after.refused_reason, left, "{row}");
+    }
+}
+
+#[test]
+fn a_run_that_ended_is_nobodys_and_waits_for_nothing() {
+    let before = requested(&json!({}));
+    let run = PolicyRun {
+        revision: Some(3),
+        waiting_until: Some(at("12:30:00").into()),
+        waiting_reason: Activity::Retrying.waiting_reason(),
+        ..before.current_run.clone().unwrap()
+    };
+    let run = finished(&policy(&json!({})), &before, &run, &well(), at("12:05:00")).last_run.unwrap();
+    assert_eq!((run.holder, run.revision, run.waiting_until, run.waiting_reason), (None, None, None, None));
+}
+
+#[test]
+fn held_since_stays_until_runs_may_start_again() {
+    let held = look(&policy(&json!({"suspend": true})), &DlqPolicyStatus::default(), at("12:00:00")).0;
+    let since = held.held_since.clone();
+    assert_eq!(since.as_ref().map(|since| since.0), Some(at("12:00:00")));
+    let paused = look(&Known::from(Policy { paused: true, ..quarterly().policy }), &held, at("12:10:00")).0;
+    assert_eq!(paused.held_since, since);
+    assert_eq!(look(&quarterly(), &paused, at("12:20:00")).0.held_since, None);
+    assert_eq!(requested(&json!({})).held_since, None);
+    let waiting = look(&missing(Reason::SecretInvalid), &requested(&json!({})), at("12:20:00")).0;
+    assert!(waiting.held_since.is_some(), "also while a run waits for its token");
+}

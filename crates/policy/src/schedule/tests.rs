@@ -88,6 +88,12 @@ fn what_cronjob_refuses_is_refused_with_the_field_and_the_way_out() {
 }
 
 #[test]
+fn a_name_in_upper_case_is_told_how_it_is_written() {
+    let invalid = Schedule::parse("@Daily", None, None, "").unwrap_err();
+    assert!(invalid.message.contains("lower case"), "{}", invalid.message);
+}
+
+#[test]
 fn unknown_zones_are_refused() {
     for zone in ["Local", "Mars/Olympus", "+02:00", "Etc/Unknown", "europe/berlin", "GMT+2", "../etc/passwd"]
     {
