@@ -17,7 +17,7 @@ pub use self::leader_election::{LeaseConfig, LeaseError};
 use crate::runtime::telemetry::{LogFormat, OtlpEndpoint, OtlpEndpointError, log_filter};
 use dlq_crd::Action;
 use dlq_policy::Permissions;
-use dlq_policy::permissions::{UrlError, UrlPattern, base_url};
+use dlq_policy::spec::permissions::{UrlError, UrlPattern, base_url};
 use dlq_upstash::Token;
 use dlq_upstash::token::TokenError;
 

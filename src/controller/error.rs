@@ -12,7 +12,7 @@ use super::context::Context;
 use super::head::PolicyHead;
 use super::persist::PersistError;
 use super::report::Named;
-use dlq_policy::backoff;
+use dlq_policy::run::backoff;
 use dlq_upstash::error::with_causes;
 
 /// The shortest wait after an error.

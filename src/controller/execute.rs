@@ -18,7 +18,8 @@ use super::session::{Session, release};
 use super::slots::{Asked, Slot};
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 use dlq_drain::{Checkpoint, CheckpointError, Halt, LONGEST_OWN_WAIT, Slice, SliceEnd};
-use dlq_policy::{Activity, CancelCause, Ending, Progress, Start, Step, instants, status};
+use dlq_policy::plan::due;
+use dlq_policy::{Activity, CancelCause, Outcome, Progress, Start, Step, status};
 
 /// How long a run is worked on before others get their turn and the object is read afresh.
 const SLICE: Duration = Duration::from_secs(10);
@@ -81,11 +82,11 @@ impl Look<'_> {
         let run = session
             .as_ref()
             .map_or_else(|| status::taken_over(run, &context.holder), |session| session.progress.ended_run());
-        let ending = why.ending(&run);
+        let outcome = why.outcome(&run);
         if *why != CancelCause::Replaced {
             context.memory.leave_line(reference);
         }
-        let next = status::finished(&self.policy, next, &run, &ending, self.now);
+        let next = status::finished(&self.policy, next, &run, &outcome, self.now);
         match self.write_unchanged(&next).await {
             Ok(true) => Ok(Action::requeue(NEXT_SLICE)),
             outcome => {
@@ -189,9 +190,9 @@ impl Look<'_> {
             session.written_run = written.clone();
         }
         match end {
-            SliceEnd::Finished(ending) => {
-                let refused_secret = ending.refusal().map(|_| session.connected.secret.clone());
-                Box::pin(self.finish(session, &Ending { refused_secret, ..ending })).await
+            SliceEnd::Finished(outcome) => {
+                let refused_secret = outcome.refusal().map(|_| session.connected.secret.clone());
+                Box::pin(self.finish(session, &Outcome { refused_secret, ..outcome })).await
             }
             SliceEnd::Lost => {
                 warn!(policy = %Named(reference), run_id = session.progress.run().id, "the run is no longer this process'");
@@ -244,8 +245,8 @@ impl Look<'_> {
                     }
                 }
                 let refused_secret = Some(session.connected.secret.clone());
-                let ending = Ending { refused_secret, ..Ending::unauthorized(&error.to_string()) };
-                Box::pin(self.finish(session, &ending)).await
+                let outcome = Outcome { refused_secret, ..Outcome::unauthorized(&error.to_string()) };
+                Box::pin(self.finish(session, &outcome)).await
             }
             SliceEnd::Stuck(problem) => {
                 self.keep(session).await;
@@ -273,7 +274,7 @@ impl Look<'_> {
 
     /// When the next instant ends the run, where it does.
     fn replaced_at(&self) -> Option<Timestamp> {
-        self.next_instant().filter(|_| instants::replaces(&self.policy, &self.observed.status))
+        self.next_instant().filter(|_| due::replaces(&self.policy, &self.observed.status))
     }
 
     /// When the next instant comes, which may end the run, and makes the status name another.
@@ -299,7 +300,7 @@ impl Look<'_> {
                 return Err(SliceEnd::Halted);
             }
             let needs_none = match session.progress.next(now) {
-                Step::End(ending) => Some(SliceEnd::Finished(ending)),
+                Step::End(outcome) => Some(SliceEnd::Finished(outcome)),
                 Step::Wait(until) if wait(until, now) > LONGEST_OWN_WAIT => Some(SliceEnd::Waiting(until)),
                 Step::Wait(_) | Step::Call(_) => None,
             };
@@ -346,10 +347,10 @@ impl Look<'_> {
     }
 
     /// Writes the end of a run: run, conditions, history and totals at once.
-    async fn finish(mut self, session: Session, ending: &Ending) -> Result<Action, Error> {
+    async fn finish(mut self, session: Session, outcome: &Outcome) -> Result<Action, Error> {
         let (context, now) = (self.context, (self.context.clock)());
         let run = session.progress.ended_run();
-        let next = status::finished(&self.policy, &self.observed.status, &run, ending, now);
+        let next = status::finished(&self.policy, &self.observed.status, &run, outcome, now);
         let since = Instant::now();
         loop {
             match self.save(&next).await {

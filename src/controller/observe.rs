@@ -13,7 +13,7 @@ use super::error::Error;
 use super::head::HeadKey;
 use super::unknown;
 use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
-use dlq_policy::validate::Source;
+use dlq_policy::spec::validate::Source;
 use dlq_upstash::error::printable;
 
 /// How long the API server may take for one answer.

@@ -24,7 +24,7 @@ use super::slots::{Asked, Slot};
 use crate::runtime::leadership::Term;
 use dlq_crd::{DlqPolicyStatus, Reason};
 use dlq_policy::plan::awaits_token;
-use dlq_policy::progress::deadline;
+use dlq_policy::run::progress::deadline;
 use dlq_policy::{Plan, Policy, plan, status, validate};
 
 /// Instants are waited for a little longer, so that a clock that reads early does not find them not yet due.

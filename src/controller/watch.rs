@@ -108,7 +108,7 @@ pub async fn run(
             .into_iter()
             .map(|scope| control(scope, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
-    let ending = async {
+    let outcome = async {
         tokio::select! {
             _ = controllers => {}
             () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
@@ -124,7 +124,7 @@ pub async fn run(
         release_all(&context, until).await;
         until
     };
-    let ((), until) = tokio::join!(ending, waiting);
+    let ((), until) = tokio::join!(outcome, waiting);
     release_all(&context, until).await;
     context.events.flush().await;
 }

@@ -10,8 +10,8 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use dlq_crd::PolicyRun;
-use dlq_policy::progress::Failure;
-use dlq_policy::{Activity, Ending, Progress, Step};
+use dlq_policy::run::progress::Failure;
+use dlq_policy::{Activity, Outcome, Progress, Step};
 use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::{Call, Page};
 use dlq_upstash::{ApiError, Client};
@@ -74,7 +74,7 @@ pub trait Meter {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SliceEnd {
     /// The run is over; its last state is not written yet.
-    Finished(Ending),
+    Finished(Outcome),
     /// It goes on at this time.
     Waiting(Timestamp),
     /// The slice's time is up.
@@ -125,7 +125,7 @@ impl<H: Halt, C: Checkpoint, M: Meter> Slice<'_, H, C, M> {
                 break SliceEnd::Yielded;
             }
             match progress.next((self.now)()) {
-                Step::End(ending) => return SliceEnd::Finished(ending),
+                Step::End(outcome) => return SliceEnd::Finished(outcome),
                 Step::Wait(time) => {
                     let wait = Duration::try_from(time.duration_since((self.now)())).unwrap_or_default();
                     if wait > LONGEST_OWN_WAIT {

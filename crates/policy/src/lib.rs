@@ -4,49 +4,24 @@
 //! values, so that every rule has a table test.
 //!
 //! ```text
-//! spec, annotations ──validate──▶ Policy ──plan(status, now)──▶ Plan ──▶ status
-//!                                            run ──progress──▶ next call, wait or end
+//! spec, annotations ──validate──▶ Policy ──plan(status, facts, now)──▶ Plan ──▶ status ──changes──▶ events, counts
+//!                                                                       run ──▶ next call, wait or end
 //! ```
 
-mod activity;
-pub mod backoff;
-mod cancel;
 pub mod changes;
-mod chunks;
-mod conditions;
-mod cursors;
-mod duration;
-mod ending;
-mod hash;
-pub mod instants;
-mod judge;
-mod pace;
-pub mod permissions;
 pub mod plan;
-pub mod progress;
-#[cfg(test)]
-mod progress_properties;
-mod readiness;
+pub mod run;
 #[cfg(test)]
 mod sample;
 pub mod schedule;
-mod selection;
-mod sifting;
 #[cfg(test)]
 mod simulation_tests;
-mod size;
+pub mod spec;
 pub mod status;
-pub mod validate;
-mod window;
 
-pub use activity::Activity;
-pub use cancel::CancelCause;
 pub use changes::{Changes, EventReason, InDoubt, PolicyEvent, Settled, changes};
-pub use conditions::Truth;
-pub use ending::Ending;
-pub use permissions::Permissions;
-pub use plan::{Connectivity, Facts, Plan, Question, Start, plan};
-pub use progress::{Progress, Step};
+pub use plan::{CancelCause, Connectivity, Facts, Plan, Question, Start, plan};
+pub use run::{Activity, Outcome, Progress, Step};
 pub use schedule::Schedule;
-pub use selection::Selected;
-pub use validate::{ConnectionRef, Invalid, Policy, Requests, Work, validate};
+pub use spec::{ConnectionRef, Invalid, Permissions, Policy, Requests, Selected, Work, validate};
+pub use status::Truth;

@@ -2,8 +2,8 @@
 
 use super::{growth, is_end_new, is_same};
 use crate::Policy;
-use crate::instants::schedule_since;
-use crate::validate::Request;
+use crate::plan::due::schedule_since;
+use crate::spec::validate::Request;
 use dlq_crd::{ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, Trigger};
 
 /// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.

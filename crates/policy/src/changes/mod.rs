@@ -100,5 +100,4 @@ fn lateness(policy: &Policy, status: &DlqPolicyStatus, run: &PolicyRun) -> Optio
 }
 
 #[cfg(test)]
-#[path = "../changes_tests.rs"]
 mod tests;

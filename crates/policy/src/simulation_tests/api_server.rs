@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::schema;
-use crate::validate::Source;
+use crate::spec::validate::Source;
 use crate::{Permissions, Policy, validate};
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, PolicyRun, annotations};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::validate::{Request, Work};
+use crate::spec::validate::{Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
 use dlq_crd::{
     ConcurrencyPolicy, DlqPolicyStatus, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals, Trigger,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::api_server::Fault;
-use super::upstash::{Outcome, Right};
+use super::upstash::{Fate, Right};
 use dlq_upstash::error::ErrorClass;
 
 const SECOND: i64 = 1000;
@@ -47,9 +47,9 @@ pub(super) enum Operation {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slice {
     /// What becomes of its calls, the first one last.
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) fates: Vec<Fate>,
     /// What becomes of further ones.
-    pub(super) otherwise: Outcome,
+    pub(super) otherwise: Fate,
     /// What becomes of its writes, the first one last.
     pub(super) faults: Vec<Fault>,
     /// The process dies after so many steps.
@@ -127,21 +127,21 @@ fn calm() -> impl Strategy<Value = Slice> {
         Just(ErrorClass::Unexpected),
     ];
     let otherwise = prop_oneof![
-        4 => Just(Outcome::Served),
-        1 => Just(Outcome::Refail),
-        1 => Just(Outcome::Empty),
-        2 => Just(Outcome::Circle),
-        2 => Just(Outcome::Unfiltered),
-        2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
+        4 => Just(Fate::Served),
+        1 => Just(Fate::Refail),
+        1 => Just(Fate::Empty),
+        2 => Just(Fate::Circle),
+        2 => Just(Fate::Unfiltered),
+        2 => any::<bool>().prop_map(|acts| Fate::AnswerLost { acts }),
         2 => (class, option::of(0_u64..4000))
-            .prop_map(|(class, retry_after)| Outcome::Refused { class, retry_after }),
+            .prop_map(|(class, retry_after)| Fate::Refused { class, retry_after }),
     ];
     (otherwise, 1_i64..400, 0.0..=1.0, any::<bool>()).prop_map(|(otherwise, latency, jitter, every_page)| {
         Slice { otherwise, latency, every_page, jitter, ..Slice::default() }
     })
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn fate() -> impl Strategy<Value = Fate> {
     let class = prop_oneof![
         4 => Just(ErrorClass::Unavailable),
         3 => Just(ErrorClass::RateLimited),
@@ -152,17 +152,17 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(ErrorClass::Unexpected),
     ];
     prop_oneof![
-        8 => Just(Outcome::Served),
-        2 => (1_u8..40).prop_map(Outcome::More),
-        2 => Just(Outcome::Fewer),
-        2 => Just(Outcome::Empty),
-        1 => Just(Outcome::Circle),
-        2 => Just(Outcome::Unfiltered),
-        2 => Just(Outcome::Refail),
-        2 => any::<bool>().prop_map(|acts| Outcome::AnswerLost { acts }),
-        1 => any::<bool>().prop_map(|acts| Outcome::Abandoned { acts }),
+        8 => Just(Fate::Served),
+        2 => (1_u8..40).prop_map(Fate::More),
+        2 => Just(Fate::Fewer),
+        2 => Just(Fate::Empty),
+        1 => Just(Fate::Circle),
+        2 => Just(Fate::Unfiltered),
+        2 => Just(Fate::Refail),
+        2 => any::<bool>().prop_map(|acts| Fate::AnswerLost { acts }),
+        1 => any::<bool>().prop_map(|acts| Fate::Abandoned { acts }),
         3 => (class, option::weighted(0.3, 0_u64..4000))
-            .prop_map(|(class, retry_after)| Outcome::Refused { class, retry_after }),
+            .prop_map(|(class, retry_after)| Fate::Refused { class, retry_after }),
     ]
 }
 
@@ -177,16 +177,16 @@ fn slice() -> impl Strategy<Value = Slice> {
     let faults = prop_oneof![2 => Just(Vec::new()), 1 => vec(fault, 1..6)];
     let latency = prop_oneof![Just(1_i64), 20..500_i64, Just(4000)];
     let jitter = prop_oneof![Just(0.0), 0.0..=1.0];
-    let outcomes = prop_oneof![
-        5 => vec(outcome(), 0..12),
+    let fates = prop_oneof![
+        5 => vec(fate(), 0..12),
         // Trouble seldom comes alone.
-        1 => (outcome(), 1_usize..12).prop_map(|(outcome, count)| vec![outcome; count]),
+        1 => (fate(), 1_usize..12).prop_map(|(fate, count)| vec![fate; count]),
     ];
-    (outcomes, faults, option::weighted(0.15, 0_u8..20), latency, any::<bool>(), jitter).prop_map(
-        |(outcomes, faults, crash_after, latency, every_page, jitter)| Slice {
-            queued: outcomes.len() == 3,
-            outcomes,
-            otherwise: Outcome::Served,
+    (fates, faults, option::weighted(0.15, 0_u8..20), latency, any::<bool>(), jitter).prop_map(
+        |(fates, faults, crash_after, latency, every_page, jitter)| Slice {
+            queued: fates.len() == 3,
+            fates,
+            otherwise: Fate::Served,
             faults,
             crash_after,
             latency,

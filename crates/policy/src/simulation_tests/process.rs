@@ -7,13 +7,13 @@ use super::ledger::{asked, check_call};
 use super::operations::{Secret, Slice};
 use super::pace::{At, Pace};
 use super::refusals::Refusals;
-use super::upstash::{Answer, Outcome};
+use super::upstash::{Answer, Fate};
 use super::world::World;
-use crate::instants;
-use crate::progress::Failure;
-use crate::validate::Invalid;
+use crate::plan::due;
+use crate::run::progress::Failure;
+use crate::spec::validate::Invalid;
 use crate::{
-    Activity, CancelCause, Connectivity, Ending, Facts, InDoubt, Permissions, Plan, Policy, Progress,
+    Activity, CancelCause, Connectivity, Facts, InDoubt, Outcome, Permissions, Plan, Policy, Progress,
     Question, Selected, Settled, Step, changes, plan, sample, status,
 };
 use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason, Trigger};
@@ -60,7 +60,7 @@ fn version(token: u8) -> String {
 
 /// How a slice ended.
 enum End {
-    Finished(Ending),
+    Finished(Outcome),
     Waiting(Timestamp),
     HandedBack,
     TokenRefused(String),
@@ -183,8 +183,8 @@ impl World {
                     || status::taken_over(run, &self.process.holder()),
                     |session| session.progress.ended_run(),
                 );
-                let ending = why.ending(&run);
-                let next = status::finished(&policy, &next, &run, &ending, now);
+                let outcome = why.outcome(&run);
+                let next = status::finished(&policy, &next, &run, &outcome, now);
                 match self.write_unchanged(&policy, &before, next, &plan).0 {
                     Written::Yes if *why == CancelCause::Replaced => self.check_replaced(&policy),
                     Written::Yes => {}
@@ -304,7 +304,7 @@ impl World {
 
     fn slice(&mut self, policy: &Policy, session: &mut Session, slice: &mut Slice) -> End {
         let replaced_at = session.known.next_schedule_time.as_ref().map(|next| next.0);
-        let replaced_at = replaced_at.filter(|_| instants::replaces(policy, &session.known));
+        let replaced_at = replaced_at.filter(|_| due::replaces(policy, &session.known));
         let until = self.now() + LONGEST_SLICE;
         let until = replaced_at.map_or(until, |at| at.min(until));
         let mut saved = self.now();
@@ -316,7 +316,7 @@ impl World {
                 break;
             }
             match session.progress.next(self.now()) {
-                Step::End(ending) => return End::Finished(ending),
+                Step::End(outcome) => return End::Finished(outcome),
                 Step::Wait(time) => {
                     let wait = time.duration_since(self.now());
                     assert!(wait.is_positive(), "waits for nothing");
@@ -362,14 +362,14 @@ impl World {
         if let (Some(rate), Some(_)) = (rate, asked) {
             session.pace.asks(rate, At { process: now, truth: self.time });
         }
-        let outcome = slice.outcomes.pop().unwrap_or_else(|| slice.otherwise.clone());
+        let fate = slice.fates.pop().unwrap_or_else(|| slice.otherwise.clone());
         let right = self.secret.right_of(session.token);
         // Entries that fail again do so within the window only until the process' clock is Upstash's.
         let is_over = before.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
-        let outcome = if outcome == Outcome::Refail && !is_over { Outcome::Served } else { outcome };
-        session.refusals.iter_mut().for_each(|refusals| refusals.asks(call, &outcome));
+        let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
+        session.refusals.iter_mut().for_each(|refusals| refusals.asks(call, &fate));
         self.check_selected(policy, &before, call);
-        let served = self.upstash.serve(call, &outcome, right, self.time);
+        let served = self.upstash.serve(call, &fate, right, self.time);
         let shown = match &served.answer {
             Answer::Page(page) if asked.is_some() => page.entries,
             _ => 0,
@@ -447,12 +447,12 @@ impl World {
                 self.process.wake = Some(until);
                 self.process.session = Some(session);
             }
-            End::Finished(ending) => {
+            End::Finished(outcome) => {
                 if session.progress.ended_run().left_alone > 0 {
                     self.ledger.meet("entries that a list showed were left alone");
                 }
-                let refused_secret = ending.refusal().map(|_| version(session.token));
-                self.finish(policy, session, &Ending { refused_secret, ..ending });
+                let refused_secret = outcome.refusal().map(|_| version(session.token));
+                self.finish(policy, session, &Outcome { refused_secret, ..outcome });
             }
             End::TokenRefused(error) => {
                 if !session.looked_again {
@@ -466,17 +466,17 @@ impl World {
                     }
                 }
                 let refused_secret = Some(version(session.token));
-                self.finish(policy, session, &Ending { refused_secret, ..Ending::unauthorized(&error) });
+                self.finish(policy, session, &Outcome { refused_secret, ..Outcome::unauthorized(&error) });
             }
         }
     }
 
-    fn finish(&mut self, policy: &Policy, mut session: Session, ending: &Ending) {
+    fn finish(&mut self, policy: &Policy, mut session: Session, outcome: &Outcome) {
         let run = session.progress.ended_run();
-        if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, ending, &self.upstash)) {
+        if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, outcome, &self.upstash)) {
             self.ledger.meet("refused entries, all known");
         }
-        let next = status::finished(policy, &session.known, &run, ending, self.now());
+        let next = status::finished(policy, &session.known, &run, outcome, self.now());
         for _ in 0..TRIES {
             match self.write_ours(policy, &mut session, &next) {
                 Written::Yes | Written::Conflict => return,

@@ -1,7 +1,7 @@
 //! Watches that `rejected` is what the API refuses, in runs that nothing hid anything from.
 
-use super::upstash::{Outcome, Upstash};
-use crate::Ending;
+use super::upstash::{Fate, Upstash};
+use crate::Outcome;
 use dlq_crd::Reason;
 use dlq_crd::{Action, PolicyRun};
 use dlq_upstash::types::{Call, Criteria, Selection};
@@ -22,23 +22,23 @@ impl Refusals {
         Self { criteria: None, there: upstash.newest(), is_disturbed: false }
     }
 
-    pub(super) fn asks(&mut self, call: &Call, outcome: &Outcome) {
+    pub(super) fn asks(&mut self, call: &Call, fate: &Fate) {
         if let Call::List { criteria, .. }
         | Call::Bulk { selection: Selection::Matching { criteria, .. }, .. } = call
         {
             self.criteria = Some(criteria.clone());
         }
         // A cursor that leads back shows what was refused once more.
-        self.is_disturbed |= matches!(outcome, Outcome::Refused { .. } | Outcome::Circle);
+        self.is_disturbed |= matches!(fate, Fate::Refused { .. } | Fate::Circle);
     }
 
     /// A run that succeeds has been told of each such entry that it selects, once.
-    pub(super) fn check(&self, run: &PolicyRun, ending: &Ending, upstash: &Upstash) -> bool {
+    pub(super) fn check(&self, run: &PolicyRun, outcome: &Outcome, upstash: &Upstash) -> bool {
         let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0;
         let Some(criteria) = self.criteria.as_ref().filter(|_| is_exact && !self.is_disturbed) else {
             return false;
         };
-        if run.action != Action::Resume || ending.reason != Reason::RunSucceeded {
+        if run.action != Action::Resume || outcome.reason != Reason::RunSucceeded {
             return false;
         }
         let refused = upstash.refused(criteria);

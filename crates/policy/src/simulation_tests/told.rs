@@ -11,7 +11,7 @@ use dlq_crd::{DlqPolicyStatus, PolicyRun};
 pub(super) struct Told {
     ended: BTreeMap<RunKey, Books>,
     missed: Books,
-    /// Entries, and pages of unknown outcome.
+    /// Entries, and pages of unknown fate.
     processed: Books,
     uncertain: Books,
     /// Processes that ended took with them what they had not told, or others wrote before it was found out.

@@ -10,7 +10,7 @@ use dlq_upstash::types::{Action, Call, Criteria, Cursor, DlqId, ListedEntry, Pag
 
 /// What becomes of a call.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum Fate {
     /// It is served.
     #[default]
     Served,
@@ -110,7 +110,7 @@ impl Upstash {
         self.next += 1;
     }
 
-    pub(super) fn serve(&mut self, call: &Call, outcome: &Outcome, right: Right, now: Timestamp) -> Served {
+    pub(super) fn serve(&mut self, call: &Call, fate: &Fate, right: Right, now: Timestamp) -> Served {
         let acts = call.operation().acts();
         let refused = |class, status, may_have_acted, retry_after: Option<u64>| Served {
             answer: Answer::Error(ApiError {
@@ -123,48 +123,48 @@ impl Upstash {
             acted: 0,
             beyond: 0,
         };
-        match (right, outcome) {
+        match (right, fate) {
             (Right::None, _) => return refused(ErrorClass::Unauthorized, Some(401), false, None),
             (Right::List, _) if acts => return refused(ErrorClass::Forbidden, Some(403), false, None),
-            (_, Outcome::Refused { class, retry_after }) => {
+            (_, Fate::Refused { class, retry_after }) => {
                 return refused(*class, Some(503), false, *retry_after);
             }
-            (_, Outcome::AnswerLost { acts: false }) => {
+            (_, Fate::AnswerLost { acts: false }) => {
                 return refused(ErrorClass::Unavailable, None, acts, None);
             }
-            (_, Outcome::Abandoned { acts: false }) => {
+            (_, Fate::Abandoned { acts: false }) => {
                 return Served { answer: Answer::Abandoned, acted: 0, beyond: 0 };
             }
             _ => {}
         }
-        let (page, asked) = match self.page(call, outcome, now) {
+        let (page, asked) = match self.page(call, fate, now) {
             Ok(page) => page,
             Err(class) => return refused(class, Some(400), false, None),
         };
         let entries = u32::try_from(page.entries).unwrap();
         let acted = if acts { entries } else { 0 };
-        match outcome {
-            Outcome::AnswerLost { .. } => {
+        match fate {
+            Fate::AnswerLost { .. } => {
                 Served { acted, ..refused(ErrorClass::Unavailable, Some(502), acts, None) }
             }
-            Outcome::Abandoned { .. } => Served { answer: Answer::Abandoned, acted, beyond: 0 },
+            Fate::Abandoned { .. } => Served { answer: Answer::Abandoned, acted, beyond: 0 },
             _ => Served { answer: Answer::Page(page), acted, beyond: entries.saturating_sub(asked) },
         }
     }
 
     /// The page and how many entries were asked for; an error when an ID is not there or an entry cannot be resumed.
-    fn page(&mut self, call: &Call, outcome: &Outcome, now: Timestamp) -> Result<(Page, u32), ErrorClass> {
+    fn page(&mut self, call: &Call, fate: &Fate, now: Timestamp) -> Result<(Page, u32), ErrorClass> {
         match call {
             Call::List { criteria, cursor, count } => {
                 let everything = Criteria::default();
-                let read = if *outcome == Outcome::Unfiltered { &everything } else { criteria };
-                let (keys, cursor) = self.matching(read, cursor.as_ref(), *count, outcome);
+                let read = if *fate == Fate::Unfiltered { &everything } else { criteria };
+                let (keys, cursor) = self.matching(read, cursor.as_ref(), *count, fate);
                 let listed = keys.iter().map(|key| self.listed(*key)).collect();
                 Ok((Page { listed, ..page(&keys, cursor) }, *count))
             }
             Call::Bulk { action, selection: Selection::Matching { criteria, cursor, count }, .. } => {
-                let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, outcome);
-                self.take(*action, &keys, outcome, now)?;
+                let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, fate);
+                self.take(*action, &keys, fate, now)?;
                 Ok((page(&keys, cursor), *count))
             }
             Call::Bulk { selection: Selection::Ids(ids), action, .. } => {
@@ -172,12 +172,12 @@ impl Upstash {
                 if keys.len() < ids.len() && *action != Action::Delete {
                     return Err(ErrorClass::NotFound);
                 }
-                self.take(*action, &keys, outcome, now)?;
+                self.take(*action, &keys, fate, now)?;
                 Ok((page(&keys, None), u32::try_from(ids.len()).unwrap()))
             }
             Call::Single { action, id, .. } => {
                 let key = self.key(id).ok_or(ErrorClass::NotFound)?;
-                self.take(*action, &[key], outcome, now)?;
+                self.take(*action, &[key], fate, now)?;
                 Ok((page(&[key], None), 1))
             }
             Call::Get { id } => self.key(id).map(|key| (page(&[key], None), 1)).ok_or(ErrorClass::NotFound),
@@ -214,42 +214,36 @@ impl Upstash {
         criteria: &Criteria,
         cursor: Option<&Cursor>,
         count: u32,
-        outcome: &Outcome,
+        fate: &Fate,
     ) -> (Vec<u64>, Option<Cursor>) {
         let begin = cursor.map_or(0, |cursor| cursor.0.rsplit(':').next().unwrap().parse().unwrap());
         let count = usize::try_from(count).unwrap();
-        let most = match outcome {
-            Outcome::More(more) => count + usize::from(*more),
-            Outcome::Fewer => count / 2,
-            Outcome::Empty => 0,
+        let most = match fate {
+            Fate::More(more) => count + usize::from(*more),
+            Fate::Fewer => count / 2,
+            Fate::Empty => 0,
             _ => count,
         };
         let rest = self.entries.range(begin..).filter(|(_, entry)| entry.matches(criteria));
         let mut rest = rest.map(|(key, _)| *key);
         let keys: Vec<_> = rest.by_ref().take(most).collect();
-        let next = rest.next().or((*outcome == Outcome::Empty).then_some(begin));
+        let next = rest.next().or((*fate == Fate::Empty).then_some(begin));
         self.cursors += 1;
-        let cursor = match (outcome, cursor) {
-            (Outcome::Circle, Some(cursor)) => Some(cursor.clone()),
-            (Outcome::Circle, None) => Some(Cursor("0:0".to_owned())),
+        let cursor = match (fate, cursor) {
+            (Fate::Circle, Some(cursor)) => Some(cursor.clone()),
+            (Fate::Circle, None) => Some(Cursor("0:0".to_owned())),
             _ => next.map(|next| Cursor(format!("{}:{next}", self.cursors))),
         };
         (keys, cursor)
     }
 
-    fn take(
-        &mut self,
-        action: Action,
-        keys: &[u64],
-        outcome: &Outcome,
-        now: Timestamp,
-    ) -> Result<(), ErrorClass> {
+    fn take(&mut self, action: Action, keys: &[u64], fate: &Fate, now: Timestamp) -> Result<(), ErrorClass> {
         if action == Action::Resume && keys.iter().any(|key| self.entries[key].stuck) {
             return Err(ErrorClass::Refused);
         }
         for key in keys {
             let taken = self.entries.remove(key).expect("it was just found");
-            if *outcome == Outcome::Refail {
+            if *fate == Fate::Refail {
                 self.add(now + SignedDuration::from_millis(1), taken.label);
             }
         }

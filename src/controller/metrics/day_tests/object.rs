@@ -17,7 +17,7 @@ use crate::controller::metrics::RunWaits;
 use crate::controller::persist::PersistError;
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
 use dlq_drain::Meter as _;
-use dlq_policy::validate::Source;
+use dlq_policy::spec::validate::Source;
 use dlq_policy::{
     Connectivity, Facts, Permissions, Plan, Policy, Progress, Step, changes, plan, status, validate,
 };
@@ -128,12 +128,12 @@ impl Object {
     pub(super) fn look(&mut self, process: &Process, dice: &mut Rng) {
         let since = self.wake;
         clock::set(since);
-        let outcome = self.reconcile(process, dice);
-        if outcome.is_err() {
+        let fate = self.reconcile(process, dice);
+        if fate.is_err() {
             self.wake = clock::now() + SignedDuration::from_secs(2);
         }
         let took = Duration::try_from(clock::now().duration_since(since)).unwrap();
-        process.metrics.looked(&outcome, took + Duration::from_micros(dice.u64(500..30_000)));
+        process.metrics.looked(&fate, took + Duration::from_micros(dice.u64(500..30_000)));
     }
 
     fn reconcile(&mut self, process: &Process, dice: &mut Rng) -> Result<(), Error> {
@@ -202,7 +202,7 @@ impl Object {
             return Ok(true);
         }
         let is_slow = (clock::at(18, 0)..clock::at(18, 40)).contains(&clock::now());
-        let outcome = match dice.u8(0..100) {
+        let fate = match dice.u8(0..100) {
             0..2 => Err(PersistError::Conflict),
             2..32 if is_slow => Err(PersistError::Timeout),
             _ => {
@@ -210,10 +210,10 @@ impl Object {
                 return Ok(true);
             }
         };
-        process.metrics.wrote::<()>(&outcome);
-        match outcome {
+        process.metrics.wrote::<()>(&fate);
+        match fate {
             Err(PersistError::Conflict) => Ok(false),
-            outcome => outcome.map(|()| true).map_err(Error::Persist),
+            fate => fate.map(|()| true).map_err(Error::Persist),
         }
     }
 
@@ -235,9 +235,9 @@ impl Object {
         while clock::now() < until {
             let now = clock::now();
             match session.progress.next(now) {
-                Step::End(ending) => {
+                Step::End(outcome) => {
                     let next =
-                        status::finished(policy, &self.status, &session.progress.ended_run(), &ending, now);
+                        status::finished(policy, &self.status, &session.progress.ended_run(), &outcome, now);
                     self.write(process, policy, next);
                     self.wake = now + SignedDuration::from_millis(1);
                     return;

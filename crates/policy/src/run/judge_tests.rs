@@ -20,7 +20,7 @@ fn verdict(filters: &Value, entry: &ListedEntry) -> Verdict {
     let Selected::Matching { criteria, from, to } = policy.work.unwrap().selected else {
         panic!("no criteria")
     };
-    let window = crate::window::freeze(from, to, time(END));
+    let window = crate::run::window::freeze(from, to, time(END));
     Selects { criteria: &criteria, window: &window, is_bounded: from.is_some() || to.is_some() }.judge(entry)
 }
 

@@ -14,7 +14,7 @@ pub(crate) const NOBODYS: &str = "1000000000000-0";
 
 /// A page that was refused.
 #[derive(Debug)]
-pub(crate) struct Sifting {
+pub(crate) struct Bisection {
     /// What the API said of it.
     pub(crate) refusal: ApiError,
     listed: Option<Listed>,
@@ -44,7 +44,7 @@ struct Listed {
 
 /// What became of a page.
 #[derive(Debug)]
-pub(crate) struct Sifted {
+pub(crate) struct Bisected {
     /// Whether it had entries.
     pub(crate) shown: bool,
     /// Whether it had entries that the run selects.
@@ -55,7 +55,7 @@ pub(crate) struct Sifted {
     pub(crate) next: Option<Cursor>,
 }
 
-impl Sifting {
+impl Bisection {
     pub(crate) fn new(refusal: ApiError) -> Self {
         Self {
             refusal,
@@ -151,10 +151,10 @@ impl Sifting {
     }
 
     /// What became of the page, when all of it is done.
-    pub(crate) fn outcome(&self) -> Option<Sifted> {
+    pub(crate) fn outcome(&self) -> Option<Bisected> {
         let listed = self.listed.as_ref().filter(|listed| listed.done >= listed.ids.len())?;
         let Self { shown, selected, acted, .. } = *self;
-        Some(Sifted { shown, selected, acted, next: listed.next.clone() })
+        Some(Bisected { shown, selected, acted, next: listed.next.clone() })
     }
 }
 
@@ -176,15 +176,15 @@ mod tests {
             listed: entries,
             ..Page::default()
         };
-        let mut sifting = Sifting::new(ApiError::transport("no", true));
-        sifting.list(&listed(Vec::new()), selects());
-        let nothing = sifting.outcome().unwrap();
+        let mut bisection = Bisection::new(ApiError::transport("no", true));
+        bisection.list(&listed(Vec::new()), selects());
+        let nothing = bisection.outcome().unwrap();
         assert_eq!((nothing.shown, nothing.selected), (false, false));
 
-        sifting.list(&listed(vec![bare("1763640000000-0")]), selects());
-        assert!(sifting.relist());
-        sifting.list(&listed(Vec::new()), selects());
-        let gone_since = sifting.outcome().unwrap();
+        bisection.list(&listed(vec![bare("1763640000000-0")]), selects());
+        assert!(bisection.relist());
+        bisection.list(&listed(Vec::new()), selects());
+        let gone_since = bisection.outcome().unwrap();
         assert_eq!((gone_since.shown, gone_since.selected), (true, true));
     }
 }

@@ -1,7 +1,7 @@
 //! Why a run must end before it is done.
 
-use super::ending::Ending;
-use super::validate::Invalid;
+use crate::run::outcome::Outcome;
+use crate::spec::validate::Invalid;
 use dlq_crd::PolicyRun;
 
 /// Why a run must end.
@@ -27,8 +27,8 @@ pub enum CancelCause {
 
 impl CancelCause {
     /// How the run ends.
-    pub fn ending(&self, run: &PolicyRun) -> Ending {
-        Ending::cancelled(match self {
+    pub fn outcome(&self, run: &PolicyRun) -> Outcome {
+        Outcome::cancelled(match self {
             Self::Requested => "cancelled by the annotation dlq-operator.dev/cancelAt".to_owned(),
             Self::Suspended => "cancelled because spec.suspend is true".to_owned(),
             Self::Paused => "cancelled because the policy is paused".to_owned(),
@@ -40,7 +40,7 @@ impl CancelCause {
             Self::Replaced => {
                 "cancelled because the next instant is due and concurrencyPolicy is Replace".to_owned()
             }
-            Self::DeadlineExceeded => return Ending::deadline_exceeded(run),
+            Self::DeadlineExceeded => return Outcome::deadline_exceeded(run),
         })
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Failure, Probe, Progress};
-use crate::activity::Activity;
-use crate::backoff;
-use crate::ending::Ending;
-use crate::pace::asked;
-use crate::sifting::Sifting;
+use crate::run::activity::Activity;
+use crate::run::backoff;
+use crate::run::bisection::Bisection;
+use crate::run::outcome::Outcome;
+use crate::run::pace::asked;
 use dlq_crd::Reason;
 use dlq_upstash::error::{ApiError, ErrorClass};
 use dlq_upstash::types::{Call, Selection};
@@ -25,9 +25,11 @@ impl Progress {
             ErrorClass::Unauthorized => return Failure::TokenRefused,
             class => match self.probe.take() {
                 // Listing does not work either: the refusal of the action is what counts.
-                Some(Probe::Token(message)) => self.ending = Some(Ending::failed(Reason::Forbidden, message)),
+                Some(Probe::Token(message)) => {
+                    self.outcome = Some(Outcome::failed(Reason::Forbidden, message));
+                }
                 Some(Probe::Request) if class == ErrorClass::Refused => {
-                    self.ending = Some(Ending::bad_request(self.refusal.as_ref().unwrap_or(error)));
+                    self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
                 Some(Probe::Request) if class == ErrorClass::NotFound => self.request_is_fine(),
                 _ => self.rejected(call, error),
@@ -42,11 +44,11 @@ impl Progress {
                 self.probe = Some(Probe::Token(error.to_string()));
             }
             ErrorClass::Forbidden => {
-                self.ending = Some(Ending::failed(Reason::Forbidden, error.to_string()));
+                self.outcome = Some(Outcome::failed(Reason::Forbidden, error.to_string()));
             }
             ErrorClass::NotFound => self.not_found(call, error),
             ErrorClass::Refused => self.refused(call, error),
-            _ => self.ending = Some(Ending::bad_request(error)),
+            _ => self.outcome = Some(Outcome::bad_request(error)),
         }
     }
 
@@ -59,8 +61,8 @@ impl Progress {
                 if !self.is_request_fine {
                     self.probe = Some(Probe::Request);
                 }
-                if self.sifting.is_some() {
-                    self.sift(Sifting::refused);
+                if self.bisection.is_some() {
+                    self.bisect(Bisection::refused);
                 } else {
                     self.run.rejected += 1;
                     self.run.position += 1;
@@ -73,27 +75,27 @@ impl Progress {
                 // What was acted on is gone from the DLQ, so beginning again repeats nothing.
                 self.failures = 0;
                 self.run.retries += 1;
-                self.sifting = None;
+                self.bisection = None;
                 self.begin_again();
             }
             Call::Bulk { .. } => self.take_apart(error),
             Call::List { .. } | Call::Get { .. } => {
-                let sifting = self.sifting.take();
-                let error = sifting.as_ref().map_or(error, |sifting| &sifting.refusal);
-                self.ending = Some(Ending::bad_request(error));
+                let bisection = self.bisection.take();
+                let error = bisection.as_ref().map_or(error, |bisection| &bisection.refusal);
+                self.outcome = Some(Outcome::bad_request(error));
             }
         }
     }
 
     fn take_apart(&mut self, refusal: &ApiError) {
         self.failures = 0;
-        self.sifting = Some(Sifting::new(refusal.clone()));
+        self.bisection = Some(Bisection::new(refusal.clone()));
     }
 
     fn halve(&mut self, size: usize) {
         self.failures = 0;
-        match &mut self.sifting {
-            Some(sifting) => sifting.halve(size),
+        match &mut self.bisection {
+            Some(bisection) => bisection.halve(size),
             None => self.chunks.halve(size),
         }
     }
@@ -121,7 +123,7 @@ impl Progress {
         if self.failures >= self.retry_limit {
             let reason = if limited { Reason::RateLimited } else { Reason::UpstreamUnavailable };
             let message = format!("gave up after {} calls in a row failed; the last: {error}", self.failures);
-            self.ending = Some(Ending::failed(reason, message));
+            self.outcome = Some(Outcome::failed(reason, message));
             return;
         }
         self.run.retries += 1;
@@ -137,15 +139,15 @@ impl Progress {
     fn not_found(&mut self, call: &Call, error: &ApiError) {
         match call {
             Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => {
-                if self.sifting.as_mut().is_some_and(Sifting::relist) {
+                if self.bisection.as_mut().is_some_and(Bisection::relist) {
                     self.failures = 0;
                 } else {
                     self.halve(ids.len());
                 }
             }
-            Call::Bulk { .. } if self.sifting.is_some() => {
+            Call::Bulk { .. } if self.bisection.is_some() => {
                 self.failures = 0;
-                self.sift(Sifting::passed_over);
+                self.bisect(Bisection::passed_over);
             }
             Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
                 self.failures = 0;
@@ -156,7 +158,7 @@ impl Progress {
                 self.run.position += 1;
                 self.chunks.done(false);
             }
-            Call::Bulk { .. } | Call::List { .. } => self.ending = Some(Ending::bad_request(error)),
+            Call::Bulk { .. } | Call::List { .. } => self.outcome = Some(Outcome::bad_request(error)),
         }
     }
 }

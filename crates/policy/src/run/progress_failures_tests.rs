@@ -177,7 +177,7 @@ fn a_refused_token_is_somebody_elses_to_mend_and_the_same_call_goes_on() {
     assert_eq!(fail(&mut progress, &error(ErrorClass::Unauthorized)), Failure::TokenRefused);
     assert_eq!(asked(&answer(&mut progress, &page(5, ""))).0, Some("a"));
     assert_eq!(ended(&mut progress), SUCCEEDED);
-    assert_eq!(Ending::unauthorized("no").not_ready, Some(Reason::Unauthorized));
+    assert_eq!(Outcome::unauthorized("no").not_ready, Some(Reason::Unauthorized));
 }
 
 #[test]

@@ -1,22 +1,25 @@
 //! What the status says next. Every write of a status is made here, from the status before and what happened.
 
+pub(crate) mod conditions;
+pub(crate) mod readiness;
 mod requests;
 mod revision;
 mod schedule;
+pub(crate) mod size;
 
 use jiff::Timestamp;
 
+pub use self::conditions::Truth;
+use self::conditions::{clear, seconds, set};
+use self::readiness::Readiness;
 use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
 use self::schedule::{note_schedule, note_skipped};
-use super::activity::Activity;
-use super::conditions::{Truth, clear, seconds, set};
-use super::ending::Ending;
-use super::instants::next_run;
-use super::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal};
-use super::readiness::{self, Readiness};
-use super::size;
-use super::validate::Policy;
+use crate::plan::due::next_run;
+use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal};
+use crate::run::Activity;
+use crate::run::outcome::Outcome;
+use crate::spec::validate::Policy;
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
 };
@@ -115,7 +118,7 @@ pub fn finished(
     policy: &Policy,
     before: &DlqPolicyStatus,
     run: &PolicyRun,
-    ending: &Ending,
+    outcome: &Outcome,
     now: Timestamp,
 ) -> DlqPolicyStatus {
     let mut status = before.clone();
@@ -125,12 +128,12 @@ pub fn finished(
         waiting_until: None,
         waiting_reason: None,
         completion_time: Some(now.into()),
-        result: Some(ending.result),
-        reason: Some(ending.reason),
-        message: Some(cut(&ending.message)),
+        result: Some(outcome.result),
+        reason: Some(outcome.reason),
+        message: Some(cut(&outcome.message)),
         ..run.clone()
     };
-    let failed = matches!(ending.result, RunResult::Failed | RunResult::DeadlineExceeded);
+    let failed = matches!(outcome.result, RunResult::Failed | RunResult::DeadlineExceeded);
     // Before the failures are counted: what the circuit was during the run decides.
     note_skipped(policy, &run, &mut status, now);
     status.totals.runs += 1;
@@ -138,7 +141,7 @@ pub fn finished(
     if !run.dry_run {
         status.totals.processed = status.totals.processed.saturating_add(run.processed);
     }
-    match ending.result {
+    match outcome.result {
         RunResult::Succeeded | RunResult::LimitReached => {
             status.consecutive_failures = 0;
             status.last_successful_time = Some(seconds(now));
@@ -149,7 +152,7 @@ pub fn finished(
     if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
         status.last_handled_cancel_at = Some(request.value.clone());
     }
-    note_refusal(policy, &run, ending, &mut status);
+    note_refusal(policy, &run, outcome, &mut status);
     status.processed = Some(run.processed);
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
@@ -161,17 +164,17 @@ pub fn finished(
 }
 
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
-fn note_refusal(policy: &Policy, run: &PolicyRun, ending: &Ending, status: &mut DlqPolicyStatus) {
-    if let Some(refusal) = ending.refusal() {
+fn note_refusal(policy: &Policy, run: &PolicyRun, outcome: &Outcome, status: &mut DlqPolicyStatus) {
+    if let Some(refusal) = outcome.refusal() {
         let is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
         status.refused_reason = Some(refusal);
-        status.refused_secret = ending.refused_secret.clone().filter(|_| is_owed);
+        status.refused_secret = outcome.refused_secret.clone().filter(|_| is_owed);
         return;
     }
     // A version of the Secret is tried once, however that ends.
     status.refused_secret = None;
     let got_through =
-        run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || ending.reason == Reason::BadRequest;
+        run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || outcome.reason == Reason::BadRequest;
     // Of what the token may do a dry run tells only that it may list.
     if got_through && !(run.dry_run && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
         status.refused_reason = None;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::activity::Activity;
+use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
-use super::ending::Ending;
 use super::judge::Selects;
+use super::outcome::Outcome;
 use super::pace::Pace;
-use super::selection::Selected;
-use super::sifting::Sifting;
-use super::validate::{ConnectionRef, Work};
+use crate::spec::selection::Selected;
+use crate::spec::validate::{ConnectionRef, Work};
 use dlq_crd::{Limits, PolicyRun, Reason};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Cursor, Page, Selection};
@@ -28,7 +28,7 @@ pub enum Step {
     /// Wait until then.
     Wait(Timestamp),
     /// It is over.
-    End(Ending),
+    End(Outcome),
 }
 
 /// What a failed call leads to.
@@ -56,7 +56,7 @@ pub struct Progress {
     limits: Limits,
     retry_limit: u32,
     run: PolicyRun,
-    ending: Option<Ending>,
+    outcome: Option<Outcome>,
     cursors: Cursors,
     /// Consecutive failed calls.
     failures: u32,
@@ -64,7 +64,7 @@ pub struct Progress {
     /// The request is known to be fine: entries are refused for themselves.
     is_request_fine: bool,
     /// The page that was refused.
-    sifting: Option<Sifting>,
+    bisection: Option<Bisection>,
     /// Of the last page: there is no cursor behind it.
     rejected_since_cursor: i64,
     /// Likewise.
@@ -106,13 +106,13 @@ impl Progress {
             pace: Pace::new(limits.entries_per_second),
             limits,
             retry_limit,
-            ending: None,
+            outcome: None,
             cursors,
             failures: 0,
             probe: None,
             // Of IDs, `rejected` is written before the question is answered.
             is_request_fine: run.processed > 0 || (run.rejected > 0 && !is_of_ids),
-            sifting: None,
+            bisection: None,
             rejected_since_cursor: 0,
             left_alone_since_cursor: 0,
             refusal: None,
@@ -137,10 +137,10 @@ impl Progress {
 
     /// The run as it is if it ends here.
     pub fn ended_run(&self) -> PolicyRun {
-        let of_page = |count: fn(&Sifting) -> i64| self.sifting.as_ref().map_or(0, count);
+        let of_page = |count: fn(&Bisection) -> i64| self.bisection.as_ref().map_or(0, count);
         PolicyRun {
-            rejected: self.run.rejected + self.rejected_since_cursor + of_page(Sifting::rejected),
-            left_alone: self.run.left_alone + self.left_alone_since_cursor + of_page(Sifting::left_alone),
+            rejected: self.run.rejected + self.rejected_since_cursor + of_page(Bisection::rejected),
+            left_alone: self.run.left_alone + self.left_alone_since_cursor + of_page(Bisection::left_alone),
             ..self.run.clone()
         }
     }
@@ -162,12 +162,12 @@ impl Progress {
 
     /// What comes next.
     pub fn next(&mut self, now: Timestamp) -> Step {
-        if let Some(ending) = self.ending.clone() {
-            return self.end(ending);
+        if let Some(outcome) = self.outcome.clone() {
+            return self.end(outcome);
         }
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| now >= deadline) {
-            return self.end(Ending::deadline_exceeded(&self.run));
+            return self.end(Outcome::deadline_exceeded(&self.run));
         }
         // A clock that is set back makes no wait longer.
         let latest = now.saturating_add(self.longest_wait).unwrap_or(now);
@@ -195,11 +195,11 @@ impl Progress {
         self.failures = 0;
         self.run.waiting_until = None;
         match self.probe.take() {
-            Some(Probe::Token(message)) => return self.ending = Some(Ending::read_only(&message)),
+            Some(Probe::Token(message)) => return self.outcome = Some(Outcome::read_only(&message)),
             Some(Probe::Request) => return self.request_is_fine(),
             None => {}
         }
-        if self.sifting.is_some() && matches!(call, Call::List { .. }) {
+        if self.bisection.is_some() && matches!(call, Call::List { .. }) {
             return self.list(page);
         }
         self.run.pages += 1;
@@ -214,8 +214,8 @@ impl Progress {
             Call::Bulk { selection: Selection::Matching { .. }, .. } | Call::List { .. } => {
                 self.turn_page(entries > 0, entries > 0 && !self.run.dry_run, page.cursor.as_ref());
             }
-            Call::Bulk { selection: Selection::Ids(ids), .. } if self.sifting.is_some() => {
-                self.sift(|sifting| sifting.acted(ids.len(), page.entries));
+            Call::Bulk { selection: Selection::Ids(ids), .. } if self.bisection.is_some() => {
+                self.bisect(|bisection| bisection.acted(ids.len(), page.entries));
             }
             Call::Bulk { selection: Selection::Ids(ids), .. } => {
                 let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
@@ -247,7 +247,7 @@ impl Progress {
         self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
         self.run.left_alone += std::mem::take(&mut self.left_alone_since_cursor);
         if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
-            self.ending = Some(Ending::failed(Reason::CursorLoop, message));
+            self.outcome = Some(Outcome::failed(Reason::CursorLoop, message));
         }
     }
 
@@ -265,36 +265,36 @@ impl Progress {
     /// Takes the entries of the refused page.
     fn list(&mut self, page: &Page) {
         let work = Arc::clone(&self.work);
-        if let (Selected::Matching { criteria, from, to }, Some(window), Some(sifting)) =
-            (&work.selected, &self.run.window, &mut self.sifting)
+        if let (Selected::Matching { criteria, from, to }, Some(window), Some(bisection)) =
+            (&work.selected, &self.run.window, &mut self.bisection)
         {
-            sifting.list(page, Selects { criteria, window, is_bounded: from.is_some() || to.is_some() });
+            bisection.list(page, Selects { criteria, window, is_bounded: from.is_some() || to.is_some() });
         }
-        self.sifted();
+        self.bisected();
     }
 
-    fn sift(&mut self, change: impl FnOnce(&mut Sifting)) {
-        if let Some(sifting) = &mut self.sifting {
-            change(sifting);
+    fn bisect(&mut self, change: impl FnOnce(&mut Bisection)) {
+        if let Some(bisection) = &mut self.bisection {
+            change(bisection);
         }
-        self.sifted();
+        self.bisected();
     }
 
     /// Goes on to the next page once the refused one is done.
-    fn sifted(&mut self) {
-        let Some(sifting) = &self.sifting else { return };
-        let Some(page) = sifting.outcome() else { return };
+    fn bisected(&mut self) {
+        let Some(bisection) = &self.bisection else { return };
+        let Some(page) = bisection.outcome() else { return };
         if !page.selected && page.next.is_none() && !self.is_request_fine {
             // The entry that was meant has left the DLQ since, or there never was one.
-            self.refusal = Some(sifting.refusal.clone());
+            self.refusal = Some(bisection.refusal.clone());
             self.probe = Some(Probe::Request);
         }
         if self.probe.is_some() {
             return;
         }
-        self.left_alone_since_cursor += sifting.left_alone();
-        self.rejected_since_cursor += sifting.rejected();
-        self.sifting = None;
+        self.left_alone_since_cursor += bisection.left_alone();
+        self.rejected_since_cursor += bisection.rejected();
+        self.bisection = None;
         self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
     }
 
@@ -302,33 +302,33 @@ impl Progress {
     fn request_is_fine(&mut self) {
         self.failures = 0;
         self.is_request_fine = true;
-        self.sifted();
+        self.bisected();
     }
 
     /// Ends the run for want of a call that can be sent.
     pub fn unsendable(&mut self, problem: &str) {
-        self.ending = Some(Ending::failed(Reason::BadRequest, problem));
+        self.outcome = Some(Outcome::failed(Reason::BadRequest, problem));
     }
 
     fn end_at_limit(&mut self) -> Step {
-        self.end(Ending::limit_reached(self.limits.max_entries_per_run.unwrap_or_default()))
+        self.end(Outcome::limit_reached(self.limits.max_entries_per_run.unwrap_or_default()))
     }
 
     fn succeed(&mut self) -> Step {
         let run = &self.ended_run();
         let all_refused = are_all_refused(run);
-        let ending = match (&self.work.selected, &self.refusal) {
+        let outcome = match (&self.work.selected, &self.refusal) {
             // Entries that stay may not stop a policy for good. Who names one wants to know.
-            (Selected::Ids(_), Some(refusal)) if all_refused => Ending::bad_request(refusal),
-            (Selected::Ids(_), None) if all_refused => Ending::ids_refused(),
-            (_, refusal) => Ending::succeeded(run, refusal.as_ref()),
+            (Selected::Ids(_), Some(refusal)) if all_refused => Outcome::bad_request(refusal),
+            (Selected::Ids(_), None) if all_refused => Outcome::ids_refused(),
+            (_, refusal) => Outcome::succeeded(run, refusal.as_ref()),
         };
-        self.end(ending)
+        self.end(outcome)
     }
 
-    fn end(&mut self, ending: Ending) -> Step {
-        self.ending = Some(ending.clone());
-        Step::End(ending.leaving_alone(self.ended_run().left_alone))
+    fn end(&mut self, outcome: Outcome) -> Step {
+        self.outcome = Some(outcome.clone());
+        Step::End(outcome.leaving_alone(self.ended_run().left_alone))
     }
 }
 

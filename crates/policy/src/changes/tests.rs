@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::sample::Known;
-use crate::{Ending, Plan, Policy, sample, status};
+use crate::{Outcome, Plan, Policy, sample, status};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
@@ -66,8 +66,8 @@ fn a_run_is_counted_when_its_end_is_written() {
     let before = look(&policy, &DlqPolicyStatus::default(), at("12:00:01"));
     let running = look(&policy, &before, at("12:26:00"));
     let run = running.current_run.clone().unwrap();
-    let ending = Ending::bad_request(&dlq_upstash::ApiError::transport("no", true));
-    let after = status::finished(&policy, &running, &run, &ending, at("12:27:30"));
+    let outcome = Outcome::bad_request(&dlq_upstash::ApiError::transport("no", true));
+    let after = status::finished(&policy, &running, &run, &outcome, at("12:27:30"));
     assert_eq!(changes(&policy, &running, &after).ended, after.last_run);
     assert_eq!(changes(&policy, &after, &after).ended, None);
     assert_eq!(duration(after.last_run.as_ref().unwrap()), SignedDuration::from_secs(90));

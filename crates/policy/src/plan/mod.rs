@@ -1,20 +1,22 @@
 //! What to do with a policy now.
 
+mod cancel;
+pub mod due;
 mod facts;
 
 use jiff::Timestamp;
 
-pub use self::facts::{Connectivity, Facts, Question};
-use super::cancel::CancelCause;
-use super::hash::text_hash;
-use super::instants::{
+pub use self::cancel::CancelCause;
+use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
-use super::progress;
-use super::schedule::Schedule;
-use super::selection::Selected;
-use super::validate::{Invalid, Policy, Request, Work};
-use super::window;
+pub use self::facts::{Connectivity, Facts, Question};
+use crate::run::progress;
+use crate::run::window;
+use crate::schedule::Schedule;
+use crate::spec::hash::text_hash;
+use crate::spec::selection::Selected;
+use crate::spec::validate::{Invalid, Policy, Request, Work};
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger,
 };

@@ -134,7 +134,7 @@ fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
     assert!(decided(&policy, &status, "12:29:59").starts_with("continue"));
     let due = "cancel: because the next instant is due and concurrencyPolicy is Replace";
     assert_eq!(decided(&policy, &status, "12:30:00"), due);
-    let cancelled = ended(&policy, &status, at("12:30:00.100"), &Ending::cancelled("replaced".into()));
+    let cancelled = ended(&policy, &status, at("12:30:00.100"), &Outcome::cancelled("replaced".into()));
     assert_eq!(decided(&policy, &cancelled, "12:30:00.100"), "start 12:30:00");
     let next = running(&policy, &cancelled, at("12:30:00.100"));
     assert!(decided(&policy, &next, "12:30:01").starts_with("continue"));

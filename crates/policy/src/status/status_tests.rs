@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sample::Known;
-use crate::validate::Invalid;
+use crate::spec::validate::Invalid;
 use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
 
 fn at(clock: &str) -> Timestamp {
@@ -65,19 +65,19 @@ fn started(policy: &Known, before: &DlqPolicyStatus, now: Timestamp) -> DlqPolic
 fn end(
     policy: &Known,
     before: &DlqPolicyStatus,
-    ending: &Ending,
+    outcome: &Outcome,
     now: Timestamp,
 ) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
     let run = PolicyRun { pages: 1, processed: 7, ..before.current_run.clone().unwrap() };
     // A checkpoint told of the entries.
     let checkpoint = DlqPolicyStatus { current_run: Some(run.clone()), ..before.clone() };
-    told(policy, &checkpoint, finished(policy, before, &run, ending, now))
+    told(policy, &checkpoint, finished(policy, before, &run, outcome, now))
 }
 
 /// The status after a requested run that ended so.
-fn after(fields: &Value, ending: &Ending) -> DlqPolicyStatus {
+fn after(fields: &Value, outcome: &Outcome) -> DlqPolicyStatus {
     let policy = policy(fields);
-    end(&policy, &requested(fields), ending, at("12:01:00")).0
+    end(&policy, &requested(fields), outcome, at("12:01:00")).0
 }
 
 /// The status in which a requested run goes on.
@@ -85,16 +85,16 @@ fn requested(fields: &Value) -> DlqPolicyStatus {
     started(&annotated(fields, &[("requestedAt", "1")]), &DlqPolicyStatus::default(), at("12:00:00"))
 }
 
-fn ending(result: RunResult, reason: Reason) -> Ending {
-    Ending::new(result, reason, "the run's message")
+fn outcome(result: RunResult, reason: Reason) -> Outcome {
+    Outcome::new(result, reason, "the run's message")
 }
 
-fn well() -> Ending {
-    ending(RunResult::Succeeded, Reason::RunSucceeded)
+fn well() -> Outcome {
+    outcome(RunResult::Succeeded, Reason::RunSucceeded)
 }
 
-fn badly() -> Ending {
-    ending(RunResult::Failed, Reason::UpstreamUnavailable)
+fn badly() -> Outcome {
+    outcome(RunResult::Failed, Reason::UpstreamUnavailable)
 }
 
 /// A condition as `value reason`; empty when it is absent.
@@ -122,8 +122,8 @@ fn ready_says_whether_the_policy_can_run_and_kstatus_follows() {
     let mut unconnected = policy(&json!({}));
     unconnected.work = Err(Invalid { reason: Reason::NoConnection, message: "none".into() });
     let read_only =
-        Ending { not_ready: Some(Reason::ReadOnlyToken), ..ending(RunResult::Failed, Reason::Forbidden) };
-    let refused = after(&json!({}), &Ending::unauthorized("401"));
+        Outcome { not_ready: Some(Reason::ReadOnlyToken), ..outcome(RunResult::Failed, Reason::Forbidden) };
+    let refused = after(&json!({}), &Outcome::unauthorized("401"));
     let barred = after(&json!({}), &read_only);
     let done = after(&json!({}), &badly());
     let table = [
@@ -224,7 +224,7 @@ fn last_run_succeeded_says_how_the_last_run_went_and_ready_does_not_care() {
         (Cancelled, Reason::Cancelled, "False Cancelled", Phase::Failed),
     ];
     for (result, reason, expected, phase) in table {
-        let status = after(&json!({}), &ending(result, reason));
+        let status = after(&json!({}), &outcome(result, reason));
         assert_eq!(condition(&status, "LastRunSucceeded"), expected);
         assert_eq!(condition(&status, "Ready"), "True Idle", "{expected}");
         assert_eq!(
@@ -232,14 +232,14 @@ fn last_run_succeeded_says_how_the_last_run_went_and_ready_does_not_care() {
             (Some(phase), Some("the run's message")),
             "{expected}"
         );
-        let scheduled = after(&json!({"schedule": "@hourly"}), &ending(result, reason));
+        let scheduled = after(&json!({"schedule": "@hourly"}), &outcome(result, reason));
         assert_eq!(scheduled.phase, Some(Phase::Scheduled), "{expected}");
         let run = status.last_run.unwrap();
         assert_eq!((run.result, run.reason, run.holder), (Some(result), Some(reason), None));
         assert_eq!(run.completion_time, Some(at("12:01:00").into()));
         assert!(status.current_run.is_none());
     }
-    let refused = after(&json!({}), &Ending::unauthorized("401"));
+    let refused = after(&json!({}), &Outcome::unauthorized("401"));
     assert_eq!(condition(&refused, "LastRunSucceeded"), "False Unauthorized");
     assert_eq!(condition(&refused, "Ready"), "False Unauthorized");
 }
@@ -254,7 +254,7 @@ fn a_policy_that_became_invalid_says_so_while_its_run_goes_on_and_ends() {
     let barred = policy(&json!({"action": "delete"}));
     let (cancelling, events) = look(&barred, &before, at("12:00:10"));
     assert_eq!(reasons(&events), [EventReason::InvalidSpec]);
-    let (ended, _) = end(&barred, &cancelling, &Ending::cancelled("cancelled".into()), at("12:00:10"));
+    let (ended, _) = end(&barred, &cancelling, &Outcome::cancelled("cancelled".into()), at("12:00:10"));
     assert_eq!(
         (condition(&ended, "Ready"), ended.phase),
         ("False ActionNotAllowed".into(), Some(Phase::Invalid))
@@ -265,13 +265,13 @@ fn a_policy_that_became_invalid_says_so_while_its_run_goes_on_and_ends() {
 #[test]
 fn a_refused_token_stands_until_a_run_gets_through_or_the_work_changes() {
     let fields = json!({"schedule": "*/15 * * * *"});
-    let refused = after(&fields, &Ending::unauthorized("401"));
+    let refused = after(&fields, &Outcome::unauthorized("401"));
     assert_eq!(refused.next_schedule_time.as_ref().unwrap().0, at("12:15:00"));
     let next = started(&policy(&fields), &refused, at("12:15:00"));
     assert_eq!(condition(&next, "Ready"), "False Unauthorized");
     let before_any_page = next.current_run.clone().unwrap();
-    let ending = Ending::cancelled("c".into());
-    let cancelled = finished(&policy(&fields), &next, &before_any_page, &ending, at("12:16:00"));
+    let outcome = Outcome::cancelled("c".into());
+    let cancelled = finished(&policy(&fields), &next, &before_any_page, &outcome, at("12:16:00"));
     assert_eq!(condition(&cancelled, "Ready"), "False Unauthorized");
     assert_eq!(since(&cancelled, "Ready"), at("12:01:00"));
     let (through, _) = end(&policy(&fields), &next, &well(), at("12:16:00"));
@@ -284,8 +284,8 @@ fn a_refused_token_stands_until_a_run_gets_through_or_the_work_changes() {
 #[test]
 fn a_refused_token_is_remembered_over_a_suspend_and_back() {
     let refusals = [
-        ("False ReadOnlyToken", Ending::read_only("Upstash answered 403: no")),
-        ("False Unauthorized", Ending::unauthorized("Upstash answered 401")),
+        ("False ReadOnlyToken", Outcome::read_only("Upstash answered 403: no")),
+        ("False Unauthorized", Outcome::unauthorized("Upstash answered 401")),
     ];
     for (said, refusal) in refusals {
         for fields in [json!({}), json!({"schedule": "*/15 * * * *"})] {
@@ -304,7 +304,7 @@ fn a_refused_token_is_remembered_over_a_suspend_and_back() {
                 (said.into(), false)
             );
             // A run that did not get through to Upstash tells nothing new.
-            let away = Ending::failed(Reason::UpstreamUnavailable, "gave up");
+            let away = Outcome::failed(Reason::UpstreamUnavailable, "gave up");
             let asked = annotated(&fields, &[("requestedAt", "2")]);
             let again = started(&asked, &back, at("12:04:00"));
             let run = again.current_run.clone().unwrap();
@@ -375,7 +375,7 @@ fn counters_follow_the_results() {
     for (index, (result, reason, in_a_row, failed)) in table.into_iter().enumerate() {
         let policy = annotated(&json!({"historyLimit": 3}), &[("requestedAt", &index.to_string())]);
         status = started(&policy, &status, at("12:00:00"));
-        status = end(&policy, &status, &ending(result, reason), at("12:00:01")).0;
+        status = end(&policy, &status, &outcome(result, reason), at("12:00:01")).0;
         assert_eq!((status.consecutive_failures, status.totals.failed_runs), (in_a_row, failed), "{index}");
         let runs = i64::try_from(index + 1).unwrap();
         assert_eq!((status.totals.runs, status.totals.processed), (runs, 7 * runs));
@@ -395,7 +395,7 @@ fn counters_follow_the_results() {
 
 #[test]
 fn an_overlong_message_is_cut() {
-    let long = Ending::new(RunResult::Failed, Reason::BadRequest, "é".repeat(5000));
+    let long = Outcome::new(RunResult::Failed, Reason::BadRequest, "é".repeat(5000));
     let status = after(&json!({}), &long);
     assert_eq!(status.message.unwrap().chars().count(), 256);
     assert_eq!(status.last_run.unwrap().message.unwrap().chars().count(), 256);
@@ -403,7 +403,7 @@ fn an_overlong_message_is_cut() {
 
 #[test]
 fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_it() {
-    let ending = Ending::nothing_matched();
+    let outcome = Outcome::nothing_matched();
     for (concurrency, ended, told) in [
         ("Forbid", "12:29:00", true),
         ("Forbid", "12:15:00", true),
@@ -412,7 +412,7 @@ fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_
     ] {
         let fields = json!({"schedule": "*/15 * * * *", "concurrencyPolicy": concurrency});
         let running = started(&policy(&fields), &seen(&policy(&fields), "11:59:00"), at("12:00:01"));
-        let events = end(&policy(&fields), &running, &ending, at(ended)).1;
+        let events = end(&policy(&fields), &running, &outcome, at(ended)).1;
         let reasons: Vec<_> = events.iter().map(|note| note.reason).collect();
         assert_eq!(
             reasons.contains(&EventReason::RunAlreadyActive),
@@ -425,14 +425,14 @@ fn instants_that_pass_during_a_run_are_told_once_at_its_end_unless_they_replace_
 #[test]
 fn a_refusal_is_remembered_until_a_run_gets_through() {
     let refused = |reason| DlqPolicyStatus { refused_reason: Some(reason), ..requested(&json!({})) };
-    let cancelled = || ending(RunResult::Cancelled, Reason::Cancelled);
+    let cancelled = || outcome(RunResult::Cancelled, Reason::Cancelled);
     let (unknown, read_only) = (TokenRefusal::Unauthorized, TokenRefusal::ReadOnlyToken);
-    for (row, was, ending, change, left) in [
+    for (row, was, outcome, change, left) in [
         ("nothing was answered", unknown, cancelled(), json!({}), Some(unknown)),
         ("a page", unknown, cancelled(), json!({"pages": 1}), None),
         ("an entry was refused", unknown, cancelled(), json!({"rejected": 1}), None),
         ("entries were listed", unknown, cancelled(), json!({"leftAlone": 1}), None),
-        ("the request was refused", unknown, ending(RunResult::Failed, Reason::BadRequest), json!({}), None),
+        ("the request was refused", unknown, outcome(RunResult::Failed, Reason::BadRequest), json!({}), None),
         ("a dry run lists", read_only, cancelled(), json!({"pages": 1, "dryRun": true}), Some(read_only)),
         ("a dry run lists again", unknown, cancelled(), json!({"pages": 1, "dryRun": true}), None),
         ("it acts", read_only, cancelled(), json!({"pages": 1}), None),
@@ -441,7 +441,7 @@ fn a_refusal_is_remembered_until_a_run_gets_through() {
         let mut run = serde_json::to_value(before.current_run.as_ref().unwrap()).unwrap();
         run.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let run = serde_json::from_value(run).unwrap();
-        let after = finished(&policy(&json!({})), &before, &run, &ending, at("12:05:00"));
+        let after = finished(&policy(&json!({})), &before, &run, &outcome, at("12:05:00"));
         assert_eq!(after.refused_reason, left, "{row}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use dlq_crd::RunResult;
 
 use super::*;
-use crate::Ending;
+use crate::Outcome;
 use crate::sample::{Known, permissions};
 use crate::{Permissions, sample, status};
 
@@ -72,27 +72,27 @@ fn ran(
     status: &DlqPolicyStatus,
     start: Timestamp,
     end: Timestamp,
-    how: &Ending,
+    how: &Outcome,
 ) -> DlqPolicyStatus {
     ended(policy, &running(policy, status, start), end, how)
 }
 
-fn ended(policy: &Known, status: &DlqPolicyStatus, end: Timestamp, how: &Ending) -> DlqPolicyStatus {
+fn ended(policy: &Known, status: &DlqPolicyStatus, end: Timestamp, how: &Outcome) -> DlqPolicyStatus {
     let run = status.current_run.clone().unwrap();
     status::finished(policy, status, &run, how, end)
 }
 
-fn well() -> Ending {
-    Ending::new(RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
+fn well() -> Outcome {
+    Outcome::new(RunResult::Succeeded, Reason::RunSucceeded, "resumed 1 entry")
 }
 
 /// The token was refused, which this Secret held.
-fn token_refused() -> Ending {
-    Ending { refused_secret: Some("upstash/7".to_owned()), ..Ending::unauthorized("401") }
+fn token_refused() -> Outcome {
+    Outcome { refused_secret: Some("upstash/7".to_owned()), ..Outcome::unauthorized("401") }
 }
 
-fn badly() -> Ending {
-    Ending::new(RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
+fn badly() -> Outcome {
+    Outcome::new(RunResult::Failed, Reason::UpstreamUnavailable, "gave up")
 }
 
 /// A plan in a few words.
@@ -100,7 +100,7 @@ fn word(plan: &Plan) -> String {
     match plan {
         Plan::Continue { run } => format!("continue {}", run.id),
         Plan::Cancel { run, why } => {
-            format!("cancel: {}", why.ending(run).message.trim_start_matches("cancelled "))
+            format!("cancel: {}", why.outcome(run).message.trim_start_matches("cancelled "))
         }
         Plan::Invalid(invalid) => format!("invalid: {}", invalid.reason),
         Plan::Suspended => "suspended".to_owned(),
@@ -194,7 +194,7 @@ fn a_run_that_waits_for_its_secret_waits_no_longer_than_it_may_take() {
     let Plan::Cancel { run, why } = plan(&waits, &status, at("12:01:00")) else {
         panic!("it waits for ever");
     };
-    assert_eq!(why.ending(&run).result, RunResult::DeadlineExceeded);
+    assert_eq!(why.outcome(&run).result, RunResult::DeadlineExceeded);
 }
 
 #[test]

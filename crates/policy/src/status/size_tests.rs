@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sample::Known;
-use crate::{Activity, Ending, Plan, Policy, sample, status};
+use crate::{Activity, Outcome, Plan, Policy, sample, status};
 use dlq_crd::{PolicyRun, Reason};
 
 fn at(minute: i64) -> Timestamp {
@@ -57,8 +57,8 @@ fn lived(text: &str, cursor: &str, message: &str, runs: i64) -> (usize, DlqPolic
         written(&status);
         let run = PolicyRun { waiting_reason: Activity::Retrying.waiting_reason(), ..run };
         assert_eq!(status.current_run.as_ref(), Some(&run), "what a run needs is never left away");
-        let ending = Ending::failed(Reason::UpstreamUnavailable, message);
-        status = status::finished(&policy, &status, &run, &ending, now);
+        let outcome = Outcome::failed(Reason::UpstreamUnavailable, message);
+        status = status::finished(&policy, &status, &run, &outcome, now);
         written(&status);
         let last = status.last_run.as_ref().unwrap();
         assert_eq!(last.cursor.as_deref(), Some(cursor), "the last cursor is kept after the end");

@@ -1,9 +1,9 @@
 //! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
 //! deploy tools wait for it.
 
-use super::ending::{ACTING_TOKEN, VALID_TOKEN};
-use super::plan::{Plan, is_circuit_open, is_new_work, refusal};
-use super::validate::{Invalid, Policy};
+use crate::plan::{Plan, is_circuit_open, is_new_work, refusal};
+use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN};
+use crate::spec::validate::{Invalid, Policy};
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, TokenRefusal};
 
 /// Whether the policy is accepted and able to run, and why.

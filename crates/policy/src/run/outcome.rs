@@ -9,7 +9,7 @@ pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one t
 
 /// How a run ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ending {
+pub struct Outcome {
     /// For people and history.
     pub result: RunResult,
     /// For conditions.
@@ -22,7 +22,7 @@ pub struct Ending {
     pub refused_secret: Option<String>,
 }
 
-impl Ending {
+impl Outcome {
     pub(crate) fn new(result: RunResult, reason: Reason, message: impl Into<String>) -> Self {
         Self { result, reason, message: message.into(), not_ready: None, refused_secret: None }
     }
@@ -145,11 +145,11 @@ mod tests {
 
     #[test]
     fn an_ending_says_why_the_token_was_refused_if_it_was() {
-        let refusal = |ending: Ending| ending.refusal();
-        assert_eq!(refusal(Ending::unauthorized("no")), Some(TokenRefusal::Unauthorized));
-        assert_eq!(refusal(Ending::read_only("no")), Some(TokenRefusal::ReadOnlyToken));
-        assert_eq!(refusal(Ending::failed(Reason::Forbidden, "no")), Some(TokenRefusal::Forbidden));
-        assert_eq!(refusal(Ending::failed(Reason::BadRequest, "no")), None);
+        let refusal = |outcome: Outcome| outcome.refusal();
+        assert_eq!(refusal(Outcome::unauthorized("no")), Some(TokenRefusal::Unauthorized));
+        assert_eq!(refusal(Outcome::read_only("no")), Some(TokenRefusal::ReadOnlyToken));
+        assert_eq!(refusal(Outcome::failed(Reason::Forbidden, "no")), Some(TokenRefusal::Forbidden));
+        assert_eq!(refusal(Outcome::failed(Reason::BadRequest, "no")), None);
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             serde_json::from_value(run).unwrap()
         };
         let said = ApiError::transport("gone for good", true);
-        let message = |rejected| Ending::succeeded(&run(rejected), Some(&said)).message;
+        let message = |rejected| Outcome::succeeded(&run(rejected), Some(&said)).message;
         assert_eq!(message(0), "resumed 1 entry");
         assert!(message(2).contains("2 entries, the last: "), "{}", message(2));
     }

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::hash::{spec_hash, text_hash};
 use super::permissions::{Permissions, base_url};
-use super::schedule::Schedule;
 use super::selection::{self, Selected};
+use crate::schedule::Schedule;
 use dlq_crd::{
     ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, SecretKeyRef, TimeZoneText, annotations,
 };

@@ -36,7 +36,7 @@ impl Simulation {
                 Plan::Continue { run } if run.start_time.timestamp() + self.takes <= now => {
                     finished(&self.policy, &status, &run, &well(), now)
                 }
-                Plan::Cancel { run, why } => finished(&self.policy, &status, &run, &why.ending(&run), now),
+                Plan::Cancel { run, why } => finished(&self.policy, &status, &run, &why.outcome(&run), now),
                 _ => status,
             };
             // What is written is what is read back.

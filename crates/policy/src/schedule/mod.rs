@@ -15,9 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use self::every::Every;
 use self::pattern::Pattern;
 use self::wall_clock::WallClock;
-use super::duration;
-use super::hash::spread;
-use super::validate::Invalid;
+use crate::spec::duration;
+use crate::spec::hash::spread;
+use crate::spec::validate::Invalid;
 use dlq_crd::Reason;
 
 /// When a policy runs.

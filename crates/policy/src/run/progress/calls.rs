@@ -1,10 +1,10 @@
 //! Which call comes next.
 
 use super::{Probe, Progress, Step, are_all_refused, most_of_one_call};
-use crate::chunks::fitting;
-use crate::ending::Ending;
-use crate::sifting::NOBODYS;
-use crate::window;
+use crate::run::bisection::NOBODYS;
+use crate::run::chunks::fitting;
+use crate::run::outcome::Outcome;
+use crate::run::window;
 use dlq_crd::{MilliTime, Reason};
 use dlq_upstash::types::{Action, Call, Criteria, DlqId, Selection};
 
@@ -12,10 +12,10 @@ impl Progress {
     pub(super) fn next_page(&mut self, criteria: &Criteria) -> Step {
         let Some(frozen) = self.run.window.clone() else {
             let message = "the run has no window; its status was edited by hand";
-            return self.end(Ending::failed(Reason::BadRequest, message));
+            return self.end(Outcome::failed(Reason::BadRequest, message));
         };
         if window::is_empty(&frozen) {
-            return self.end(Ending::nothing_matched());
+            return self.end(Outcome::nothing_matched());
         }
         let criteria = Criteria {
             from_date: frozen.from_date.map(MilliTime::as_millisecond),
@@ -28,12 +28,12 @@ impl Progress {
         let Some(count) = self.count() else { return self.end_at_limit() };
         let cursor = self.cursors.next().cloned();
         let list = self.run.dry_run;
-        Step::Call(match &mut self.sifting {
-            Some(sifting) if !sifting.is_unlisted() => {
-                let ids = sifting.chunk(usize::try_from(count).unwrap_or(1));
+        Step::Call(match &mut self.bisection {
+            Some(bisection) if !bisection.is_unlisted() => {
+                let ids = bisection.chunk(usize::try_from(count).unwrap_or(1));
                 self.bulk(Selection::Ids(ids))
             }
-            sifting if list || sifting.is_some() => Call::List { criteria, cursor, count },
+            bisection if list || bisection.is_some() => Call::List { criteria, cursor, count },
             _ => self.bulk(Selection::Matching { criteria, cursor, count }),
         })
     }

@@ -65,7 +65,7 @@ fn cancels_and_resets_are_remembered() {
     let before = requested(&json!({}));
     let cancelling = look(&policy, &before, at("12:05:00")).0;
     assert_eq!(cancelling.last_handled_cancel_at, None);
-    let ended = end(&policy, &cancelling, &Ending::cancelled("c".into()), at("12:05:00")).0;
+    let ended = end(&policy, &cancelling, &Outcome::cancelled("c".into()), at("12:05:00")).0;
     assert_eq!(ended.last_handled_cancel_at.as_deref(), Some("1"));
 }
 
@@ -106,7 +106,7 @@ fn taking_a_run_over_counts_an_interruption_unless_it_was_handed_back() {
 fn a_circuit_that_a_refused_token_opens_is_open_from_its_first_status_on_and_during_a_trial() {
     let fields = json!({"schedule": "*/15 * * * *", "failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
     let (plain, trial) = (policy(&fields), annotated(&fields, &[("requestedAt", "1")]));
-    let refused = Ending::unauthorized("the token was refused");
+    let refused = Outcome::unauthorized("the token was refused");
     let mut status = seen(&plain, "12:00:01");
     let mut readings = Vec::new();
     let mut read = |status: &DlqPolicyStatus| {
@@ -225,7 +225,7 @@ fn events_tell_of_changes_only() {
     let nothing = end(
         &policy(&json!({})),
         &running,
-        &ending(RunResult::Succeeded, Reason::NothingMatched),
+        &outcome(RunResult::Succeeded, Reason::NothingMatched),
         at("12:05:00"),
     );
     assert_eq!(nothing.1, []);

@@ -7,10 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::bisection::NOBODYS;
 use super::progress::{Progress, Step};
-use super::selection::Selected;
-use super::sifting::NOBODYS;
-use super::validate::{ConnectionRef, Work};
+use crate::spec::selection::Selected;
+use crate::spec::validate::{ConnectionRef, Work};
 use dlq_crd::{PolicyRun, RunResult};
 use dlq_upstash::error::{ApiError, ErrorClass};
 use dlq_upstash::types::{Call, Criteria, Cursor, DlqId, Overrides, Page, Selection};
@@ -19,7 +19,7 @@ const RETRY_LIMIT: u32 = 3;
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
-enum Outcome {
+enum Fate {
     Page { entries: u64, cursor: Option<u8> },
     Error { class: ErrorClass, may_have_acted: bool, retry_after: Option<u64> },
     Abandoned,
@@ -37,7 +37,7 @@ struct Setup {
     per_second: Option<i32>,
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn fate() -> impl Strategy<Value = Fate> {
     let class = prop_oneof![
         4 => Just(ErrorClass::Unavailable),
         2 => Just(ErrorClass::RateLimited),
@@ -49,10 +49,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ];
     prop_oneof![
         6 => (0_u64..120, proptest::option::weighted(0.9, 0_u8..20))
-            .prop_map(|(entries, cursor)| Outcome::Page { entries, cursor }),
+            .prop_map(|(entries, cursor)| Fate::Page { entries, cursor }),
         3 => (class, any::<bool>(), proptest::option::of(0_u64..4000))
-            .prop_map(|(class, may_have_acted, retry_after)| Outcome::Error { class, may_have_acted, retry_after }),
-        1 => Just(Outcome::Abandoned),
+            .prop_map(|(class, may_have_acted, retry_after)| Fate::Error { class, may_have_acted, retry_after }),
+        1 => Just(Fate::Abandoned),
     ]
 }
 
@@ -124,19 +124,19 @@ proptest! {
     #[test]
     fn a_run_ends_asks_for_no_more_than_is_left_and_counts_what_was_acknowledged(
         setup in setup(),
-        outcomes in vec(outcome(), 0..150),
+        fates in vec(fate(), 0..150),
         jitter in 0.0..=1.0,
     ) {
         let mut now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
         let mut progress = begin(&setup, now);
-        let mut outcomes = outcomes.into_iter();
+        let mut fates = fates.into_iter();
         let (mut acknowledged, mut doubted, mut steps, mut calls) = (0_i64, 0_i64, 0, 0);
-        let ending = loop {
+        let outcome = loop {
             steps += 1;
             prop_assert!(steps < 2000, "the run does not end");
             let before = progress.run().clone();
             match progress.next(now) {
-                Step::End(ending) => break ending,
+                Step::End(outcome) => break outcome,
                 Step::Wait(until) => {
                     prop_assert!(until > now);
                     prop_assert!(until.duration_since(now) <= SignedDuration::from_secs(4000));
@@ -152,15 +152,15 @@ proptest! {
                     }
                     prop_assert!(!setup.dry_run || !call.operation().acts(), "a dry run acts: {call:?}");
                     // Answers end: once the script is over, every page is the last and every entry is found.
-                    let last = Outcome::Page { entries: counts.unwrap_or(1).unsigned_abs(), cursor: None };
-                    match outcomes.next().unwrap_or(last) {
-                        Outcome::Page { entries, cursor } => {
+                    let last = Fate::Page { entries: counts.unwrap_or(1).unsigned_abs(), cursor: None };
+                    match fates.next().unwrap_or(last) {
+                        Fate::Page { entries, cursor } => {
                             let cursor = cursor.map(|cursor| Cursor(cursor.to_string()));
                             let page = Page { entries, workflow_run_ids: vec!["wfr_1".into(); 3], cursor, ..Page::default() };
                             acknowledged += counts.map_or(0, |_| i64::try_from(entries).unwrap());
                             progress.answered(&call, &page, now);
                         }
-                        Outcome::Error { class, may_have_acted, retry_after } => {
+                        Fate::Error { class, may_have_acted, retry_after } => {
                             let error = ApiError {
                                 class,
                                 status: None,
@@ -175,7 +175,7 @@ proptest! {
                                 acknowledged = 0;
                             }
                         }
-                        Outcome::Abandoned => progress.abandoned(&call, now),
+                        Fate::Abandoned => progress.abandoned(&call, now),
                     }
                     let run = progress.run();
                     if run.uncertain_pages > before.uncertain_pages {
@@ -193,12 +193,12 @@ proptest! {
         };
         let run = progress.run();
         prop_assert_eq!(progress.run().processed, acknowledged);
-        if ending.result == RunResult::Succeeded && setup.ids > 0 {
+        if outcome.result == RunResult::Succeeded && setup.ids > 0 {
             prop_assert_eq!(run.position, i64::try_from(setup.ids).unwrap());
         }
-        prop_assert!(ending.result != RunResult::LimitReached || setup.most.is_some_and(|most| run.processed + doubted >= most));
-        // An ending is final.
-        prop_assert_eq!(progress.next(now), Step::End(ending));
+        prop_assert!(outcome.result != RunResult::LimitReached || setup.most.is_some_and(|most| run.processed + doubted >= most));
+        // An outcome is final.
+        prop_assert_eq!(progress.next(now), Step::End(outcome));
         prop_assert!(calls > 0);
     }
 }

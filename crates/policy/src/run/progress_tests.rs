@@ -10,7 +10,7 @@ mod refusals;
 use std::time::Duration;
 
 use super::*;
-use crate::validate::ConnectionRef;
+use crate::spec::validate::ConnectionRef;
 use dlq_crd::RunResult;
 use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::{Action, Criteria, DlqId, ListedEntry, Overrides};
@@ -104,16 +104,16 @@ fn fail(progress: &mut Progress, error: &ApiError) -> Failure {
     progress.failed(&call, error, at(0), 0.0)
 }
 
-fn end(progress: &mut Progress) -> Ending {
+fn end(progress: &mut Progress) -> Outcome {
     match progress.next(at(0)) {
-        Step::End(ending) => ending,
+        Step::End(outcome) => outcome,
         step => panic!("{step:?}"),
     }
 }
 
 fn ended(progress: &mut Progress) -> (RunResult, Reason) {
-    let ending = end(progress);
-    (ending.result, ending.reason)
+    let outcome = end(progress);
+    (outcome.result, outcome.reason)
 }
 
 fn asked(call: &Call) -> (Option<&str>, u32) {
@@ -344,9 +344,9 @@ fn a_run_ends_at_its_deadline_and_waits_no_longer() {
         ApiError { retry_after: Some(Duration::from_secs(3600)), ..error(ErrorClass::RateLimited) };
     fail(&mut progress, &throttled);
     assert_eq!(progress.next(at(59)), Step::Wait(at(60)));
-    let Step::End(ending) = progress.next(at(60)) else { panic!("goes on") };
-    assert_eq!((ending.result, ending.reason), (RunResult::DeadlineExceeded, Reason::DeadlineExceeded));
-    assert!(ending.message.contains("activeDeadlineSeconds (60)"));
+    let Step::End(outcome) = progress.next(at(60)) else { panic!("goes on") };
+    assert_eq!((outcome.result, outcome.reason), (RunResult::DeadlineExceeded, Reason::DeadlineExceeded));
+    assert!(outcome.message.contains("activeDeadlineSeconds (60)"));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::plan::is_circuit_open;
-use super::schedule::Schedule;
-use super::validate::Policy;
+use super::is_circuit_open;
+use crate::schedule::Schedule;
+use crate::spec::validate::Policy;
 use dlq_crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 
 /// Whether a run for an instant whose jittered start is `start` may not start any more.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::duration;
 use super::validate::Invalid;
-use super::window::Bound;
+use crate::run::window::Bound;
 use dlq_crd::{AgeText, DateTimeText, Filters};
 use dlq_upstash::types::{Criteria, DlqId, MAX_FILTER_BYTES};
 
@@ -171,5 +171,18 @@ fn bound(
             &format!("spec.filters.{age_field}"),
             &format!("{age_field} and {date_field} exclude each other; keep one of them"),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criteria_may_take_all_the_room_there_is() {
+        let criteria = |bytes: usize| Criteria { labels: vec!["x".repeat(bytes)], ..Criteria::default() };
+        let room = MAX_FILTER_BYTES - criteria(0).query_bytes().values().sum::<usize>();
+        assert!(fits(&criteria(room)).is_ok());
+        assert!(fits(&criteria(room + 1)).is_err());
     }
 }

@@ -83,11 +83,11 @@ impl Dlq {
     }
 
     /// Makes so many calls of a run, or all until it ends.
-    fn work(&mut self, progress: &mut Progress, calls: usize) -> Option<Ending> {
+    fn work(&mut self, progress: &mut Progress, calls: usize) -> Option<Outcome> {
         for _ in 0..calls {
             let call = match progress.next(at(0)) {
                 Step::Call(call) => call,
-                Step::End(ending) => return Some(ending),
+                Step::End(outcome) => return Some(outcome),
                 Step::Wait(until) => panic!("waits until {until}"),
             };
             match self.answer(&call) {
@@ -98,7 +98,7 @@ impl Dlq {
         None
     }
 
-    fn drain(&mut self, progress: &mut Progress) -> Ending {
+    fn drain(&mut self, progress: &mut Progress) -> Outcome {
         self.work(progress, 50_000).expect("the run ends")
     }
 }
@@ -117,8 +117,8 @@ fn the_good_are_acted_on_and_the_refused_counted_in_few_calls() {
         let rejected = i64::try_from(bad.len()).unwrap();
         let mut dlq = Dlq::of(5000, bad);
         let mut progress = matching(&json!({}));
-        let ending = dlq.drain(&mut progress);
-        assert_eq!((ending.result, ending.reason), SUCCEEDED, "{row}");
+        let outcome = dlq.drain(&mut progress);
+        assert_eq!((outcome.result, outcome.reason), SUCCEEDED, "{row}");
         assert_eq!((progress.run().processed, progress.ended_run().rejected), (5000, rejected), "{row}");
         assert_eq!(dlq.acted_on.len(), 5000, "{row}");
         assert!(dlq.calls <= most_calls, "{row}: {} calls", dlq.calls);
@@ -129,10 +129,10 @@ fn the_good_are_acted_on_and_the_refused_counted_in_few_calls() {
 fn what_is_left_of_a_queue_does_not_fail_a_run_for_ever() {
     let mut dlq = Dlq::of(0, 0..3);
     let mut progress = matching(&json!({}));
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), SUCCEEDED);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!(
-        ending.message,
+        outcome.message,
         "resumed 0 entries; the API refused 3 entries, the last: Upstash answered 400: no"
     );
     assert_eq!((progress.run().processed, progress.ended_run().rejected), (0, 3));
@@ -145,14 +145,14 @@ fn a_request_that_is_refused_whatever_the_entry_ends_the_run_after_a_few_calls()
     for (row, refuses, most_calls) in tables {
         let mut dlq = Dlq { refuses, ..Dlq::of(5000, []) };
         let mut progress = matching(&json!({}));
-        let ending = dlq.drain(&mut progress);
-        assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest), "{row}");
-        assert!(ending.message.contains("check spec.filters"), "{row}: {}", ending.message);
+        let outcome = dlq.drain(&mut progress);
+        assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest), "{row}");
+        assert!(outcome.message.contains("check spec.filters"), "{row}: {}", outcome.message);
         assert!(dlq.calls <= most_calls, "{row}: {} calls", dlq.calls);
     }
     let mut nothing = Dlq { refuses: |call| call.operation().acts(), ..Dlq::of(0, []) };
-    let ending = nothing.drain(&mut matching(&json!({})));
-    assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest));
+    let outcome = nothing.drain(&mut matching(&json!({})));
+    assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest));
 }
 
 #[test]
@@ -170,8 +170,11 @@ fn a_request_that_is_refused_is_one_however_many_entries_match() {
     // The only entry that matches is refused for itself: the policy is fine.
     let mut dlq = Dlq::of(0, [0]);
     let mut progress = matching(&json!({}));
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason, progress.ended_run().rejected), (SUCCEEDED.0, SUCCEEDED.1, 1));
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!(
+        (outcome.result, outcome.reason, progress.ended_run().rejected),
+        (SUCCEEDED.0, SUCCEEDED.1, 1)
+    );
 }
 
 #[test]
@@ -181,12 +184,12 @@ fn the_question_about_ids_survives_a_crash() {
             let mut dlq = Dlq { refuses: |call| call.operation().acts(), ..Dlq::of(count, []) };
             let ids = usize::try_from(count).unwrap();
             let mut progress = listed(ids, &json!({"action": "restart", "window": null}));
-            let ending = dlq.work(&mut progress, calls).unwrap_or_else(|| {
+            let outcome = dlq.work(&mut progress, calls).unwrap_or_else(|| {
                 let checkpoint = crate::status::taken_over(progress.run(), "pod/2");
                 dlq.drain(&mut listed(ids, &serde_json::to_value(checkpoint).unwrap()))
             });
             assert_eq!(
-                (ending.result, ending.reason),
+                (outcome.result, outcome.reason),
                 failed(Reason::BadRequest),
                 "{count} IDs, {calls} calls"
             );
@@ -201,8 +204,8 @@ fn the_question_is_asked_also_where_a_lost_answer_leaves_something_open() {
     let first = call(&mut progress);
     progress.failed(&first, &lost(), at(0), 0.0);
     dlq.refuses = |call| call.operation().acts();
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest));
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest));
 }
 
 #[test]
@@ -215,13 +218,13 @@ fn what_the_list_shows_beyond_the_selection_is_left_alone() {
     let Call::Bulk { selection: Selection::Ids(ids), .. } = call(&mut progress) else { panic!("no IDs") };
     assert_eq!(ids, [entry(1).id]);
     let mut dlq = Dlq::of(4, []);
-    let ending = dlq.drain(&mut progress);
+    let outcome = dlq.drain(&mut progress);
     assert_eq!(dlq.acted_on, BTreeSet::from([1, 3]));
     assert_eq!(
-        (ending.result, ending.reason, progress.ended_run().left_alone),
+        (outcome.result, outcome.reason, progress.ended_run().left_alone),
         (SUCCEEDED.0, SUCCEEDED.1, 2)
     );
-    assert!(ending.message.starts_with("left 2 listed entries alone"), "{}", ending.message);
+    assert!(outcome.message.starts_with("left 2 listed entries alone"), "{}", outcome.message);
     assert_eq!((progress.run().processed, progress.ended_run().rejected), (2, 0));
 
     // A list of nothing else: the request is looked into, and is fine.
@@ -229,8 +232,8 @@ fn what_the_list_shows_beyond_the_selection_is_left_alone() {
     fail(&mut progress, &error(ErrorClass::Refused));
     answer(&mut progress, &Page { listed: vec![foreign(0)], ..super::page(1, "") });
     fail(&mut progress, &error(ErrorClass::NotFound));
-    let Step::End(ending) = progress.next(at(0)) else { panic!("it continues") };
-    assert_eq!((ending.reason, progress.ended_run().left_alone), (Reason::NothingMatched, 1));
+    let Step::End(outcome) = progress.next(at(0)) else { panic!("it continues") };
+    assert_eq!((outcome.reason, progress.ended_run().left_alone), (Reason::NothingMatched, 1));
 }
 
 #[test]
@@ -288,8 +291,8 @@ fn a_refused_page_without_anything_to_act_on_may_not_lead_back() {
 fn ids_that_are_refused_are_counted_and_the_others_acted_on() {
     let mut dlq = Dlq::of(195, [3, 60, 61, 120, 199]);
     let mut progress = listed(210, &json!({"window": null}));
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), SUCCEEDED);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     let run = progress.run();
     assert_eq!((run.processed, run.rejected, run.not_found, run.position), (195, 5, 10, 210));
     assert!(dlq.calls < 110, "{} calls", dlq.calls);
@@ -300,8 +303,8 @@ fn a_run_over_ids_of_which_all_are_refused_says_so() {
     for ids in [1, 2, 60] {
         let refused = || Dlq::of(0, 0..u32::try_from(ids).unwrap());
         let mut progress = listed(ids, &json!({"action": "restart", "window": null}));
-        let ending = refused().drain(&mut progress);
-        assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest), "{ids}");
+        let outcome = refused().drain(&mut progress);
+        assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest), "{ids}");
         assert_eq!(progress.ended_run().rejected, i64::try_from(ids).unwrap(), "{ids}");
     }
     let mut single = listed(1, &json!({"window": null}));
@@ -314,10 +317,10 @@ fn refused_ids_end_alike_whether_or_not_the_run_is_handed_over() {
     for calls in 1..5 {
         let mut dlq = Dlq::of(0, [0]);
         let mut progress = listed(2, &json!({"window": null}));
-        let ending = dlq.work(&mut progress, calls);
+        let outcome = dlq.work(&mut progress, calls);
         let mut taken = listed(2, &serde_json::to_value(progress.handed_back()).unwrap());
-        let ending = ending.unwrap_or_else(|| dlq.drain(&mut taken));
-        assert_eq!((ending.result, ending.reason), failed(Reason::BadRequest), "{calls}");
+        let outcome = outcome.unwrap_or_else(|| dlq.drain(&mut taken));
+        assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest), "{calls}");
     }
 }
 
@@ -328,8 +331,8 @@ fn a_refused_id_fails_no_run_that_may_have_acted_on_others() {
     let first = call(&mut progress);
     dlq.answer(&first).unwrap();
     progress.failed(&first, &lost(), at(0), 0.0);
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), SUCCEEDED);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!(dlq.acted_on.len(), 50);
 }
 
@@ -360,8 +363,8 @@ fn a_page_that_another_drains_is_listed_again() {
     assert_eq!(dlq.work(&mut progress, 2), None);
     dlq.entries.retain(|place, _| *place >= 50);
     let before = dlq.calls;
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), SUCCEEDED);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!(progress.ended_run().processed, 51);
     assert!(dlq.calls - before <= 10, "{} calls", dlq.calls - before);
     // Not for ever.
@@ -384,8 +387,8 @@ fn a_lost_question_leaves_nothing_uncertain() {
     assert_eq!(sent(&question), 1);
     progress.failed(&question, &lost(), at(0), 0.0);
     progress.abandoned(&question, at(0));
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), SUCCEEDED);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!((progress.run().uncertain_pages, progress.ended_run().rejected), (0, 2));
 }
 
@@ -393,8 +396,8 @@ fn a_lost_question_leaves_nothing_uncertain() {
 fn the_limit_of_a_run_holds_while_a_page_is_taken_apart() {
     let mut dlq = Dlq::of(500, [5]);
     let mut progress = matching(&json!({"limits": {"maxEntriesPerRun": 30}}));
-    let ending = dlq.drain(&mut progress);
-    assert_eq!((ending.result, ending.reason), LIMIT);
+    let outcome = dlq.drain(&mut progress);
+    assert_eq!((outcome.result, outcome.reason), LIMIT);
     let run = progress.ended_run();
     assert_eq!((run.processed, run.rejected, dlq.acted_on.len()), (30, 1, 30));
 }
@@ -405,13 +408,13 @@ fn what_is_refused_is_counted_once_wherever_a_process_dies() {
     for calls in 1..20 {
         let mut dlq = Dlq::of(100, [0, 7]);
         let mut progress = matching(&limits);
-        let mut ending = dlq.work(&mut progress, calls);
-        if ending.is_none() {
+        let mut outcome = dlq.work(&mut progress, calls);
+        if outcome.is_none() {
             let checkpoint = crate::status::taken_over(progress.run(), "pod/2");
             progress = matching(&serde_json::to_value(checkpoint).unwrap());
-            ending = Some(dlq.drain(&mut progress));
+            outcome = Some(dlq.drain(&mut progress));
         }
-        assert_eq!(ending.unwrap().result, RunResult::LimitReached, "{calls}");
+        assert_eq!(outcome.unwrap().result, RunResult::LimitReached, "{calls}");
         assert_eq!(progress.ended_run().rejected, 2, "{calls}");
     }
 }
@@ -465,14 +468,14 @@ proptest! {
         let good = are_bad.len() - rejected;
         let mut dlq = Dlq::of(u32::try_from(good).unwrap(), bad);
         let mut progress = matching(&json!({"limits": {"pageSize": page_size}}));
-        let mut ending = None;
+        let mut outcome = None;
         for calls in slices {
-            ending = dlq.work(&mut progress, calls);
-            if ending.is_some() { break; }
+            outcome = dlq.work(&mut progress, calls);
+            if outcome.is_some() { break; }
             progress = matching(&serde_json::to_value(progress.handed_back()).unwrap());
         }
-        let ending = ending.unwrap_or_else(|| dlq.drain(&mut progress));
-        prop_assert_eq!(ending.result, RunResult::Succeeded);
+        let outcome = outcome.unwrap_or_else(|| dlq.drain(&mut progress));
+        prop_assert_eq!(outcome.result, RunResult::Succeeded);
         prop_assert_eq!(dlq.acted_on.len(), good);
         prop_assert_eq!(usize::try_from(progress.run().processed).unwrap(), good);
         prop_assert_eq!(usize::try_from(progress.ended_run().rejected).unwrap(), rejected);

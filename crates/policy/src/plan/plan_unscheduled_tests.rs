@@ -28,7 +28,7 @@ fn suspending_and_back_starts_nothing_but_what_never_ran() {
     let status = look(&suspended, &status, at("12:01:00"));
     assert_eq!(decided(&once(&[]), &status, "12:02:00"), "idle");
     let cancelled = running(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"));
-    let cancelled = ended(&suspended, &cancelled, at("12:00:05"), &Ending::cancelled("suspended".into()));
+    let cancelled = ended(&suspended, &cancelled, at("12:00:05"), &Outcome::cancelled("suspended".into()));
     assert_eq!(decided(&once(&[]), &look(&suspended, &cancelled, at("12:01:00")), "12:02:00"), "idle");
     let new = seen(&suspended, at("12:00:00"));
     assert_eq!(decided(&once(&[]), &new, "12:02:00"), "start Spec");
@@ -77,18 +77,18 @@ fn removing_the_schedule_of_a_policy_whose_token_was_refused_starts_nothing() {
 fn another_token_is_tried_once_however_that_ends() {
     let usable = |fields: Value| with(read(&fields, &[], &permissions()), Connectivity::Usable);
     let endings = [
-        ("nothing was acted on", Ending::succeeded(&rejecting(), None)),
+        ("nothing was acted on", Outcome::succeeded(&rejecting(), None)),
         ("Upstash was away", badly()),
-        ("it was cancelled", Ending::cancelled("c".into())),
-        ("it took too long", Ending::deadline_exceeded(&rejecting())),
+        ("it was cancelled", Outcome::cancelled("c".into())),
+        ("it took too long", Outcome::deadline_exceeded(&rejecting())),
     ];
     for dry_run in [false, true] {
         let policy = usable(json!({ "dryRun": dry_run }));
         let first =
             ran(&policy, &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:05"), &token_refused());
         assert_eq!(decided(&policy, &first, "12:01:00"), "start Spec");
-        for (row, ending) in &endings {
-            let status = ran(&policy, &first, at("12:01:00"), at("12:01:05"), ending);
+        for (row, outcome) in &endings {
+            let status = ran(&policy, &first, at("12:01:00"), at("12:01:05"), outcome);
             assert_eq!(decided(&policy, &status, "12:01:05"), "idle", "{row}, dry run: {dry_run}");
         }
     }
