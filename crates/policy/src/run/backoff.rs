@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Exponential, from half a second to 30 s, with full jitter: `jitter`, a random number from 0 to 1, takes its share,
 /// so that many runs that failed together do not come back together. `failures` counts from 1.
 pub fn delay(failures: u32, jitter: f64) -> Duration {
-    let exponential =
-        ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times();
-    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(64);
-    exponential.build().nth(index).unwrap_or(LONGEST).mul_f64(jitter.clamp(0.0, 1.0))
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    FIRST.saturating_mul(doubled).min(LONGEST).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

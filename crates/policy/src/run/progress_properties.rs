@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::bisection::NOBODYS;
 use super::progress::{Progress, Step};
+use crate::spec::ConnectionRef;
 use crate::spec::selection::Selected;
-use crate::spec::validate::{ConnectionRef, Work};
+use crate::spec::validate::Work;
 use dlq_crd::{PolicyRun, RunResult};
 use dlq_upstash::error::{ApiError, ErrorClass};
 use dlq_upstash::types::{Call, Criteria, Cursor, DlqId, Overrides, Page, Selection};

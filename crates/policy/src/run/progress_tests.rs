@@ -10,7 +10,7 @@ mod refusals;
 use std::time::Duration;
 
 use super::*;
-use crate::spec::validate::ConnectionRef;
+use crate::spec::ConnectionRef;
 use dlq_crd::RunResult;
 use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::{Action, Criteria, DlqId, ListedEntry, Overrides};

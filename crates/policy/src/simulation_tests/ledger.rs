@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::spec::validate::{Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
 use dlq_crd::{
-    ConcurrencyPolicy, DlqPolicyStatus, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals, Trigger,
+    ConcurrencyPolicy, DlqPolicyStatus, Limits, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals,
+    Trigger,
 };
 use dlq_upstash::types::{Call, Selection};
 
@@ -451,9 +452,11 @@ fn check_steps(before: &DlqPolicyStatus, after: &DlqPolicyStatus) {
 
 /// A process is about to call.
 pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Timestamp) {
-    let limits = run.limits.clone().unwrap_or_default();
+    // No limit without an oracle: a new one does not compile until it is held here.
+    let Limits { page_size, max_entries_per_run, entries_per_second, active_deadline_seconds } =
+        run.limits.clone().unwrap_or_default();
     let start = run.start_time.timestamp();
-    if let Some(most) = limits.active_deadline_seconds {
+    if let Some(most) = active_deadline_seconds {
         assert!(now < start + SignedDuration::from_secs(most), "calls after its deadline");
     }
     assert!(!policy.suspend && !policy.paused, "calls while held");
@@ -461,9 +464,9 @@ pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Tim
         assert!(!run.dry_run && !policy.force_dry_run, "a dry run acts");
     }
     if let Some(asked) = asked(call, run.dry_run) {
-        let left = limits.max_entries_per_run.map_or(i64::MAX, |most| most - run.processed);
-        let second = limits.entries_per_second.map_or(i64::MAX, i64::from);
-        let page = i64::from(limits.page_size);
+        let left = max_entries_per_run.map_or(i64::MAX, |most| most - run.processed);
+        let second = entries_per_second.map_or(i64::MAX, i64::from);
+        let page = i64::from(page_size);
         assert!(asked >= 1 && asked <= left.min(second).min(page), "asks for {asked}, {left} are left");
     }
 }

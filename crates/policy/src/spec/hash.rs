@@ -22,12 +22,29 @@ struct Work<'a> {
 
 /// The hash of action, filters, overrides, connection and dryRun.
 pub(crate) fn spec_hash(spec: &DlqPolicySpec) -> String {
+    // When a run starts and how much it may do is no part of what it does: a new field has to say which it is.
+    let DlqPolicySpec {
+        action,
+        filters,
+        overrides,
+        connection,
+        dry_run,
+        schedule: _,
+        time_zone: _,
+        jitter: _,
+        starting_deadline_seconds: _,
+        concurrency_policy: _,
+        suspend: _,
+        limits: _,
+        failure_policy: _,
+        history_limit: _,
+    } = spec;
     let work = Work {
-        action: spec.action,
-        filters: &spec.filters,
-        overrides: spec.overrides.as_ref(),
-        connection: spec.connection.as_ref(),
-        dry_run: spec.dry_run,
+        action: *action,
+        filters,
+        overrides: overrides.as_ref(),
+        connection: connection.as_ref(),
+        dry_run: *dry_run,
     };
     // Structs of strings, numbers and lists always have a JSON form.
     text_hash(&serde_json::to_string(&work).unwrap_or_default())

@@ -5,23 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use url::Url;
-
+use super::connection::{ConnectionRef, connection_ref};
 use super::hash::{spec_hash, text_hash};
-use super::permissions::{Permissions, base_url};
+use super::overrides::api_overrides;
+use super::permissions::Permissions;
 use super::selection::{self, Selected};
 use crate::schedule::Schedule;
 use dlq_crd::{
-    ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, SecretKeyRef, TimeZoneText, annotations,
+    ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, TimeZoneText, annotations,
 };
 use dlq_upstash::error::visible;
-use dlq_upstash::types::{Action, MAX_HEADER_BYTES, Overrides};
+use dlq_upstash::types::{Action, Overrides};
 
 /// The most ended runs that a history can hold.
 const MAX_HISTORY: usize = 50;
-
-/// The longest name and the longest key of a Secret, in bytes.
-const MAX_SECRET_TEXT: usize = 253;
 
 /// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -99,20 +96,6 @@ impl Work {
     }
 }
 
-/// Which account a policy talks to.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum ConnectionRef {
-    /// The operator's own.
-    Default,
-    /// The policy's own.
-    Secret {
-        /// The base URL.
-        url: Url,
-        /// Where the token is.
-        secret: SecretKeyRef,
-    },
-}
-
 /// What the annotations ask for; see [`annotations`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Requests {
@@ -184,22 +167,50 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
     };
     match source.spec {
         Err(problem) => Policy { work: Err(Invalid::spec("spec", problem)), ..policy },
-        Ok(spec) => Policy {
-            spec_hash: spec_hash(spec),
-            work: work(spec, source.namespace, permissions),
-            schedule: schedule(spec, source),
-            starting_deadline: spec.starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
-            concurrency: spec.concurrency_policy.unwrap_or_default(),
-            suspend: spec.suspend,
-            limits: spec.limits.clone().unwrap_or_default(),
-            pause_after_failures: spec
-                .failure_policy
-                .as_ref()
-                .and_then(|policy| policy.pause_after_consecutive_failures)
-                .map(i64::from),
-            history_limit: usize::try_from(spec.history_limit).unwrap_or(0).min(MAX_HISTORY),
-            ..policy
-        },
+        Ok(spec) => {
+            // Nothing of a spec goes unread: a new field does not compile until it is handled.
+            let DlqPolicySpec {
+                action,
+                filters,
+                overrides,
+                schedule,
+                time_zone,
+                jitter,
+                starting_deadline_seconds,
+                concurrency_policy,
+                suspend,
+                dry_run,
+                limits,
+                failure_policy,
+                history_limit,
+                connection,
+            } = spec;
+            let failure_policy = failure_policy.as_ref();
+            let of_work = || {
+                check_action(*action, permissions)?;
+                Ok(Work {
+                    action: *action,
+                    dry_run: *dry_run,
+                    selected: selection::selected(filters)?,
+                    overrides: api_overrides(*action, overrides.as_ref(), permissions)?,
+                    connection: connection_ref(connection.as_ref(), source.namespace, permissions)?,
+                })
+            };
+            Policy {
+                spec_hash: spec_hash(spec),
+                work: of_work(),
+                schedule: parse_schedule(schedule.as_ref(), time_zone.as_ref(), jitter.as_ref(), source),
+                starting_deadline: starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
+                concurrency: concurrency_policy.unwrap_or_default(),
+                suspend: *suspend,
+                limits: limits.clone().unwrap_or_default(),
+                pause_after_failures: failure_policy
+                    .and_then(|policy| policy.pause_after_consecutive_failures)
+                    .map(i64::from),
+                history_limit: usize::try_from(*history_limit).unwrap_or(0).min(MAX_HISTORY),
+                ..policy
+            }
+        }
     }
 }
 
@@ -209,148 +220,29 @@ fn request(value: &str) -> Request {
     Request { value, too_long }
 }
 
-fn schedule(spec: &DlqPolicySpec, source: &Source<'_>) -> Result<Option<Schedule>, Invalid> {
-    let Some(schedule) = &spec.schedule else { return Ok(None) };
-    let zone = spec.time_zone.as_ref().map(TimeZoneText::as_str);
-    let jitter = spec.jitter.as_ref().map(JitterText::as_str);
+fn parse_schedule(
+    schedule: Option<&ScheduleText>,
+    time_zone: Option<&TimeZoneText>,
+    jitter: Option<&JitterText>,
+    source: &Source<'_>,
+) -> Result<Option<Schedule>, Invalid> {
+    let Some(schedule) = schedule else { return Ok(None) };
+    let zone = time_zone.map(TimeZoneText::as_str);
+    let jitter = jitter.map(JitterText::as_str);
     let seed = format!("{}/{}", source.namespace, source.name);
     Schedule::parse(schedule.as_str(), zone, jitter, &seed).map(Some)
 }
 
-fn work(spec: &DlqPolicySpec, namespace: &str, permissions: &Permissions) -> Result<Work, Invalid> {
-    if !permissions.actions.is_empty() && !permissions.actions.contains(&spec.action) {
-        let allowed: Vec<_> = permissions.actions.iter().map(|action| action.as_str()).collect();
-        let message = format!(
-            "spec.action {}: this operator allows only {}; ask its owner to add it to --allowed-actions",
-            spec.action,
-            allowed.join(", ")
-        );
-        return Err(Invalid::new(Reason::ActionNotAllowed, &message));
+fn check_action(action: dlq_crd::Action, permissions: &Permissions) -> Result<(), Invalid> {
+    if permissions.actions.is_empty() || permissions.actions.contains(&action) {
+        return Ok(());
     }
-    Ok(Work {
-        action: spec.action,
-        dry_run: spec.dry_run,
-        selected: selection::selected(&spec.filters)?,
-        overrides: overrides(spec, permissions)?,
-        connection: connection(spec, namespace, permissions)?,
-    })
-}
-
-fn overrides(spec: &DlqPolicySpec, permissions: &Permissions) -> Result<Overrides, Invalid> {
-    let Some(overrides) = &spec.overrides else { return Ok(Overrides::default()) };
-    if spec.action == dlq_crd::Action::Delete {
-        let problem = "a delete takes no overrides; remove overrides, or use resume or restart";
-        return Err(Invalid::spec("spec.overrides", problem));
-    }
-    let dlq_crd::Overrides { retries, delay, retry_delay, flow_control, labels, failure_callback } =
-        overrides;
-    if let Some(text) = failure_callback {
-        let field = "spec.overrides.failureCallback";
-        let url = Url::parse(text.as_str()).map_err(|error| Invalid::spec(field, &error.to_string()))?;
-        let allowed = &permissions.callback_urls;
-        // Upstash reads the URL by itself: where parsers disagree on the host, ours proves nothing.
-        let is_plain = !text.as_str().contains('\\') && url.username().is_empty() && url.password().is_none();
-        let is_allowed = is_plain && allowed.iter().any(|pattern| pattern.matches(&url));
-        if !allowed.is_empty() && !is_allowed {
-            let message = format!(
-                "{field}: this operator does not allow it; ask its owner to add it to --allowed-callback-url"
-            );
-            return Err(Invalid::new(Reason::UrlNotAllowed, &message));
-        }
-    }
-    let labels: Vec<_> = labels.iter().flatten().map(ToString::to_string).collect();
-    // One header carries them all, with commas between them.
-    let bytes = labels.iter().map(|label| label.len() + 1).sum::<usize>().saturating_sub(1);
-    if bytes > MAX_HEADER_BYTES {
-        let problem = format!(
-            "make a header of {bytes} bytes, and Upstash may refuse more than {MAX_HEADER_BYTES}; \
-             give fewer or shorter labels"
-        );
-        return Err(Invalid::spec("spec.overrides.labels", &problem));
-    }
-    let flow = flow_control.clone().unwrap_or_default();
-    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-    Ok(Overrides {
-        retries: number(*retries),
-        delay: delay.as_ref().map(ToString::to_string),
-        retry_delay: retry_delay.as_ref().map(ToString::to_string),
-        flow_control_key: flow.key.as_ref().map(ToString::to_string),
-        parallelism: number(flow.parallelism),
-        rate: number(flow.rate),
-        period: flow.period.as_ref().map(ToString::to_string),
-        labels,
-        failure_callback: failure_callback.as_ref().map(ToString::to_string),
-    })
-}
-
-fn connection(
-    spec: &DlqPolicySpec,
-    namespace: &str,
-    permissions: &Permissions,
-) -> Result<ConnectionRef, Invalid> {
-    let is_allowed = |url: &Url| permissions.urls.iter().any(|pattern| pattern.matches(url));
-    let Some(connection) = &spec.connection else {
-        return if permissions.default_connection_namespaces.iter().any(|allowed| allowed == namespace) {
-            if is_allowed(&permissions.default_url) {
-                return Ok(ConnectionRef::Default);
-            }
-            let message = format!(
-                "spec.connection is absent, and the operator sends no token to {}; ask its owner to set QSTASH_URL, or \
-                 to add the URL to --allowed-url",
-                permissions.default_url.as_str().trim_end_matches('/')
-            );
-            Err(Invalid::new(Reason::UrlNotAllowed, &message))
-        } else {
-            let message = format!(
-                "spec.connection is absent, and the operator has no default connection for namespace {namespace}; \
-                 name a Secret in spec.connection.tokenSecretRef"
-            );
-            Err(Invalid::new(Reason::NoConnection, &message))
-        };
-    };
-    let Some(secret) = connection.token_secret_ref.clone() else {
-        let problem = "is required: the operator's own token never goes to a URL that a policy chose";
-        return Err(Invalid::spec("spec.connection.tokenSecretRef", problem));
-    };
-    if !is_secret_name(secret.name.as_str()) {
-        let problem = "is no name of a Secret: lower-case letters, digits, - and . only";
-        return Err(Invalid::spec("spec.connection.tokenSecretRef.name", problem));
-    }
-    if !is_secret_key(secret.key.as_str()) {
-        let problem = "is no key of a Secret: letters, digits, -, _ and . only";
-        return Err(Invalid::spec("spec.connection.tokenSecretRef.key", problem));
-    }
-    let url = match &connection.url {
-        None => permissions.default_url.clone(),
-        Some(text) => base_url(text.as_str())
-            .map_err(|error| Invalid::new(Reason::UrlNotAllowed, &format!("spec.connection.url: {error}")))?,
-    };
-    if !is_allowed(&url) {
-        let message = format!(
-            "spec.connection.url {}: this operator sends no token there; ask its owner to add it to --allowed-url",
-            url.as_str().trim_end_matches('/')
-        );
-        return Err(Invalid::new(Reason::UrlNotAllowed, &message));
-    }
-    Ok(ConnectionRef::Secret { url, secret })
-}
-
-/// A DNS subdomain. The name becomes a part of a request's path as it is: with a `/` it could be that of another
-/// namespace.
-fn is_secret_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.bytes().all(|byte| is_plain(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(is_plain)
-            && label.bytes().next_back().is_some_and(is_plain)
-    };
-    name.len() <= MAX_SECRET_TEXT && name.split('.').all(is_label)
-}
-
-fn is_secret_key(key: &str) -> bool {
-    !key.is_empty()
-        && key.len() <= MAX_SECRET_TEXT
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    let allowed: Vec<_> = permissions.actions.iter().map(|action| action.as_str()).collect();
+    let message = format!(
+        "spec.action {action}: this operator allows only {}; ask its owner to add it to --allowed-actions",
+        allowed.join(", ")
+    );
+    Err(Invalid::new(Reason::ActionNotAllowed, &message))
 }
 
 #[cfg(test)]
