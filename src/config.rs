@@ -100,7 +100,7 @@ pub struct Flags {
     force_dry_run: bool,
 
     /// How Secrets are read: `get`, by name and when a policy needs one; `watch`, their metadata too, so that who waits for
-    /// a Secret goes on at once
+    /// a Secret continues at once
     #[arg(long, env = "DLQ_OPERATOR_SECRET_ACCESS", value_enum, default_value = "get")]
     secret_access: SecretAccess,
 

@@ -56,7 +56,7 @@ where
     let answer = if trouble.latency.is_zero() {
         incoming.take_place(&simulator, &trouble, true)
     } else {
-        // A service goes on with what it has accepted, even when the caller hangs up: so this is a task of its own.
+        // A service continues with what it has accepted, even when the caller hangs up: so this is a task of its own.
         let (answered, answer) = oneshot::channel();
         let simulator = Arc::clone(&simulator);
         tokio::spawn(async move {

@@ -22,7 +22,7 @@ const LONGEST_LATENCY: u64 = 3_600_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Fault {
-    /// The call is late, and then goes on.
+    /// The call is late, and then continues.
     #[serde(rename_all = "camelCase")]
     Latency {
         ms: u64,

@@ -103,7 +103,7 @@ impl LeaseFlags {
     }
 }
 
-/// Replicas that look after the same policies share a lease, and others do not.
+/// Replicas that manage the same policies share a lease, and others do not.
 fn default_name(namespaces: &[String], selector: Option<&str>) -> String {
     const NAME: &str = "dlq-operator";
     let selector = selector.map(normal_selector).unwrap_or_default();

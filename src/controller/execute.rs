@@ -51,7 +51,7 @@ impl Look<'_> {
         self.take(&next).await
     }
 
-    /// Works on the run that goes on, which may be another process' until now.
+    /// Works on the run in progress, which may be another process' until now.
     pub(crate) async fn go_on(mut self, next: DlqPolicyStatus, run: &PolicyRun) -> Result<Action, Error> {
         let (context, reference) = (self.context, self.reference);
         let Some(session) = self.session(run) else {
@@ -70,7 +70,7 @@ impl Look<'_> {
         }
     }
 
-    /// Ends the run that goes on.
+    /// Ends the run in progress.
     pub(crate) async fn cancel(
         mut self,
         next: &DlqPolicyStatus,
@@ -203,7 +203,7 @@ impl Look<'_> {
                 drop(context.memory.forget(reference));
                 let run = session.progress.run();
                 info!(policy = %Named(reference), run_id = run.id, action = %run.action, pages = run.pages,
-                    processed = run.processed, "the policy is gone, or is another's to look after: the run is left");
+                    processed = run.processed, "the policy is gone, or is another's to manage: the run is left");
                 release(context, reference, session).await;
                 Ok(Action::await_change())
             }
@@ -232,7 +232,7 @@ impl Look<'_> {
                     match newer {
                         Ok(None) => {}
                         Ok(Some(newer)) => {
-                            info!(policy = %Named(reference), "the token was refused; the run goes on with the Secret's newer one");
+                            info!(policy = %Named(reference), "the token was refused; the run continues with the Secret's newer one");
                             session.connected = newer;
                             self.keep(session).await;
                             return Ok(Action::requeue(NEXT_SLICE));

@@ -24,7 +24,7 @@ const GRACE_AT_CHANGE: Duration = Duration::from_millis(2500);
 const GRACE_AT_STOP: Duration = Duration::from_millis(1500);
 
 /// Compares the watch's newest head with what the slice knows. The watch may be behind the fresh read or catch up with
-/// it while the slice goes on, so both are known. What has changed stops the slice before its next call; a call under way
+/// it while the slice continues, so both are known. What has changed stops the slice before its next call; a call under way
 /// is cut short only by what ends the run.
 pub(crate) struct RunHalt<'a> {
     context: &'a Context,

@@ -116,7 +116,7 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
         // Without the status nobody knows what was done: the policy must not run before somebody looks.
         let problem = printable(&error.to_string());
         spec =
-            Err(format!("the status cannot be read: {problem}; mend that field of it, or remove the policy"));
+            Err(format!("the status cannot be read: {problem}; fix that field of it, or remove the policy"));
         // The conditions are read by themselves, so that what they say already is not written and told anew.
         let conditions = raw_status.get("conditions").cloned().unwrap_or_default();
         let conditions = serde_json::from_value(conditions).unwrap_or_default();

@@ -154,13 +154,13 @@ async fn look_at(
 /// Writes what the status says of a policy that has nothing to run, and tells when to look again.
 async fn settle(mut look: Look<'_>, next: &DlqPolicyStatus, plan: &Plan) -> Result<Action, Error> {
     if look.observed.is_status_readable {
-        // No run goes on: one that is remembered ended, with a write that got no answer or by another process.
+        // No run is in progress: one that is remembered ended, with a write that got no answer or by another process.
         drop(look.context.memory.take_session(look.reference));
         look.context.memory.leave_line(look.reference);
     }
     if look.write_unchanged(next).await? {
         if !look.observed.is_status_readable {
-            // Mending a status wakes nobody.
+            // Fixing a status wakes nobody.
             return Ok(Action::requeue(LOOK_AGAIN));
         }
         Ok(look_again(plan, &look.policy, next, look.now))

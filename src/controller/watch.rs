@@ -32,7 +32,7 @@ use dlq_upstash::client::Transport;
 
 /// How many policies are looked at at once: when thousands are due, the API server is not asked for all of them together.
 const LOOKS: u16 = 32;
-/// How long a watch goes on before it is renewed, in seconds: one that hangs is noticed soon after.
+/// How long a watch lasts before it is renewed, in seconds: one that hangs is noticed soon after.
 const WATCH_TIMEOUT: u32 = 60;
 /// How long running looks may take to end once the process is to stop: a call's grace and the writes after it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,12 +61,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let Process { client, transport, clock, leadership, holder, metrics } = process;
-    info!(
-        holder,
-        namespaces = config.namespaces.join(","),
-        selector = config.selector,
-        "looking after policies"
-    );
+    info!(holder, namespaces = config.namespaces.join(","), selector = config.selector, "managing policies");
     let scopes: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
     } else {
@@ -129,7 +124,7 @@ pub async fn run(
     context.events.flush().await;
 }
 
-/// Watches and looks after the policies of one namespace, or of all.
+/// Watches and manages the policies of one namespace, or of all.
 async fn control(
     scope: Option<String>,
     config: watcher::Config,

@@ -37,7 +37,7 @@ fn report(check: &str, (is_well, lines): (bool, String), verbose: bool) -> (Stat
     }
 }
 
-/// That the process answers is all there is to it: a restart mends nothing else.
+/// That the process answers is all there is to it: a restart fixes nothing else.
 async fn livez(RawQuery(query): RawQuery) -> (StatusCode, String) {
     report("livez", (true, "[+]ping ok\n".to_owned()), is_verbose(query.as_deref()))
 }

@@ -15,7 +15,7 @@ pub fn now() -> Timestamp {
 pub struct Moment {
     /// Since some start, by the clock that nobody sets. It stands still while the machine is suspended.
     pub monotonic: Duration,
-    /// By the clock that goes on meanwhile, and that may be set.
+    /// By the clock that runs meanwhile, and that may be set.
     pub wall: Timestamp,
 }
 

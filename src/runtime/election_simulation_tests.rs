@@ -12,7 +12,7 @@ use super::super::leadership::{Leadership, Sent, Terms};
 use super::super::unanswered::Unanswered;
 use super::*;
 
-/// Time goes on in these steps.
+/// Time passes in these steps.
 const TICK: f64 = 0.1;
 
 /// The API server: one object, and optimistic locking.
@@ -322,7 +322,7 @@ impl World {
             let term = self.nodes[index].leadership.term();
             if term.is_some() && !self.nodes[index].led {
                 for other in (0..self.nodes.len()).filter(|other| *other != index) {
-                    prop_assert!(self.nodes[other].calls_end <= now, "a call of {other} goes on at {now}");
+                    prop_assert!(self.nodes[other].calls_end <= now, "a call of {other} continues at {now}");
                 }
             }
             let node = &mut self.nodes[index];
@@ -361,7 +361,7 @@ proptest! {
             world.tick();
             world.check()?;
         }
-        // Once the network is well again, somebody leads soon, and goes on.
+        // Once the network is well again, somebody leads soon, and continues.
         world.losses = 0;
         world.slowest = 0.1;
         for tick in 0..1000 {

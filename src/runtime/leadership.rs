@@ -32,12 +32,12 @@ impl Leadership {
         Self(Some(terms))
     }
 
-    /// The term that goes on, by the clock. Who has none starts nothing.
+    /// The current term, by the clock. Who has none starts nothing.
     pub fn term(&self) -> Option<Term> {
         self.0.as_ref().map_or(Some(Term(None)), |terms| terms.current())
     }
 
-    /// Yields each time a term begins, and at once if one goes on. Never ends.
+    /// Yields each time a term begins, and at once if one is under way. Never ends.
     pub fn gained(&self) -> BoxStream<'static, ()> {
         let Some(terms) = self.0.clone() else { return stream::pending().boxed() };
         let begun = terms.begun.subscribe();
@@ -183,7 +183,7 @@ pub(super) struct Sent(Duration);
 /// What a renewal has done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Renewal {
-    /// The term goes on.
+    /// The term lasts.
     Prolonged,
     /// A term has begun.
     Begun,
@@ -202,12 +202,12 @@ impl Terms {
         Sent(self.watch.now())
     }
 
-    /// The term that goes on.
+    /// The current term.
     pub(super) fn current(&self) -> Option<Term> {
         self.begun.borrow().clone().filter(|term| !term.is_over())
     }
 
-    /// What is left of the term that goes on, until new work begins no more.
+    /// What is left of the current term, until new work begins no more.
     pub(super) fn left(&self) -> Option<Duration> {
         let term = self.current()?;
         let held = term.0.as_ref()?;

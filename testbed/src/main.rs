@@ -53,7 +53,7 @@ fn run(cli: &Cli) -> Result<()> {
             _ = terminate.recv() => Ok(()),
         }
     });
-    // A build that goes on in a thread is not waited for: the reaper stops it.
+    // A build that continues in a thread is not waited for: the reaper stops it.
     runtime.shutdown_background();
     outcome
 }

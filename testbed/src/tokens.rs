@@ -49,6 +49,6 @@ mod tests {
         for text in ["a\nBearer scene-token-7f3a\nb", "{\"token\":\"c2NlbmUtdG9rZW4tN2YzYQ==\"}"] {
             assert!(tokens.shown_in(text).unwrap().contains("scene-token-7f3a"), "{text}");
         }
-        assert_eq!(tokens.shown_in("the run of scene-token goes on"), None);
+        assert_eq!(tokens.shown_in("the run of scene-token continues"), None);
     }
 }

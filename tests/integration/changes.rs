@@ -1,4 +1,4 @@
-//! What changes while a run goes on takes effect within one page, also while the run waits for something else.
+//! What changes during a run takes effect within one page, also while the run waits for something else.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::scene::{DLQ, PATIENCE, Scene};
 /// How soon a change must have taken effect, by the operator's clock and ours, which are the same.
 const SOON: i64 = 3000;
 
-/// What somebody does to a policy whose run goes on.
+/// What somebody does to a policy whose run is in progress.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Suspend,
@@ -57,7 +57,7 @@ async fn take_effect(scene: &Scene, goes_on: impl Fn(&Value) -> bool) {
     let spec = || json!({ "action": "resume", "filters": { "all": true } });
     let cases = CHANGES.iter().map(|_| Case { entries: entries(), spec: spec() }).collect();
     let applied = Cases::apply(scene, cases).await;
-    applied.statuses("every run goes on", goes_on).await;
+    applied.statuses("every run continues", goes_on).await;
     join_all(CHANGES.iter().enumerate().map(async |(index, change)| {
         let name = cases::name(index);
         let before = calls_of_the_run(scene, &name).await.len();

@@ -173,7 +173,7 @@ async fn replace_gives_up_on_a_call_that_outlasts_its_grace_and_says_so() {
     scene.simulator.generate(DLQ, 300, &Entry::default()).await.unwrap();
     scene.slow_down(9000).await;
     scene.apply("replaced", all("@every 5s", json!({ "concurrencyPolicy": "Replace" }))).await;
-    // Not until none goes on: the next one follows at once.
+    // Not until none is in progress: the next one follows at once.
     let has_ended = |status: &Value| status["totals"]["runs"].as_i64() >= Some(1);
     let status = scene.status("replaced", "a run was replaced", has_ended).await;
     let (run, due, _) = replaced(&status, 5, 0).remove(0);
@@ -275,7 +275,7 @@ async fn instants_that_pass_while_a_policy_cannot_run_are_over_also_for_another_
 
     let released = clock::now();
     scene.simulator.clear_faults().await.unwrap();
-    scene.annotate("broken", &[("resetAt", "mended")]).await;
+    scene.annotate("broken", &[("resetAt", "fixed")]).await;
     scene.kubectl(&["annotate", "dlqpolicy", "paused", "dlq-operator.dev/paused-"]).await;
     scene.apply_secret("later", "token", TOKEN).await;
     // A new generation is looked at afresh, not only once a minute.

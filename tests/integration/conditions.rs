@@ -74,7 +74,7 @@ async fn bring_about(scene: &Scene, states: &[State]) {
     scene.apply_all(states.iter().flat_map(|state| manifests(namespace, state)).collect()).await;
 
     let goes_on = |status: &Value| status["currentRun"].is_object();
-    scene.status(CANCELLED, "its run goes on", goes_on).await;
+    scene.status(CANCELLED, "its run continues", goes_on).await;
     scene.annotate(CANCELLED, &[("cancelAt", "now")]).await;
     scene.condition(UNREADABLE, "Ready", "True", "Scheduled").await;
     // The API server takes this time, and Rust's types do not.

@@ -131,7 +131,7 @@ async fn a_leader_that_is_killed_is_replaced_when_its_lease_has_run_out_and_says
 async fn a_leader_that_freezes_makes_no_call_after_its_successors_first() {
     let mut replicas = at_work("frozen", "--lease-duration=3s", 400).await;
     replicas.scene.operator.process_mut().signal(Signal::STOP).unwrap();
-    eventually(PATIENCE, "the standby goes on with the run", async || {
+    eventually(PATIENCE, "the standby continues with the run", async || {
         calls_of(&replicas.ledger().await, SECOND).next().is_some()
     })
     .await
@@ -149,7 +149,7 @@ async fn a_leader_that_freezes_makes_no_call_after_its_successors_first() {
     let successors = calls_of(&ledger, SECOND).next().unwrap().seq;
     let late: Vec<_> = calls_of(&ledger, FIRST).filter(|call| call.seq > successors).collect();
     assert!(late.len() <= 1, "at most the call under way: {late:?}");
-    // It goes on as the standby, ready to lead again.
+    // It continues as the standby, ready to lead again.
     let lost = "lost the lease";
     eventually(PATIENCE, lost, async || replicas.scene.operator.log().contains(lost)).await.unwrap();
     replicas.second.terminate().await.unwrap();
@@ -196,7 +196,7 @@ async fn a_leader_that_the_api_server_cannot_hear_stops_before_another_can_lead(
         drain(&replicas, 200).await;
         proxy.trouble(&kinds, trouble);
         proxy.cut();
-        eventually(PATIENCE, "the standby goes on with the run", async || {
+        eventually(PATIENCE, "the standby continues with the run", async || {
             calls_of(&replicas.ledger().await, SECOND).next().is_some()
         })
         .await

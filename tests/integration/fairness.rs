@@ -13,7 +13,7 @@ const CROWD: usize = 500;
 /// Every call takes so long.
 const CALL: Duration = Duration::from_millis(300);
 
-/// A scene whose operator looks after a second namespace too, with one watch and one controller for both.
+/// A scene whose operator manages a second namespace too, with one watch and one controller for both.
 async fn two_namespaces(name: &str, args: &[&str]) -> (Scene, Namespace) {
     let control_plane = control_plane().await;
     let namespace = control_plane.namespace(name).await.unwrap();

@@ -272,7 +272,7 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
     scene.annotate("poisoned", &[("requestedAt", "now")]).await;
     let status = scene.condition("poisoned", "Ready", "False", "InvalidSpec").await;
     assert!(status["message"].as_str().unwrap().contains("status cannot be read"), "{status}");
-    // What was done is still known once somebody has mended it, also to another process.
+    // What was done is still known once somebody has fixed it, also to another process.
     scene.operator.restart(None).await.unwrap();
     scene.patch_status("poisoned", json!([{ "op": "remove", "path": "/status/scheduleSince" }])).await;
     scene.patch("poisoned", json!({ "historyLimit": 5 })).await;

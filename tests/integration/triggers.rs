@@ -188,7 +188,7 @@ async fn flags_at_a_restart_end_what_they_forbid_and_hold_what_comes() {
     assert_eq!(status["lastRun"]["result"], "Cancelled");
     assert!(status["message"].as_str().unwrap().contains("--force-dry-run"), "{status:#}");
     let going_on = scene.policy("dry").await["status"]["currentRun"].take();
-    assert_eq!(going_on["id"], dry["currentRun"]["id"], "a dry run goes on");
+    assert_eq!(going_on["id"], dry["currentRun"]["id"], "a dry run continues");
     scene.simulator.clear_faults().await.unwrap();
     assert_eq!(scene.ran("dry", 1).await["lastRun"]["result"], "Succeeded");
     scene.annotate("acting", &[("requestedAt", "1")]).await;

@@ -78,7 +78,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* What the operator may do with policies of the namespaces it looks after. */}}
+{{- /* What the operator may do with policies of the namespaces it manages. */}}
 {{- define "dlq-operator.rules" -}}
 - apiGroups: [dlq-operator.dev]
   resources: [dlqpolicies]

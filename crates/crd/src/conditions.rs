@@ -12,7 +12,7 @@ use super::words::undescribed;
 pub enum ConditionType {
     /// Whether the policy is accepted and able to run.
     Ready,
-    /// Whether a run goes on.
+    /// Whether a run is in progress.
     Running,
     /// How the last run that ended went.
     LastRunSucceeded,
@@ -47,7 +47,7 @@ impl fmt::Display for ConditionType {
 pub enum Reason {
     /// The policy waits for the next instant of its schedule.
     Scheduled,
-    /// The policy has no schedule and has done its work; or no run goes on.
+    /// The policy has no schedule and has done its work; or no run is in progress.
     Idle,
     /// `spec.suspend` is true.
     Suspended,
@@ -77,7 +77,7 @@ pub enum Reason {
     ActionNotAllowed,
     /// Too many runs failed in a row.
     CircuitOpen,
-    /// A run goes on.
+    /// A run is in progress.
     RunInProgress,
     /// A run waits because Upstash asked for it.
     Throttled,
@@ -99,7 +99,7 @@ pub enum Reason {
     Forbidden,
     /// Upstash did not answer, or with errors.
     UpstreamUnavailable,
-    /// Upstash went on to answer "too many requests".
+    /// Upstash kept answering "too many requests".
     RateLimited,
     /// The API's cursors went in a circle.
     CursorLoop,

@@ -91,7 +91,7 @@ pub struct Filters {
     pub from_date: Option<DateTimeText>,
 
     /// Entries that failed at this time or earlier (RFC 3339, inclusive, to the millisecond). Not with `olderThan`.
-    /// A run never looks beyond its own start, whatever is given here: entries that fail while it goes on are left
+    /// A run never looks beyond its own start, whatever is given here: entries that fail while it is in progress are left
     /// for the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_date: Option<DateTimeText>,

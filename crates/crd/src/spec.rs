@@ -107,7 +107,7 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
         .field_path(".concurrencyPolicy").reason(Reason::FieldValueForbidden),
 )]
 pub struct DlqPolicySpec {
-    /// What to do with each entry that matches. `resume` goes on at the step that failed, `restart` begins anew;
+    /// What to do with each entry that matches. `resume` continues at the step that failed, `restart` begins anew;
     /// both make a new workflow run with an ID of its own and take the entry out of the DLQ. `delete` drops the entry
     /// for good.
     pub action: Action,
@@ -145,12 +145,12 @@ pub struct DlqPolicySpec {
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub starting_deadline_seconds: Option<i64>,
 
-    /// What an instant of the schedule does while the run before still goes on: `Forbid` lets it pass, `Replace`
+    /// What an instant of the schedule does while the run before is still in progress: `Forbid` lets it pass, `Replace`
     /// cancels that run and starts anew. Default: `Forbid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
 
-    /// `true` starts no run and cancels one that goes on. Instants that pass meanwhile are not caught up.
+    /// `true` starts no run and cancels one that is in progress. Instants that pass meanwhile are not caught up.
     #[serde(default)]
     pub suspend: bool,
 
@@ -209,7 +209,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// What an instant of the schedule does while the run before still goes on: `Forbid` lets it pass, `Replace` cancels
+/// What an instant of the schedule does while the run before is still in progress: `Forbid` lets it pass, `Replace` cancels
 /// that run and starts anew. Default: `Forbid`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ConcurrencyPolicy {

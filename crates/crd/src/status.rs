@@ -118,7 +118,7 @@ pub struct DlqPolicyStatus {
     #[serde(default)]
     pub consecutive_failures: i64,
 
-    /// The run that goes on.
+    /// The run in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_run: Option<PolicyRun>,
 
@@ -173,7 +173,7 @@ pub enum Phase {
     Pending,
     /// It waits for the next instant of its schedule.
     Scheduled,
-    /// A run goes on.
+    /// A run is in progress.
     Running,
     /// Without a schedule: the last run went well.
     Succeeded,
@@ -185,6 +185,6 @@ pub enum Phase {
     Paused,
     /// Too many runs failed in a row.
     CircuitOpen,
-    /// Somebody has to mend the policy or what it refers to.
+    /// Somebody has to fix the policy or what it refers to.
     Invalid,
 }

@@ -75,13 +75,13 @@ pub trait Meter {
 pub enum SliceEnd {
     /// The run is over; its last state is not written yet.
     Finished(Outcome),
-    /// It goes on at this time.
+    /// It continues at this time.
     Waiting(Timestamp),
     /// The slice's time is up.
     Yielded,
     /// Something changed, or the process is to stop.
     Halted,
-    /// The token was refused: the run goes on with another or not at all.
+    /// The token was refused: the run continues with another or not at all.
     TokenRefused(ApiError),
     /// The run is another process'.
     Lost,

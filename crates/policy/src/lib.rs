@@ -1,4 +1,4 @@
-//! The pure core: what a policy means, what to do now, how a run goes on, what the status says.
+//! The pure core: what a policy means, what to do now, how a run continues, what the status says.
 //!
 //! Nothing here waits, reads a clock, an address or the environment: facts come in as arguments and decisions go out as
 //! values, so that every rule has a table test.

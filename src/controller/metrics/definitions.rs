@@ -36,8 +36,11 @@ pub(super) const RUN_DURATION: Definition = histogram(
     &["action", "result"],
     "How long runs took, from their start to their end, waits included.",
 );
-pub(super) const RUN_ACTIVE: Definition =
-    gauge("dlq_operator_run_active", &["namespace", "name"], "1 while a run of the policy goes on, else 0.");
+pub(super) const RUN_ACTIVE: Definition = gauge(
+    "dlq_operator_run_active",
+    &["namespace", "name"],
+    "1 while a run of the policy is in progress, else 0.",
+);
 pub(super) const LAST_RUN: Definition = gauge(
     "dlq_operator_last_run_timestamp_seconds",
     &["namespace", "name"],

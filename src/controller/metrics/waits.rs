@@ -1,4 +1,4 @@
-//! How long runs waited because Upstash asked them to. A wait counts while it goes on, so that an hour of it is seen before
+//! How long runs waited because Upstash asked them to. A wait counts while it lasts, so that an hour of it is seen before
 //! the hour is over.
 
 use std::collections::HashMap;
@@ -78,7 +78,7 @@ impl RunWaits {
         state.open.insert(self.run, (now, until));
     }
 
-    /// The run goes on.
+    /// The run continues.
     pub(crate) fn end(&self, now: Timestamp) {
         lock(&self.waits.0).end(self.run, now);
     }

@@ -156,7 +156,7 @@ async fn who_is_refused_by_priority_and_fairness_asks_little_and_goes_on_when_th
 
     neighbour.abort();
     let back = Instant::now();
-    scene.status("drain", "the run goes on", pages(known)).await;
+    scene.status("drain", "the run continues", pages(known)).await;
     println!("the next page is written {:?} after there is room", back.elapsed());
     scene.simulator.clear_faults().await.unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].take();

@@ -45,7 +45,7 @@ async fn a_run_goes_on_by_itself_when_the_api_server_or_etcd_is_killed_or_frozen
         let back = Instant::now();
         let known = scene.policy("drain").await["status"]["currentRun"]["pages"].as_i64();
         let status = scene
-            .status("drain", "the run goes on", |status| status["currentRun"]["pages"].as_i64() > known)
+            .status("drain", "the run continues", |status| status["currentRun"]["pages"].as_i64() > known)
             .await;
         println!("{part:?} killed: {kill}: the next page is written {:?} after its return", back.elapsed());
         seen = status["currentRun"]["pages"].as_i64().unwrap() + 1;

@@ -32,7 +32,7 @@ async fn a_run_is_exact_whatever_befalls_its_requests() {
     ];
     for (number, (kinds, trouble, times)) in table.into_iter().enumerate() {
         scene
-            .status("drain", "the run goes on", |status| status["currentRun"]["pages"].as_i64() > known)
+            .status("drain", "the run continues", |status| status["currentRun"]["pages"].as_i64() > known)
             .await;
         let since = Instant::now();
         proxy.trouble_times(kinds, trouble, times);
@@ -42,7 +42,7 @@ async fn a_run_is_exact_whatever_befalls_its_requests() {
         println!("{trouble:?} of {kinds:?} {times} times: over after {:?}", since.elapsed());
         known = scene.policy("drain").await["status"]["currentRun"]["pages"].as_i64();
     }
-    scene.status("drain", "the run goes on", |status| status["currentRun"]["pages"].as_i64() > known).await;
+    scene.status("drain", "the run continues", |status| status["currentRun"]["pages"].as_i64() > known).await;
     scene.simulator.clear_faults().await.unwrap();
     let run = scene.ran("drain", 1).await["lastRun"].take();
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_status_that_the_api_server_writes_in_other_letters_holds_nothing_up()
     let scene = Scene::start("letters").await;
     scene.simulator.generate(DLQ, 10, &Entry::default()).await.unwrap();
     scene.apply("drain", all()).await;
-    // A request that comes while this goes on starts none.
+    // A request that comes during this run starts none.
     scene.ran("drain", 1).await;
     for (request, runs) in [("R&D <a>", 2), ("\u{2028}", 3), ("é\u{1f600}", 4)] {
         scene.annotate("drain", &[("requestedAt", request), ("requestReason", request)]).await;

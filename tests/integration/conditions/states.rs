@@ -106,7 +106,7 @@ fn failing(name: &'static str, fault: Value, reason: &'static str) -> State {
     State { entries: 3, fault: Some(fault), last_run: badly(reason), ..state(name, json!({})) }
 }
 
-/// One whose run goes on for as long as anybody looks.
+/// One whose run continues for as long as anybody looks.
 fn going_on(name: &'static str, fault: Value, reason: &'static str) -> State {
     State {
         entries: 500,

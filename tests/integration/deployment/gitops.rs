@@ -1,4 +1,4 @@
-//! A sync while a run goes on changes nothing, and nobody has to ignore what the operator writes.
+//! A sync during a run changes nothing, and nobody has to ignore what the operator writes.
 
 use serde_json::{Value, json};
 use testbed::{Entry, ScratchDir};
@@ -64,7 +64,7 @@ async fn a_sync_during_a_run_changes_nothing() {
     }
     for (name, policy, how) in &policies {
         let goes_on = |status: &Value| status["currentRun"]["processed"].as_i64() > Some(0);
-        let before = release.when(home, name, "the run goes on", goes_on).await;
+        let before = release.when(home, name, "the run continues", goes_on).await;
         for _ in 0..2 {
             let said = sync(name, policy, how).await;
             assert!(said.contains("unchanged") || said.contains("serverside-applied"), "{said}");
@@ -79,7 +79,7 @@ async fn a_sync_during_a_run_changes_nothing() {
             let run = &policy["status"]["currentRun"];
             [&run["id"], &run["startTime"], &run["holder"]].map(Clone::clone)
         };
-        assert_eq!(run(&after), run(&before), "{name}: the same run goes on");
+        assert_eq!(run(&after), run(&before), "{name}: the same run continues");
     }
     release.simulator.clear_faults().await.unwrap();
     for (name, policy, how) in &policies {

@@ -22,7 +22,7 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// One that looks after its own namespace alone, so that other tests' policies are left to them. `None` where pods
+    /// One that manages its own namespace alone, so that other tests' policies are left to them. `None` where pods
     /// cannot be played.
     pub(super) async fn beside_others(name: &str) -> Option<Self> {
         let mut release = Self::on(control_plane().await, name).await?;

@@ -31,7 +31,10 @@ async fn a_circuit_that_opens_is_shown_and_so_is_a_run_that_goes_on() {
     scene.slow_down(2_000).await;
     scene.apply("slow", resume()).await;
     let running = [("name", "slow")];
-    Scrape::until(admin_url, "a run goes on", |scrape| scrape.count("run_active", &running) == Some(1)).await;
+    Scrape::until(admin_url, "a run is in progress", |scrape| {
+        scrape.count("run_active", &running) == Some(1)
+    })
+    .await;
     scene.simulator.clear_faults().await.unwrap();
     scene.ran("slow", 1).await;
     Scrape::until(admin_url, "it has ended", |scrape| scrape.count("run_active", &running) == Some(0)).await;

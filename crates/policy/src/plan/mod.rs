@@ -24,19 +24,19 @@ use dlq_crd::{
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
-    /// A run goes on, and nothing speaks against it.
+    /// A run is in progress, and nothing speaks against it.
     Continue {
         /// The run as the status has it.
         run: PolicyRun,
     },
-    /// A run goes on, and must end now.
+    /// A run is in progress, and must end now.
     Cancel {
         /// The run as the status has it.
         run: PolicyRun,
         /// Why.
         why: CancelCause,
     },
-    /// No run can start before somebody mends the spec.
+    /// No run can start before somebody fixes the spec.
     Invalid(Invalid),
     /// `spec.suspend`: instants and requests pass.
     Suspended,

@@ -58,7 +58,7 @@ fn look(policy: &Known, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicySt
     status::observed(policy, status, &plan(policy, status, now), now)
 }
 
-/// The status in which the planned run goes on.
+/// The status in which the planned run continues.
 fn running(policy: &Known, status: &DlqPolicyStatus, now: Timestamp) -> DlqPolicyStatus {
     let plan = plan(policy, status, now);
     let observed = status::observed(policy, status, &plan, now);
@@ -180,7 +180,7 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
     let Plan::Cancel { why: CancelCause::Invalid(invalid), .. } =
         plan(&read(&json!({}), &[], &nothing_allowed), &status, at("12:00:30"))
     else {
-        panic!("an action that is no longer allowed goes on");
+        panic!("an action that is no longer allowed continues");
     };
     assert_eq!(invalid.reason, Reason::NoConnection);
 }

@@ -1,8 +1,8 @@
-//! What a run does while it goes on.
+//! What a run does now.
 
 use dlq_crd::{PolicyRun, Reason, WaitingReason};
 
-/// What a run does while it goes on.
+/// What a run does now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Activity {
     /// Calls are made.
@@ -46,7 +46,7 @@ impl Activity {
 
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Self::Working => "a run goes on",
+            Self::Working => "a run is in progress",
             Self::Throttled => "a run waits because Upstash asked for it",
             Self::Retrying => "a run waits to repeat a call that failed",
             Self::Queued => "a run waits for a free slot",

@@ -88,7 +88,7 @@ impl Outcome {
     /// The run has acted on as many entries as it may.
     pub(crate) fn limit_reached(most: i64) -> Self {
         let message = format!(
-            "stopped at limits.maxEntriesPerRun ({most}); the next run on schedule or by hand goes on"
+            "stopped at limits.maxEntriesPerRun ({most}); the next run on schedule or by hand continues"
         );
         Self::new(RunResult::LimitReached, Reason::LimitReached, message)
     }

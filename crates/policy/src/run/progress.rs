@@ -1,4 +1,4 @@
-//! How a run goes on: which call comes next, what an answer changes, when it ends.
+//! How a run continues: which call comes next, what an answer changes, when it ends.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub enum Step {
 /// What a failed call leads to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The run goes on: see [`Progress::next`].
+    /// The run continues: see [`Progress::next`].
     GoOn,
     /// The token was refused: somebody has to look for a newer one.
     TokenRefused,

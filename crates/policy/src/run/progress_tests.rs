@@ -344,7 +344,7 @@ fn a_run_ends_at_its_deadline_and_waits_no_longer() {
         ApiError { retry_after: Some(Duration::from_secs(3600)), ..error(ErrorClass::RateLimited) };
     fail(&mut progress, &throttled);
     assert_eq!(progress.next(at(59)), Step::Wait(at(60)));
-    let Step::End(outcome) = progress.next(at(60)) else { panic!("goes on") };
+    let Step::End(outcome) = progress.next(at(60)) else { panic!("continues") };
     assert_eq!((outcome.result, outcome.reason), (RunResult::DeadlineExceeded, Reason::DeadlineExceeded));
     assert!(outcome.message.contains("activeDeadlineSeconds (60)"));
 }

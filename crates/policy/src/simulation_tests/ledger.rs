@@ -372,7 +372,7 @@ impl Ledger {
     /// A run counts what it knows to have done: all of it, if nothing stands in the way of knowing.
     fn check_counts(&mut self, run: &PolicyRun, which: &str) {
         let deeds = &self.runs[&key(run)];
-        // What is written of a run that goes on may be older than its last call.
+        // What is written of a run in progress may be older than its last call.
         let is_lower_bound =
             run.dry_run || run.uncertain_pages > 0 || run.interruptions > 0 || which == "current";
         let done = if run.dry_run { deeds.shown } else { deeds.acted };
@@ -426,7 +426,7 @@ fn latest_that_came(schedule: &Schedule, since: Timestamp, time: Timestamp) -> T
     }
 }
 
-/// A run goes on: what it began with stays, what it counts grows, and who takes it over says so.
+/// A run is in progress: what it began with stays, what it counts grows, and who takes it over says so.
 fn check_steps(before: &DlqPolicyStatus, after: &DlqPolicyStatus) {
     let is_same = before == after;
     let (Some(before), Some(after)) = (&before.current_run, &after.current_run) else { return };

@@ -17,7 +17,7 @@ const DAY: i64 = 24 * HOUR;
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
-    /// Time goes on by so many milliseconds.
+    /// So many milliseconds pass.
     Pass(i64),
     /// The process' clock is set by so many.
     Jump(i64),
@@ -104,7 +104,7 @@ impl Secret {
 pub(super) struct Scenario {
     pub(super) spec: Value,
     pub(super) operations: Vec<Operation>,
-    /// How it goes on for good.
+    /// What it leads to from then on.
     pub(super) calm: Slice,
     pub(super) calm_secret: Secret,
 }

@@ -137,7 +137,7 @@ impl World {
         self.crash();
     }
 
-    /// One look at the policy, and a slice of work where a run goes on.
+    /// One look at the policy, and a slice of work where a run is in progress.
     pub(super) fn look(&mut self, mut slice: Slice) {
         self.faults.append(&mut slice.faults);
         self.process.wake = None;

@@ -28,8 +28,9 @@ impl Refusals {
         {
             self.criteria = Some(criteria.clone());
         }
-        // A cursor that leads back shows what was refused once more.
-        self.is_disturbed |= matches!(fate, Fate::Refused { .. } | Fate::Circle);
+        // A cursor that leads back shows what was refused once more. A list that ignores filters shows what failed less
+        // than a minute beside the window, which the run takes for selected.
+        self.is_disturbed |= matches!(fate, Fate::Refused { .. } | Fate::Circle | Fate::Unfiltered);
     }
 
     /// A run that succeeds has been told of each such entry that it selects, once.

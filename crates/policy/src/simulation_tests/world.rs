@@ -170,7 +170,7 @@ impl World {
         true
     }
 
-    /// From now on calls lead to the same every time, writes arrive, and time goes on: every run ends, and what is due
+    /// From now on calls lead to the same every time, writes arrive, and time passes: every run ends, and what is due
     /// then begins.
     pub(super) fn calm(&mut self, slice: &Slice, secret: Secret) {
         self.secret = secret;

@@ -96,7 +96,7 @@ pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
     }
 }
 
-/// The status while a run goes on.
+/// The status during a run.
 pub fn running(
     policy: &Policy,
     before: &DlqPolicyStatus,
@@ -218,7 +218,7 @@ fn conclude(
     set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message);
     match activity {
         Some(activity) => set(ConditionType::Running, Truth::True, activity.reason(), activity.message()),
-        None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run goes on"),
+        None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run is in progress"),
     }
     match &status.last_run {
         None => {
@@ -313,7 +313,7 @@ fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Act
     }
 }
 
-/// Nothing goes on, though a run may be open.
+/// No run makes progress, though one may be open.
 fn waits_for_secret(readiness: &Readiness) -> bool {
     readiness.reason.class() == ReasonClass::NoToken
 }

@@ -90,7 +90,7 @@ fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
         count => format!("{count} runs failed in a row"),
     };
     let message = format!(
-        "{failed}; set the annotation dlq-operator.dev/resetAt to a new value once the cause is mended"
+        "{failed}; set the annotation dlq-operator.dev/resetAt to a new value once the cause is fixed"
     );
     Readiness { ready: false, reason: Reason::CircuitOpen, message }
 }

@@ -16,7 +16,7 @@ fn a_request_is_ignored_once_and_told_of_once() {
             &idle,
             EventReason::RunRequestIgnored,
         ),
-        ("while a run goes on", asked(&json!({})), &running, EventReason::RunAlreadyActive),
+        ("during a run", asked(&json!({})), &running, EventReason::RunAlreadyActive),
         ("too long", long, &idle, EventReason::RunRequestIgnored),
     ];
     for (row, policy, before, reason) in table {
@@ -61,7 +61,7 @@ fn cancels_and_resets_are_remembered() {
         (idle.last_handled_cancel_at.as_deref(), idle.last_handled_reset_at.as_deref()),
         (Some("1"), Some("1"))
     );
-    // While a run goes on a cancel is handled by its end.
+    // During a run a cancel is handled by its end.
     let before = requested(&json!({}));
     let cancelling = look(&policy, &before, at("12:05:00")).0;
     assert_eq!(cancelling.last_handled_cancel_at, None);

@@ -80,7 +80,7 @@ fn after(fields: &Value, outcome: &Outcome) -> DlqPolicyStatus {
     end(&policy, &requested(fields), outcome, at("12:01:00")).0
 }
 
-/// The status in which a requested run goes on.
+/// The status in which a requested run continues.
 fn requested(fields: &Value) -> DlqPolicyStatus {
     started(&annotated(fields, &[("requestedAt", "1")]), &DlqPolicyStatus::default(), at("12:00:00"))
 }

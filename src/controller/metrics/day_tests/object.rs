@@ -124,7 +124,7 @@ impl Object {
         validate(&source, &permissions())
     }
 
-    /// Looks at it, and works for a slice where a run goes on.
+    /// Looks at it, and works for a slice where a run is in progress.
     pub(super) fn look(&mut self, process: &Process, dice: &mut Rng) {
         let since = self.wake;
         clock::set(since);
