@@ -144,7 +144,7 @@ fn a_cursor_that_was_refused_is_dropped_once() {
     answer(&mut progress, &page(5, "a"));
     fail(&mut progress, &error(ErrorClass::Refused));
     assert_eq!(asked(&answer(&mut progress, &page(5, "a"))).0, None);
-    assert_eq!(progress.run().processed, 10);
+    assert_eq!((progress.run().processed, progress.run().retries), (10, 1));
     fail(&mut progress, &error(ErrorClass::Refused));
     assert!(matches!(call(&mut progress), Call::List { .. }), "it is not the cursor");
     fail(&mut progress, &error(ErrorClass::Refused));

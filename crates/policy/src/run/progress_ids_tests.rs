@@ -22,7 +22,7 @@ fn exactly_one_id_is_resumed_by_the_single_call() {
     let mut gone = listed(1, &json!({}));
     fail(&mut gone, &error(ErrorClass::NotFound));
     assert_eq!(ended(&mut gone), NOTHING);
-    assert_eq!(gone.run().not_found, 1);
+    assert_eq!((gone.run().not_found, gone.run().pages), (1, 1));
     for (count, action) in [(1, "restart"), (1, "delete"), (2, "resume")] {
         let mut bulk = listed(count, &json!({ "action": action }));
         assert_eq!(sent(&answer(&mut bulk, &page(1, ""))), count, "{action}");

@@ -247,6 +247,12 @@ fn a_refused_entry_that_leaves_before_it_is_found_fails_no_run() {
     answer(&mut unknown, &page(0, ""));
     fail(&mut unknown, &error(ErrorClass::NotFound));
     assert_eq!(ended(&mut unknown), NOTHING);
+    // Another answer says nothing of the request.
+    let mut unclear = matching(&json!({}));
+    fail(&mut unclear, &error(ErrorClass::Refused));
+    answer(&mut unclear, &page(0, ""));
+    fail(&mut unclear, &error(ErrorClass::Unexpected));
+    assert_eq!(ended(&mut unclear), failed(Reason::BadRequest));
 }
 
 #[test]
@@ -285,6 +291,17 @@ fn a_refused_page_without_anything_to_act_on_may_not_lead_back() {
             assert_eq!(ended(&mut progress), failed(Reason::CursorLoop));
         }
     }
+}
+
+#[test]
+fn an_entry_of_a_refused_page_that_has_left_counts_for_nothing() {
+    let mut progress = matching(&json!({"processed": 1}));
+    fail(&mut progress, &error(ErrorClass::Refused));
+    answer(&mut progress, &Page { listed: vec![entry(0)], ..page(1, "") });
+    fail(&mut progress, &error(ErrorClass::NotFound));
+    assert_eq!(ended(&mut progress), SUCCEEDED);
+    let run = progress.ended_run();
+    assert_eq!((run.not_found, run.position, run.pages, run.rejected), (0, 0, 0, 0));
 }
 
 #[test]

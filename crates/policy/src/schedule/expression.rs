@@ -82,7 +82,7 @@ impl Field {
     fn step(&self, step: &str) -> Result<i64, String> {
         step.parse()
             .ok()
-            .filter(|step| *step > 0)
+            .filter(|step| *step >= 1)
             .ok_or_else(|| format!("the step {step:?} in {}", self.name))
     }
 

@@ -75,6 +75,8 @@ fn what_cronjob_refuses_is_refused_with_the_field_and_the_way_out() {
         "a * * * *",
         "0 0 31 2 *",
         "5-1 * * * *",
+        "10-5/100 * * * *",
+        "*/-5 * * * *",
         "*/0 * * * *",
     ];
     for text in schedules {

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::pattern::Pattern;
 
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
-/// From one leap day to the next over a year such as 2100; no pattern is silent for longer.
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours((8 * 366 + 1) * 24);
+/// Longer than from one leap day to the next over a year such as 2100; no pattern is silent for longer.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2_922 * 24);
 /// How far back instants are counted, so that no time in a status, however wrong, keeps the counting busy.
 const CENTURY: SignedDuration = SignedDuration::from_hours(36_525 * 24);
 

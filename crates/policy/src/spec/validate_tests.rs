@@ -60,6 +60,15 @@ fn more_labels_than_a_header_can_carry_are_refused() {
     assert_eq!(invalid.reason, Reason::InvalidSpec);
     assert!(invalid.message.starts_with("spec.overrides.labels: make a header of 12849 bytes"));
     assert!(invalid.message.ends_with("give fewer or shorter labels"), "{}", invalid.message);
+    // As much as a header may carry, and a byte more.
+    let full = |last: usize| {
+        let mut labels = labels(31);
+        labels.push("x".repeat(last));
+        json!({"overrides": {"labels": labels}})
+    };
+    let room = dlq_upstash::types::MAX_HEADER_BYTES - 31 * 257;
+    assert!(policy(&full(room)).work.is_ok());
+    assert!(policy(&full(room + 1)).work.is_err());
     let taken = policy(&overrides(31)).work.unwrap().overrides.labels;
     assert_eq!(taken.join(",").len(), 31 * 257 - 1);
 }
