@@ -15,6 +15,7 @@ mod glance;
 mod halt;
 mod head;
 mod look;
+mod memory;
 pub mod metrics;
 mod observe;
 mod persist;

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::connections::Connections;
-use super::context::{Clock, Context, Memory, PolicyRef};
+use super::context::{Clock, Context, PolicyRef};
 use super::error::{Error, error_policy};
 use super::events::Events;
 use super::head::PolicyHead;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::persist::StatusWriter;
 use super::reconcile::reconcile;

@@ -360,6 +360,11 @@ impl Ledger {
             RunResult::Failed | RunResult::DeadlineExceeded => self.failures += 1,
             RunResult::Cancelled => {}
         }
+        // From now on no run starts, also where nobody looks before that is over.
+        let is_invalid = policy.work.is_err() || policy.schedule.is_err();
+        if is_invalid || policy.suspend || policy.paused || self.is_circuit_open(policy) {
+            self.open = None;
+        }
         self.ended.insert(0, run.into());
         let kept = policy.history_limit.min(self.ended.len());
         assert!(

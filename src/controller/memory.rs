@@ -1,0 +1,201 @@
+//! What this process remembers of single policies between two looks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::context::{PolicyRef, lock};
+use super::session::Session;
+use super::slots::Slot;
+use super::tell::PolicyInDoubt;
+
+/// What this process remembers of single policies. An entry goes with the last thing that is in it.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<HashMap<PolicyRef, Remembered>>);
+
+/// What is remembered of one policy.
+#[derive(Default)]
+struct Remembered {
+    /// The run that this process works on.
+    session: Option<Session>,
+    /// Its place in line for a slot of a connection.
+    place: Option<(u64, BoxFuture<'static, Slot>)>,
+    /// How many looks failed in a row.
+    errors: u32,
+    /// Its last writes, if they got no answer.
+    in_doubt: Option<PolicyInDoubt>,
+    /// The Secret that it waits for, where Secrets are watched.
+    awaited: Option<String>,
+    /// Wakes the work on its run.
+    working: Option<Arc<Notify>>,
+}
+
+impl Remembered {
+    /// Whether anything is kept until the next look.
+    fn is_kept(&self) -> bool {
+        let Self { session, place, errors, in_doubt, awaited, working: _ } = self;
+        session.is_some() || place.is_some() || *errors > 0 || in_doubt.is_some() || awaited.is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_kept() && self.working.is_none()
+    }
+}
+
+impl Memory {
+    /// Puts something into a policy's entry.
+    fn put<T>(&self, policy: PolicyRef, put: impl FnOnce(&mut Remembered) -> T) -> T {
+        put(lock(&self.0).entry(policy).or_default())
+    }
+
+    /// Takes something out of a policy's entry, which goes if nothing else is in it. What is taken is dropped after the
+    /// lock: it may wake others.
+    fn take<T>(&self, policy: &PolicyRef, take: impl FnOnce(&mut Remembered) -> Option<T>) -> Option<T> {
+        let mut all = lock(&self.0);
+        let remembered = all.get_mut(policy)?;
+        let taken = take(remembered);
+        if remembered.is_empty() {
+            all.remove(policy);
+        }
+        taken
+    }
+
+    fn has(&self, policy: &PolicyRef, has: impl FnOnce(&Remembered) -> bool) -> bool {
+        lock(&self.0).get(policy).is_some_and(has)
+    }
+
+    /// Takes the run that this process was working on.
+    pub(crate) fn take_session(&self, policy: &PolicyRef) -> Option<Session> {
+        self.take(policy, |remembered| remembered.session.take())
+    }
+
+    /// Keeps a run until the next slice.
+    pub(crate) fn keep_session(&self, policy: PolicyRef, session: Session) {
+        drop(self.put(policy, |remembered| remembered.session.replace(session)));
+    }
+
+    /// Whether this process was working on a run of the policy.
+    pub(crate) fn has_session(&self, policy: &PolicyRef) -> bool {
+        self.has(policy, |remembered| remembered.session.is_some())
+    }
+
+    /// Takes all runs.
+    pub(crate) fn drain_sessions(&self) -> Vec<(PolicyRef, Session)> {
+        self.take_all(|_, remembered| remembered.session.take())
+    }
+
+    /// Takes something out of all entries.
+    fn take_all<T>(
+        &self,
+        mut take: impl FnMut(&PolicyRef, &mut Remembered) -> Option<T>,
+    ) -> Vec<(PolicyRef, T)> {
+        let mut all = lock(&self.0);
+        let take = |(policy, remembered): (&PolicyRef, &mut Remembered)| {
+            take(policy, remembered).map(|taken| (policy.clone(), taken))
+        };
+        let taken = all.iter_mut().filter_map(take).collect();
+        all.retain(|_, remembered| !remembered.is_empty());
+        taken
+    }
+
+    /// Takes the policy's last writes, if they got no answer.
+    pub(crate) fn take_in_doubt(&self, policy: &PolicyRef) -> Option<PolicyInDoubt> {
+        self.take(policy, |remembered| remembered.in_doubt.take())
+    }
+
+    /// Keeps writes without an answer, until a read tells what became of them.
+    pub(crate) fn keep_in_doubt(&self, policy: PolicyRef, in_doubt: PolicyInDoubt) {
+        self.put(policy, |remembered| remembered.in_doubt = Some(in_doubt));
+    }
+
+    /// Whether the policy's last writes got no answer.
+    pub(crate) fn is_in_doubt(&self, policy: &PolicyRef) -> bool {
+        self.has(policy, |remembered| remembered.in_doubt.is_some())
+    }
+
+    /// Remembers which Secret of its namespace a policy waits for.
+    pub(crate) fn await_secret(&self, policy: PolicyRef, name: String) {
+        self.put(policy, |remembered| remembered.awaited = Some(name));
+    }
+
+    /// The policy waits for none any more.
+    pub(crate) fn await_no_secret(&self, policy: &PolicyRef) {
+        self.take(policy, |remembered| remembered.awaited.take());
+    }
+
+    /// Takes the policies that wait for this Secret.
+    pub(crate) fn secret_changed(&self, namespace: &str, name: &str) -> Vec<PolicyRef> {
+        let awaited = self.take_all(|policy, remembered| {
+            let is_of_namespace = policy.namespace.as_deref() == Some(namespace);
+            remembered.awaited.take_if(|awaited| is_of_namespace && awaited == name)
+        });
+        awaited.into_iter().map(|(policy, _)| policy).collect()
+    }
+
+    /// Takes a policy's place in line for a slot of this connection.
+    pub(crate) fn take_place(&self, policy: &PolicyRef, connection: u64) -> Option<BoxFuture<'static, Slot>> {
+        let (of, place) = self.take(policy, |remembered| remembered.place.take())?;
+        (of == connection).then_some(place)
+    }
+
+    /// Keeps a policy's place in line: neither an edit that changes nothing of its run nor a run that takes the run's
+    /// place costs it.
+    pub(crate) fn keep_place(&self, policy: PolicyRef, connection: u64, place: BoxFuture<'static, Slot>) {
+        drop(self.put(policy, |remembered| remembered.place.replace((connection, place))));
+    }
+
+    /// Leaves the line.
+    pub(crate) fn leave_line(&self, policy: &PolicyRef) {
+        drop(self.take(policy, |remembered| remembered.place.take()));
+    }
+
+    /// The policies of which anything is kept between two looks.
+    pub(crate) fn remembered(&self) -> Vec<PolicyRef> {
+        let all = lock(&self.0);
+        all.iter().filter(|(_, remembered)| remembered.is_kept()).map(|(policy, _)| policy.clone()).collect()
+    }
+
+    /// Forgets a policy that is gone. Gives its run.
+    pub(crate) fn forget(&self, policy: &PolicyRef) -> Option<Session> {
+        let kept = self.take(policy, |remembered| {
+            // The work on its run ends by itself, and takes this with it.
+            let working = remembered.working.clone();
+            Some(std::mem::replace(remembered, Remembered { working, ..Remembered::default() }))
+        });
+        kept.and_then(|kept| kept.session)
+    }
+
+    /// Counts an error; how many there were in a row. A slot is not for who waits for something else.
+    pub(crate) fn failed(&self, policy: PolicyRef) -> u32 {
+        self.leave_line(&policy);
+        self.put(policy, |remembered| {
+            remembered.errors = remembered.errors.saturating_add(1);
+            remembered.errors
+        })
+    }
+
+    /// Ends a row of errors.
+    pub(crate) fn recovered(&self, policy: &PolicyRef) {
+        self.take(policy, |remembered| Some(std::mem::take(&mut remembered.errors)));
+    }
+
+    /// Begins a slice of work: what the watch sees is told to it.
+    pub(crate) fn begin_work(&self, policy: &PolicyRef) -> Arc<Notify> {
+        let begin = |remembered: &mut Remembered| Arc::clone(remembered.working.get_or_insert_default());
+        self.put(policy.clone(), begin)
+    }
+
+    /// Ends a slice of work.
+    pub(crate) fn end_work(&self, policy: &PolicyRef) {
+        self.take(policy, |remembered| remembered.working.take());
+    }
+
+    /// Wakes the work on a policy, if there is any.
+    pub(crate) fn wake(&self, policy: &PolicyRef) {
+        if let Some(work) = lock(&self.0).get(policy).and_then(|remembered| remembered.working.as_ref()) {
+            work.notify_one();
+        }
+    }
+}
