@@ -277,3 +277,32 @@ fn a_policy_that_nobody_saw_was_not_held_and_one_in_a_state_that_cannot_be_read_
         assert_eq!(was_held(&status), is_held, "{generation} {phase:?}");
     }
 }
+
+#[test]
+fn a_policy_that_waits_for_its_token_shares_what_others_found_and_no_other_does() {
+    let policy = quarterly(&json!({}), &[]);
+    let seen_once = seen(&policy, at("12:00:01"));
+    let waiting = look(&with(policy.clone(), missing()), &seen_once, at("12:01:00"));
+    let edited = Known::from(Policy { generation: 4, ..policy.policy.clone() });
+    for (row, policy, status, now, fresh) in [
+        ("it waits", &policy, &waiting, "12:02:00", false),
+        ("it was edited", &edited, &waiting, "12:02:00", true),
+        ("a run is due", &policy, &seen_once, "12:15:00", true),
+    ] {
+        let asked = crate::plan(&policy.policy, status, &Facts::default(), at(now));
+        assert_eq!(asked, Err(Question::Connection { fresh }), "{row}");
+    }
+}
+
+#[test]
+fn the_run_that_this_process_works_on_has_its_token_and_no_other_run_has() {
+    let policy = once(&[]);
+    let holds_run = Facts { holds_run: true, ..Facts::default() };
+    let status = running(&policy, &DlqPolicyStatus::default(), at("12:00:00"));
+    let plan = |status: &DlqPolicyStatus, facts: &Facts| {
+        crate::plan(&policy.policy, status, facts, at("12:00:01")).is_ok()
+    };
+    assert!(plan(&status, &holds_run));
+    assert!(!plan(&status, &Facts::default()), "it is another process'");
+    assert!(!plan(&DlqPolicyStatus::default(), &holds_run), "it has ended, and another one starts");
+}
