@@ -104,8 +104,8 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_schedule_time: Option<Time>,
 
-    /// Since when no run may start: the policy is suspended, paused or cannot run as it stands, its Secret is missing, or its
-    /// circuit is open. Absent while runs may start.
+    /// Since when no run starts by itself: the policy is suspended, paused or cannot run as it stands, its Secret is missing,
+    /// or its circuit is open. Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Time>,
 
