@@ -3,12 +3,13 @@
 //! It follows from the two statuses alone, so that whatever was written is told, and told once: at once, or by the read
 //! that finds out what became of a write without an answer.
 
+mod event;
 mod events;
 mod in_doubt;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::events::{EventReason, PolicyEvent};
+pub use self::event::{EventReason, PolicyEvent};
 pub use self::in_doubt::{InDoubt, Settled};
 use super::Policy;
 use dlq_crd::{Action, DlqPolicyStatus, PolicyRun, Trigger};

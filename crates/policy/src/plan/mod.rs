@@ -3,6 +3,7 @@
 mod cancel;
 pub mod due;
 mod facts;
+mod start;
 
 use jiff::Timestamp;
 
@@ -11,15 +12,13 @@ use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
 pub use self::facts::{Connectivity, Facts, Question};
+pub use self::start::Start;
+use self::start::new_run;
 use crate::run::progress;
-use crate::run::window;
 use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
-use crate::spec::selection::Selected;
 use crate::spec::validate::{Invalid, Policy, Request, Work};
-use dlq_crd::{
-    ConditionType, DlqPolicyStatus, MilliTime, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger,
-};
+use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,17 +64,6 @@ pub enum Plan {
     },
     /// A run starts.
     Start(Start),
-}
-
-/// A run that starts, and what its start makes of the schedule.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Start {
-    /// The run, not yet claimed.
-    pub run: PolicyRun,
-    /// The latest scheduled time that was missed, and how many were.
-    pub missed: Option<(Timestamp, i64)>,
-    /// The scheduled time that is due, and that a run by hand goes before.
-    pub postponed: Option<Timestamp>,
 }
 
 /// Decides. Total: every policy, every status and all facts have exactly one plan at any time.
@@ -314,56 +302,6 @@ fn scheduled(
         ..new_run(policy, work, facts, format!("{}-schedule", at.as_second()), Trigger::Schedule, now)
     };
     Plan::Start(Start { run, missed, postponed: None })
-}
-
-fn new_run(
-    policy: &Policy,
-    work: &Work,
-    facts: &Facts,
-    id: String,
-    trigger: Trigger,
-    now: Timestamp,
-) -> PolicyRun {
-    let window = match &work.selected {
-        Selected::Ids(_) => None,
-        Selected::Matching { from, to, .. } => {
-            // Entries fail by Upstash's clock.
-            let start = now.saturating_add(facts.clock_offset).unwrap_or(now);
-            Some(window::freeze(*from, *to, start))
-        }
-    };
-    PolicyRun {
-        id,
-        holder: None,
-        revision: None,
-        trigger,
-        generation: policy.generation,
-        action: work.action,
-        dry_run: work.dry_run || policy.force_dry_run,
-        scheduled_time: None,
-        start_time: MilliTime::new(now),
-        completion_time: None,
-        result: None,
-        reason: None,
-        message: None,
-        requested_by: None,
-        request_reason: None,
-        window,
-        limits: Some(policy.limits.clone()),
-        cursor: None,
-        position: 0,
-        pages: 0,
-        processed: 0,
-        not_found: 0,
-        rejected: 0,
-        left_alone: 0,
-        retries: 0,
-        uncertain_pages: 0,
-        interruptions: 0,
-        waiting_until: None,
-        waiting_reason: None,
-        sample_workflow_run_ids: Vec::new(),
-    }
 }
 
 #[cfg(test)]

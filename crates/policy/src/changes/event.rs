@@ -1,0 +1,136 @@
+//! An event, and what there is to tell.
+
+/// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PolicyEvent {
+    /// What happened.
+    pub reason: EventReason,
+    /// One sentence.
+    pub text: String,
+}
+
+impl PolicyEvent {
+    /// An event of this text.
+    pub fn new(reason: EventReason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}
+
+/// What happened to a policy.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EventReason {
+    /// A run started.
+    RunStarted,
+    /// A run did its work.
+    RunSucceeded,
+    /// A dry run counted what matches.
+    DryRunSucceeded,
+    /// A run stopped at its limit.
+    LimitReached,
+    /// Somebody ended a run.
+    RunCancelled,
+    /// The policy was suspended or paused.
+    PolicySuspended,
+    /// It is so no more.
+    PolicyUnsuspended,
+    /// The circuit closed.
+    CircuitClosed,
+    /// A request came while a run went on.
+    RunAlreadyActive,
+    /// A run could not go on.
+    RunFailed,
+    /// An instant was missed.
+    MissedSchedule,
+    /// The schedule cannot be read.
+    InvalidSchedule,
+    /// The zone is not known.
+    InvalidTimeZone,
+    /// The spec cannot be run.
+    InvalidSpec,
+    /// The token's Secret is missing or lacks the key.
+    SecretNotFound,
+    /// Upstash refused the token.
+    Unauthorized,
+    /// The URL is not allowed.
+    UrlNotAllowed,
+    /// The circuit opened.
+    CircuitOpened,
+    /// A request came while the policy was suspended or paused, or cannot be read.
+    RunRequestIgnored,
+    /// The outcome of a call is unknown.
+    UncertainPage,
+    /// A list showed entries that the policy does not select.
+    FilterMismatch,
+}
+
+impl EventReason {
+    /// The event's reason.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RunStarted => "RunStarted",
+            Self::RunSucceeded => "RunSucceeded",
+            Self::DryRunSucceeded => "DryRunSucceeded",
+            Self::LimitReached => "LimitReached",
+            Self::RunCancelled => "RunCancelled",
+            Self::PolicySuspended => "PolicySuspended",
+            Self::PolicyUnsuspended => "PolicyUnsuspended",
+            Self::CircuitClosed => "CircuitClosed",
+            Self::RunAlreadyActive => "RunAlreadyActive",
+            Self::RunFailed => "RunFailed",
+            Self::MissedSchedule => "MissedSchedule",
+            Self::InvalidSchedule => "InvalidSchedule",
+            Self::InvalidTimeZone => "InvalidTimeZone",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::Unauthorized => "Unauthorized",
+            Self::UrlNotAllowed => "UrlNotAllowed",
+            Self::CircuitOpened => "CircuitOpened",
+            Self::RunRequestIgnored => "RunRequestIgnored",
+            Self::UncertainPage => "UncertainPage",
+            Self::FilterMismatch => "FilterMismatch",
+        }
+    }
+
+    /// Whether it tells of a run's start or end.
+    pub fn is_of_a_run(self) -> bool {
+        matches!(
+            self,
+            Self::RunStarted
+                | Self::RunSucceeded
+                | Self::DryRunSucceeded
+                | Self::LimitReached
+                | Self::RunCancelled
+                | Self::RunFailed
+                | Self::Unauthorized
+                | Self::UncertainPage
+                | Self::FilterMismatch
+        )
+    }
+
+    /// Whether somebody should look.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::RunStarted
+            | Self::RunSucceeded
+            | Self::DryRunSucceeded
+            | Self::LimitReached
+            | Self::RunCancelled
+            | Self::PolicySuspended
+            | Self::PolicyUnsuspended
+            | Self::CircuitClosed
+            | Self::RunAlreadyActive => false,
+            Self::RunFailed
+            | Self::MissedSchedule
+            | Self::InvalidSchedule
+            | Self::InvalidTimeZone
+            | Self::InvalidSpec
+            | Self::SecretNotFound
+            | Self::Unauthorized
+            | Self::UrlNotAllowed
+            | Self::CircuitOpened
+            | Self::RunRequestIgnored
+            | Self::UncertainPage
+            | Self::FilterMismatch => true,
+        }
+    }
+}
