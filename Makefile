@@ -81,7 +81,7 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@# The core alone, as features that others turn on would hide what it misses.
-	$(CARGO) check --package dlq-policy --locked --quiet
+	$(CARGO) clippy --package dlq-policy --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
 	$(CARGO) deny --all-features check bans licenses sources
 	$(CRONJOB_INSTANTS) | diff -u tests/data/cronjob_instants.json -
