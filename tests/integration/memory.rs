@@ -51,10 +51,14 @@ fn memory(operator: &Operator) -> (u64, u64) {
 
 /// Waits until an operator has looked at so many policies.
 async fn looked_at(operator: &Operator, policies: u64) {
-    Scrape::until(operator.admin_url(), "every policy was looked at", |scrape| {
-        scrape.count("reconcile_total", &[]) >= i64::try_from(policies).ok()
+    // As long as usual for each two thousand: a debug build takes its time.
+    let patience = PATIENCE * u32::try_from(1 + policies / 2000).unwrap();
+    eventually(patience, "every policy was looked at", async || {
+        let looks = Scrape::of(operator.admin_url()).await.count("reconcile_total", &[]);
+        if looks >= i64::try_from(policies).ok() { Ok(()) } else { Err(format!("{looks:?} looks")) }
     })
-    .await;
+    .await
+    .unwrap();
 }
 
 /// So many policies: half suspended, half on a schedule, each of five kilobytes of which the operator has no use
