@@ -471,3 +471,34 @@ fn held_since_stays_until_runs_may_start_again() {
     let waiting = look(&missing(Reason::SecretInvalid), &requested(&json!({})), at("12:20:00")).0;
     assert!(waiting.held_since.is_some(), "also while a run waits for its token");
 }
+
+#[test]
+fn why_a_run_waits_is_read_from_the_condition_of_a_status_of_before_waiting_reason() {
+    let status = |kind: &str, reason: &str| -> DlqPolicyStatus {
+        let conditions = json!([{ "type": kind, "status": "True", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-20T12:00:00Z" }]);
+        serde_json::from_value(json!({ "conditions": conditions })).unwrap()
+    };
+    let run = |until: Option<&str>, reason| PolicyRun {
+        waiting_until: until.map(|until| at(until).into()),
+        waiting_reason: reason,
+        ..requested(&json!({})).current_run.unwrap()
+    };
+    let (throttled, retrying) = (status("Running", "Throttled"), status("Running", "Retrying"));
+    for (row, status, run, expected) in [
+        ("throttled", &throttled, run(Some("12:30:00"), None), Activity::Throttled),
+        ("retrying", &retrying, run(Some("12:30:00"), None), Activity::Retrying),
+        ("queued", &status("Running", "Queued"), run(Some("12:30:00"), None), Activity::Working),
+        ("another condition", &status("Ready", "Throttled"), run(Some("12:30:00"), None), Activity::Working),
+        ("its time has come", &throttled, run(Some("12:05:00"), None), Activity::Working),
+        ("it does not wait", &throttled, run(None, None), Activity::Working),
+        (
+            "the run says it",
+            &throttled,
+            run(Some("12:30:00"), Activity::Retrying.waiting_reason()),
+            Activity::Retrying,
+        ),
+    ] {
+        assert_eq!(activity(status, &run, at("12:05:00")), expected, "{row}");
+    }
+}
