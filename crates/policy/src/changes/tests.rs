@@ -1,3 +1,4 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::*;
@@ -223,4 +224,17 @@ fn what_ready_says_is_told_when_it_changes() {
         assert_eq!(told(&ready(from, 2), &ready(to, 2)), expected, "{from} to {to}");
     }
     assert_eq!(told(&ready("CircuitOpen", 2), &ready("Idle", 0)), [], "a reset says it itself");
+}
+
+#[test]
+fn a_time_that_was_skipped_before_a_run_began_is_not_told_of_at_its_end() {
+    let policy = sample::policy(&json!({ "schedule": "*/15 * * * *" }), &[], &sample::permissions());
+    for (skipped, told) in [("12:00:00", false), ("12:15:00", true)] {
+        let mut after = ended(&json!({ "result": "Succeeded", "reason": "NothingMatched" }));
+        after.observed_schedule = Some(policy.schedule.as_ref().unwrap().as_ref().unwrap().text().to_owned());
+        after.schedule_since = Some(Time(at("11:00:00")));
+        after.last_skipped_time = Some(Time(at(skipped)));
+        let events = changes(&policy, &DlqPolicyStatus::default(), &after).events;
+        assert_eq!(!events.is_empty(), told, "{skipped}: {events:?}");
+    }
 }

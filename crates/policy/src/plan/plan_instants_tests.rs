@@ -1,4 +1,6 @@
 use super::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::{EventReason, changes};
 
 #[test]
@@ -281,4 +283,22 @@ fn a_clock_that_was_far_ahead_silences_no_policy() {
         let status = ran(&policy, &status, at("12:15:00"), at("12:15:05"), &well());
         assert_eq!(decided(&policy, &status, "12:15:06"), "idle until 12:30:00");
     }
+}
+
+#[test]
+fn what_was_postponed_comes_again_also_where_the_clock_was_set_back() {
+    let policy = quarterly(&json!({}), &[]);
+    let Ok(Some(schedule)) = &policy.schedule else { panic!("no schedule") };
+    let mut status = seen(&policy, at("12:00:01"));
+    status.pending_schedule_time = Some(Time(at("12:30:00")));
+    for (now, next) in [("12:20:00", "12:30:00"), ("12:30:00", "12:45:00"), ("12:31:00", "12:45:00")] {
+        assert_eq!(due::next_run(schedule, &status, at("12:00:01"), at(now)), Some(at(next)), "{now}");
+    }
+}
+
+#[test]
+fn a_time_a_day_ahead_is_believed_and_a_later_one_is_not() {
+    let day = Time(time("2026-11-21T12:00:00Z"));
+    assert!(!due::is_astray(&day, at("12:00:00")));
+    assert!(due::is_astray(&day, at("11:59:59")));
 }
