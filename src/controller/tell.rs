@@ -26,6 +26,12 @@ impl Context {
     /// Remembers a write without an answer: `sent`, in place of the status that was read.
     pub(crate) fn doubt(&self, policy: &PolicyRef, observed: &Observed, sent: DlqPolicyStatus) {
         let uid = observed.uid();
+        // Of a status that cannot be read this is all that is read again.
+        let sent = if observed.is_status_readable {
+            sent
+        } else {
+            DlqPolicyStatus { conditions: sent.conditions, ..DlqPolicyStatus::default() }
+        };
         let known = self.memory.take_in_doubt(policy).filter(|known| known.uid == uid);
         let doubt = match known {
             Some(PolicyInDoubt { doubt, .. }) => doubt.and(sent),

@@ -104,7 +104,7 @@ pub async fn run(
             .into_iter()
             .map(|scope| control(scope, watcher_config.clone(), Arc::clone(&context), filled.clone())),
     );
-    let outcome = async {
+    let ending = async {
         tokio::select! {
             _ = controllers => {}
             () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
@@ -120,7 +120,7 @@ pub async fn run(
         release_all(&context, until).await;
         until
     };
-    let ((), until) = tokio::join!(outcome, waiting);
+    let ((), until) = tokio::join!(ending, waiting);
     release_all(&context, until).await;
     context.events.flush().await;
 }

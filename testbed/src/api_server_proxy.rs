@@ -160,7 +160,7 @@ impl ApiServerProxy {
         lock(&self.state.rules).push(Rule { kinds: kinds.to_vec(), trouble, left: times });
     }
 
-    /// Ends all troubles. What hangs continues hanging.
+    /// Ends all troubles. What hangs keeps hanging.
     pub fn clear(&self) {
         lock(&self.state.rules).clear();
     }

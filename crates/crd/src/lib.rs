@@ -1,6 +1,6 @@
 //! The resource: its types, their documentation and rules, and the names of conditions, reasons and annotations.
 //!
-//! There is no behaviour here beyond reading and writing YAML, and nothing of the rest of the crate, so that other
+//! There is no behaviour here beyond reading and writing YAML, and nothing of the rest of the operator, so that other
 //! programs can use the types. `dlq-operator crd` prints the definition made from them.
 
 #![expect(unreachable_pub, reason = "KubeSchema makes a private twin of each type it is derived for")]

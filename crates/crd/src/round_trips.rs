@@ -160,7 +160,7 @@ fn told() -> (Fields, Fields) {
 
 fn run() -> BoxedStrategy<Value> {
     let (mut required, mut optional) = told();
-    required.extend([("position", count()), ("retries", count())]);
+    required.extend([("position", count()), ("retries", count()), ("leftAlone", count())]);
     optional.extend([
         ("holder", text()),
         ("message", text()),
@@ -168,7 +168,9 @@ fn run() -> BoxedStrategy<Value> {
         ("window", object(vec![("toDate", millis())], vec![("fromDate", millis())])),
         ("limits", limits()),
         ("cursor", text()),
+        ("revision", count()),
         ("waitingUntil", millis()),
+        ("waitingReason", one_of(&["Throttled", "Retrying", "Queued"])),
         ("sampleWorkflowRunIds", texts()),
     ]);
     object(required, optional)
@@ -205,7 +207,12 @@ fn status() -> BoxedStrategy<Value> {
             ("lastHandledRequestedAt", text()),
             ("lastHandledCancelAt", text()),
             ("lastHandledResetAt", text()),
+            ("refusedReason", one_of(&["Unauthorized", "Forbidden", "ReadOnlyToken"])),
+            ("refusedSecret", text()),
             ("lastMissedTime", seconds()),
+            ("lastSkippedTime", seconds()),
+            ("pendingScheduleTime", seconds()),
+            ("heldSince", seconds()),
             ("currentRun", run()),
             ("lastRun", run()),
             ("history", vec(summary, 1..4).prop_map(Value::from).boxed()),

@@ -103,7 +103,7 @@ pub struct Slice<'a, H, C, M> {
     pub checkpoint_interval: Duration,
     /// How long the slice may take.
     pub length: Duration,
-    /// What counts.
+    /// Measures waits.
     pub meter: &'a M,
     /// Whether to log the new workflow runs of each page.
     pub audit: bool,

@@ -36,7 +36,7 @@ begin at 0.
 **Where no whole answer came**, `code` is `error`: no connection, no answer in time, one that broke off, or a call that was
 given up on.
 
-**Waits** count in `dlq_operator_rate_limited_seconds_total` while they go on, and only those after a 429: not those of
+**Waits** count in `dlq_operator_rate_limited_seconds_total` while they last, and only those after a 429: not those of
 `entriesPerSecond`, nor those after other errors.
 
 **Namespaces.** `namespace` is the policy's. A ServiceMonitor or PodMonitor needs `honorLabels: true`, or Prometheus puts the

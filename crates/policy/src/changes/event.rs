@@ -35,9 +35,9 @@ pub enum EventReason {
     PolicyUnsuspended,
     /// The circuit closed.
     CircuitClosed,
-    /// A request came while a run went on.
+    /// A request or a scheduled time came during a run.
     RunAlreadyActive,
-    /// A run could not go on.
+    /// A run failed.
     RunFailed,
     /// An instant was missed.
     MissedSchedule,

@@ -123,8 +123,11 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
             (EventReason::RunAlreadyActive, "a run was requested while another one was in progress")
         } else if policy.suspend {
             (EventReason::RunRequestIgnored, "a run was requested while spec.suspend is true")
-        } else {
+        } else if policy.paused {
             (EventReason::RunRequestIgnored, "a run was requested while the policy is paused")
+        } else {
+            // Told late, when it is neither any more.
+            (EventReason::RunRequestIgnored, "a run was requested while the policy was held back")
         };
         events.push(PolicyEvent::new(reason, text));
     }

@@ -7,7 +7,7 @@ use crate::Policy;
 use crate::status::is_next_revision;
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 
-/// So many are known again, the newest. A run's state that was written is known by its revision, whatever was sent.
+/// So many are known again, the newest.
 const MOST_SENT: usize = 4;
 
 /// What was written since the status that was last told of, as far as anybody knows. At most one of the writes is ever
@@ -32,13 +32,15 @@ pub enum Settled {
 impl InDoubt {
     /// A write of `sent`, in place of a status that was told of.
     pub fn new(told: &DlqPolicyStatus, sent: DlqPolicyStatus) -> Self {
-        Self { told: told.clone(), sent: VecDeque::from([sent]) }
+        Self { told: told.clone(), sent: VecDeque::new() }.and(sent)
     }
 
-    /// Another write in place of the same status, or none where its answer has come.
+    /// Another write in place of the same status.
     #[must_use]
     pub fn and(mut self, sent: DlqPolicyStatus) -> Self {
-        if !self.sent.contains(&sent) {
+        // A run's state is known by its revision, whatever was sent: there may be many runs, and a checkpoint is large.
+        let is_checkpoint = is_next_revision(self.told.current_run.as_ref(), sent.current_run.as_ref());
+        if !is_checkpoint && !self.sent.contains(&sent) {
             self.sent.truncate(MOST_SENT - 1);
             self.sent.push_front(sent);
         }
@@ -70,8 +72,9 @@ fn is_done(told: &DlqPolicyStatus, sent: &DlqPolicyStatus, read: &DlqPolicyStatu
     let ended = sent.last_run.as_ref().filter(|run| is_end_new(told, run));
     let has_begun =
         |run: &PolicyRun| read.current_run.iter().chain(&read.last_run).any(|read| is_same(Some(read), run));
-    // Another process may have ended the run within the same millisecond. A cursor may be left away later on.
-    let end = |run: &PolicyRun| PolicyRun { cursor: None, ..run.clone() };
+    // Another process may have ended the run within the same millisecond. A cursor may be left away later on, and an
+    // older definition has no `leftAlone`.
+    let end = |run: &PolicyRun| PolicyRun { cursor: None, left_alone: 0, ..run.clone() };
     let has_ended = |run: &PolicyRun| read.last_run.as_ref().map(end) == Some(end(run));
     began.is_some_and(has_begun) || ended.is_some_and(has_ended) || sent == read
 }

@@ -190,16 +190,17 @@ pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<TokenRefusal> {
 
 /// Whether the policy was last seen in a state in which scheduled times pass.
 pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
-    // An operator before `heldSince` was wrote a phase alone. One that cannot be read, as a newer operator wrote it, may
-    // be such a state.
-    status.held_since.is_some()
-        || match status.phase {
-            Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => {
-                true
-            }
-            Some(_) => false,
-            None => status.observed_generation.is_some_and(|generation| generation >= 1),
+    match status.phase {
+        // An operator before `heldSince` was wrote the phase alone.
+        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => true,
+        // It keeps a `heldSince` that it does not know: what it says itself is newer.
+        Some(_) => false,
+        // A newer operator's word. Where it says nothing else, it may be such a state.
+        None => {
+            status.held_since.is_some()
+                || status.observed_generation.is_some_and(|generation| generation >= 1)
         }
+    }
 }
 
 /// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.

@@ -1,5 +1,7 @@
 //! Work without a schedule, and what decides over it beside time.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::*;
 
 #[test]
@@ -275,6 +277,9 @@ fn a_policy_that_nobody_saw_was_not_held_and_one_in_a_state_that_cannot_be_read_
         let status =
             DlqPolicyStatus { observed_generation: Some(generation), phase, ..DlqPolicyStatus::default() };
         assert_eq!(was_held(&status), is_held, "{generation} {phase:?}");
+        // As an older operator keeps it, which does not know what it says.
+        let status = DlqPolicyStatus { held_since: Some(Time(at("12:00:00"))), ..status };
+        assert_eq!(was_held(&status), is_held || phase.is_none(), "{generation} {phase:?}");
     }
 }
 

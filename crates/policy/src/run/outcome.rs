@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ending_says_why_the_token_was_refused_if_it_was() {
+    fn an_outcome_says_why_the_token_was_refused_if_it_was() {
         let refusal = |outcome: Outcome| outcome.refusal();
         assert_eq!(refusal(Outcome::unauthorized("no")), Some(TokenRefusal::Unauthorized));
         assert_eq!(refusal(Outcome::read_only("no")), Some(TokenRefusal::ReadOnlyToken));

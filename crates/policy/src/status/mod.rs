@@ -92,6 +92,8 @@ pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
     PolicyRun {
         holder: Some(holder.to_owned()),
         interruptions: run.interruptions + i64::from(!handed_back),
+        // The slot that another process waited for is not this one's.
+        waiting_reason: run.waiting_reason.filter(|_| run.waiting_until.is_some()),
         ..run.clone()
     }
 }
