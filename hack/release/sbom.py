@@ -41,6 +41,22 @@ def keep_compiled(bill, crates):
             entry["dependsOn"] = [ref for ref in entry["dependsOn"] if ref in kept]
 
 
+def join_libraries(bill):
+    """Takes the project's own libraries for parts of the program: what they need, the program needs."""
+    own = {entry["bom-ref"] for entry in bill["components"] if entry["bom-ref"].startswith("path+file:")}
+    needs = {entry["ref"]: entry.get("dependsOn", []) for entry in bill["dependencies"]}
+    program = bill["metadata"]["component"]["bom-ref"]
+    reached, left = {program}, [program]
+    while left:
+        refs = set(needs.get(left.pop(), [])) - reached
+        reached |= refs
+        left += sorted(refs & own)
+    bill["components"] = [entry for entry in bill["components"] if entry["bom-ref"] not in own]
+    bill["dependencies"] = [entry for entry in bill["dependencies"] if entry["ref"] not in own]
+    (depends,) = [entry for entry in bill["dependencies"] if entry["ref"] == program]
+    depends["dependsOn"] = sorted(reached - own - {program})
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     system = fields((root / "etc/os-release").read_text())
@@ -51,6 +67,7 @@ def main():
     text = sys.stdin.read()
     bill = json.loads(text.replace(f"path+file://{pathlib.Path.cwd()}#", "").replace("?download_url=file://.", ""))
     keep_compiled(bill, {tuple(line.split()[:2]) for line in (root / "crates").read_text().splitlines()})
+    join_libraries(bill)
     bill["components"] += packages
     program = bill["metadata"]["component"]["bom-ref"]
     (depends,) = [entry for entry in bill["dependencies"] if entry["ref"] == program]
