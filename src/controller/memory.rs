@@ -167,7 +167,7 @@ impl Memory {
         kept.and_then(|kept| kept.session)
     }
 
-    /// Counts an error; how many there were in a row. A slot is not for who waits for something else.
+    /// Counts an error, and returns how many there were in a row. A policy that waits after an error leaves the line.
     pub(crate) fn failed(&self, policy: PolicyRef) -> u32 {
         self.leave_line(&policy);
         self.put(policy, |remembered| {

@@ -1,10 +1,12 @@
 //! Which Kubernetes events tell of a change.
 
 use super::event::{EventReason, PolicyEvent};
-use super::{growth, is_end_new, is_same};
+use super::{ended, growth, is_same};
 use crate::Policy;
 use crate::plan::due::schedule_since;
+use crate::plan::has_failed_enough;
 use crate::spec::validate::Request;
+use crate::status::conditions::find;
 use dlq_crd::{ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, Trigger};
 
 /// The events of a change, in the order in which they are published.
@@ -13,7 +15,7 @@ pub(super) fn between(
     before: &DlqPolicyStatus,
     after: &DlqPolicyStatus,
 ) -> Vec<PolicyEvent> {
-    let ended = after.last_run.as_ref().filter(|run| is_end_new(before, run));
+    let ended = ended(before, after);
     let mut events = of_requests(policy, before, after);
     events.extend(of_missed_times(before, after));
     events.extend(of_readiness(before, after));
@@ -181,8 +183,7 @@ fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<Pol
 
 /// The reason and the message of `Ready`.
 fn ready(status: &DlqPolicyStatus) -> Option<(Reason, &str)> {
-    let kind = ConditionType::Ready.as_str();
-    let ready = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+    let ready = find(&status.conditions, ConditionType::Ready)?;
     Some((Reason::parse(&ready.reason)?, &ready.message))
 }
 
@@ -202,9 +203,6 @@ fn of_circuit(
     after: &DlqPolicyStatus,
     ended: Option<&PolicyRun>,
 ) -> Option<PolicyEvent> {
-    let has_failed_enough = |status: &DlqPolicyStatus| {
-        policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
-    };
     let class = |status| ready(status).map(|(reason, _)| reason.class());
     let (was_able, was_open) = match class(before) {
         Some(ReasonClass::Able | ReasonClass::Refused) => (true, false),
@@ -213,7 +211,7 @@ fn of_circuit(
     };
     let ended_well =
         ended.is_some_and(|run| matches!(run.result, Some(RunResult::Succeeded | RunResult::LimitReached)));
-    let (reason, text) = match (has_failed_enough(before), has_failed_enough(after)) {
+    let (reason, text) = match (has_failed_enough(policy, before), has_failed_enough(policy, after)) {
         (false, true) if ended.is_some() => {
             (EventReason::CircuitOpened, "too many runs failed in a row; no further run starts")
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Changes, changes, is_end_new, is_same};
+use super::{Changes, changes, ended, is_same};
 use crate::Policy;
 use crate::status::is_next_revision;
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
@@ -69,12 +69,12 @@ impl InDoubt {
 /// Whether what was sent is what was read, or was before others wrote: that a run began or ended stays to be seen.
 fn is_done(told: &DlqPolicyStatus, sent: &DlqPolicyStatus, read: &DlqPolicyStatus) -> bool {
     let began = sent.current_run.as_ref().filter(|run| !is_same(told.current_run.as_ref(), run));
-    let ended = sent.last_run.as_ref().filter(|run| is_end_new(told, run));
+    let end_sent = ended(told, sent);
     let has_begun =
         |run: &PolicyRun| read.current_run.iter().chain(&read.last_run).any(|read| is_same(Some(read), run));
     // Another process may have ended the run within the same millisecond. A cursor may be left away later on, and an
     // older definition has no `leftAlone`.
     let end = |run: &PolicyRun| PolicyRun { cursor: None, left_alone: 0, ..run.clone() };
     let has_ended = |run: &PolicyRun| read.last_run.as_ref().map(end) == Some(end(run));
-    began.is_some_and(has_begun) || ended.is_some_and(has_ended) || sent == read
+    began.is_some_and(has_begun) || end_sent.is_some_and(has_ended) || sent == read
 }

@@ -34,11 +34,10 @@ pub struct Changes {
 /// What `after` says that `before` did not. Nothing, if they are equal.
 pub fn changes(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Changes {
     let started = after.current_run.as_ref().filter(|run| !is_same(before.current_run.as_ref(), run));
-    let ended = after.last_run.as_ref().filter(|run| is_end_new(before, run));
     let grown = Grown::between(before, after);
     Changes {
         lateness: started.and_then(|run| lateness(policy, after, run)),
-        ended: ended.cloned(),
+        ended: ended(before, after).cloned(),
         processed: grown.processed,
         uncertain_pages: grown.uncertain_pages,
         missed: growth(before.missed_schedules, after.missed_schedules),
@@ -52,12 +51,14 @@ fn is_same(known: Option<&PolicyRun>, run: &PolicyRun) -> bool {
     known.is_some_and(|known| (&known.id, known.start_time) == (&run.id, run.start_time))
 }
 
-/// Whether the status before did not know that this run ended.
-fn is_end_new(before: &DlqPolicyStatus, run: &PolicyRun) -> bool {
-    before
-        .last_run
-        .as_ref()
-        .is_none_or(|last| !is_same(Some(last), run) || last.completion_time != run.completion_time)
+/// The run that ended, and of which the status before did not say so.
+fn ended<'a>(before: &DlqPolicyStatus, after: &'a DlqPolicyStatus) -> Option<&'a PolicyRun> {
+    after.last_run.as_ref().filter(|run| {
+        before
+            .last_run
+            .as_ref()
+            .is_none_or(|last| !is_same(Some(last), run) || last.completion_time != run.completion_time)
+    })
 }
 
 /// By how much the counts of one run grew.
@@ -69,8 +70,7 @@ struct Grown {
 
 impl Grown {
     fn between(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Self {
-        let ended = after.last_run.as_ref().filter(|run| is_end_new(before, run));
-        let Some(run) = after.current_run.as_ref().or(ended) else { return Self::default() };
+        let Some(run) = after.current_run.as_ref().or(ended(before, after)) else { return Self::default() };
         let known = before.current_run.as_ref().filter(|known| is_same(Some(known), run));
         let known = |count: fn(&PolicyRun) -> i64| known.map_or(0, count);
         let processed = growth(known(|run| run.processed), run.processed);

@@ -18,6 +18,7 @@ use crate::run::progress;
 use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
 use crate::spec::validate::{Invalid, Policy, Request, Work};
+use crate::status::conditions::find;
 use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
@@ -147,8 +148,12 @@ fn depends_on_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus)
 
 /// Whether too many runs failed in a row. A reset or new work closes the circuit.
 pub(crate) fn is_circuit_open(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    !is_circuit_reset(policy, status)
-        && policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
+    !is_circuit_reset(policy, status) && has_failed_enough(policy, status)
+}
+
+/// Whether as many runs failed in a row as open the circuit.
+pub(crate) fn has_failed_enough(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
 }
 
 /// Whether something closes the circuit now: a new `resetAt`, or a new spec hash.
@@ -169,8 +174,7 @@ pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&Str
 
 /// The reason of the `Ready` condition when it is false.
 pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
-    let ready =
-        status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())?;
+    let ready = find(&status.conditions, ConditionType::Ready)?;
     (ready.status == "False").then(|| Reason::parse(&ready.reason)).flatten()
 }
 

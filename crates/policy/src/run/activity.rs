@@ -16,7 +16,7 @@ pub enum Activity {
 }
 
 impl Activity {
-    /// As the run says it. It waits no more for a slot: whoever asks for the next one begins anew.
+    /// What the run says that it does. A wait for a slot is not kept: the next request for one starts over.
     pub(crate) fn of(run: &PolicyRun) -> Self {
         match run.waiting_reason {
             Some(WaitingReason::Throttled) => Self::Throttled,

@@ -360,7 +360,7 @@ impl Ledger {
             RunResult::Failed | RunResult::DeadlineExceeded => self.failures += 1,
             RunResult::Cancelled => {}
         }
-        // From now on no run starts, also where nobody looks before that is over.
+        // No run starts from now on, even if no look sees this state before it ends.
         let is_invalid = policy.work.is_err() || policy.schedule.is_err();
         if is_invalid || policy.suspend || policy.paused || self.is_circuit_open(policy) {
             self.open = None;

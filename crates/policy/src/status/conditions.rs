@@ -54,6 +54,11 @@ pub(crate) fn set(
     }
 }
 
+/// The condition of a type, if it is there.
+pub(crate) fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
 /// Takes a condition away: one that is absent says "not so".
 pub(crate) fn clear(conditions: &mut Vec<Condition>, kind: ConditionType) {
     conditions.retain(|condition| condition.type_ != kind.as_str());

@@ -10,7 +10,7 @@ pub(crate) mod size;
 use jiff::Timestamp;
 
 pub use self::conditions::Truth;
-use self::conditions::{clear, seconds, set};
+use self::conditions::{clear, find, seconds, set};
 use self::readiness::Readiness;
 use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
@@ -199,8 +199,7 @@ pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Ac
 }
 
 fn is_running_because(status: &DlqPolicyStatus, reason: Reason) -> bool {
-    let kind = ConditionType::Running.as_str();
-    status.conditions.iter().any(|condition| condition.type_ == kind && condition.reason == reason.as_str())
+    find(&status.conditions, ConditionType::Running).is_some_and(|running| running.reason == reason.as_str())
 }
 
 /// Brings everything that follows from the rest into line: conditions, phase, message, times.
