@@ -96,8 +96,9 @@ async fn a_policy_takes_a_few_kibibytes_also_at_a_start_and_within_the_charts_li
     scene.apply("first", json!({ "action": "resume", "filters": { "all": true }, "suspend": true })).await;
     scene.condition("first", "Ready", "True", "Suspended").await;
     // Of a process that was just started, as what is compared with it below.
-    replicas.scene.operator.restart(None).await.unwrap();
+    replicas.scene.operator.terminate().await.unwrap();
     replicas.led_by(SECOND).await;
+    replicas.scene.operator.restart(None).await.unwrap();
     replicas.second.terminate().await.unwrap();
     looked_at(&replicas.scene.operator, 1).await;
     let (alone, alone_peak) = memory(&replicas.scene.operator);
