@@ -91,9 +91,12 @@ generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
 	  generated_files gitops chart::files chart::readme columns conditions::every_state conditions::a_policy \
 	  events::story::kubectl_describe
-	UPDATE_GENERATED=1 $(CARGO) test --locked --lib -- day_tests
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
 	$(MAKE) --no-print-directory dist
+
+.PHONY: picture
+picture: ## Draw the dashboard about a simulated day, in target/dashboard.svg (needs Prometheus and Python)
+	REQUIRE_PROMETHEUS=1 $(CARGO) test --locked --lib -- day_tests
 
 .PHONY: dist
 dist: ## Write the plain manifests and the kustomize base (dist/) from the chart

@@ -2,8 +2,8 @@
 
 draw.py DASHBOARD PROMETHEUS_URL END_UNIX_TIME > picture.svg
 
-A test runs it about a day of the operator's own metrics (src/controller/metrics/day_tests), and `make generate` writes
-docs/monitoring/dashboard.svg that way. It knows the kinds of panel that the dashboard has: row, stat, timeseries and table. A query without an answer is an error.
+A test runs it about a day of the operator's own metrics (src/controller/metrics/day_tests), and `make picture` leaves
+target/dashboard.svg that way. It knows the kinds of panel that the dashboard has: row, stat, timeseries and table. A query without an answer is an error.
 """
 
 import html

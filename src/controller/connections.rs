@@ -12,16 +12,17 @@ use kube::Api;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::context::lock;
-use super::error::Error;
-use super::observe::API_TIMEOUT;
+use crate::controller::api::observe::API_TIMEOUT;
+use crate::controller::error;
+use crate::controller::names::lock;
 use dlq_crd::{Reason, SecretKeyRef};
+use dlq_policy::attempt::{self, FailedStep, Trouble};
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::client::Transport;
 use dlq_upstash::{Client, Token};
 
 /// How long a policy that waits for a Secret is answered from memory.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = attempt::LOOK_AGAIN.unsigned_abs();
 
 /// A Secret's key in a namespace, or the operator's own connection.
 type Key = (String, ConnectionRef);
@@ -116,7 +117,7 @@ impl Connections {
         &self,
         namespace: &str,
         connection: &ConnectionRef,
-    ) -> Result<Result<Connected, Invalid>, Error> {
+    ) -> Result<Result<Connected, Invalid>, Trouble> {
         let changes = self.changes.load(Ordering::Relaxed);
         let found = match connection {
             ConnectionRef::Default => {
@@ -148,12 +149,12 @@ impl Connections {
         &self,
         namespace: &str,
         reference: &SecretKeyRef,
-    ) -> Result<Result<(Token, String), Invalid>, Error> {
+    ) -> Result<Result<(Token, String), Invalid>, Trouble> {
         let (name, key) = (reference.name.as_str(), reference.key.as_str());
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let read = timeout(API_TIMEOUT, api.get_opt(name))
             .await
-            .map_err(|_| Error::Timeout("reading the Secret"))?;
+            .map_err(|_| error::no_answer("reading the Secret"))?;
         let missing = |reason, message: String| Ok(Err(Invalid::new(reason, &message)));
         let secret = match read {
             Ok(Some(secret)) => secret,
@@ -168,7 +169,7 @@ impl Connections {
                 );
                 return missing(Reason::SecretNotFound, message);
             }
-            Err(error) => return Err(Error::Secret(Box::new(error))),
+            Err(error) => return Err(error::of(FailedStep::ReadSecret, "cannot read the Secret", &error)),
         };
         let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
             let message = format!("Secret {name} has no key {key}; add it with the token as its value");

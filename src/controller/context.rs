@@ -1,26 +1,19 @@
 //! What all reconciles share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::Connections;
-use super::events::Events;
-use super::head::PolicyHead;
-use super::memory::Memory;
-use super::metrics::Metrics;
-use super::persist::StatusWriter;
-use super::slots::Slots;
+use crate::controller::api::persist::StatusWriter;
+use crate::controller::connections::Connections;
+use crate::controller::memory::Memory;
+use crate::controller::metrics::Metrics;
+use crate::controller::names::Clock;
+use crate::controller::slots::Slots;
+use crate::controller::tell::events::Events;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::Permissions;
-
-/// Tells what time it is.
-pub type Clock = fn() -> Timestamp;
-
-pub(crate) type PolicyRef = ObjectRef<PolicyHead>;
+use dlq_policy::attempt::Settings;
 
 /// What all reconciles share.
 pub(crate) struct Context {
@@ -31,10 +24,7 @@ pub(crate) struct Context {
     pub(crate) permissions: Permissions,
     pub(crate) clock: Clock,
     pub(crate) leadership: Leadership,
-    /// This process, as the holder of its runs.
-    pub(crate) holder: String,
-    pub(crate) retry_limit: u32,
-    pub(crate) checkpoint_interval: Duration,
+    pub(crate) settings: Arc<Settings>,
     /// Whether the metadata of Secrets is watched.
     pub(crate) watch_secrets: bool,
     pub(crate) audit: bool,
@@ -44,9 +34,4 @@ pub(crate) struct Context {
     pub(crate) looks: Slots,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// A lock is never held while somebody waits, and what it guards is whole at any time.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,57 +1,25 @@
-//! What can go wrong in a reconcile, and when it is tried again.
+//! What can go wrong in a reconcile, and with a write.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use thiserror::Error;
-use tracing::warn;
 
-use super::context::Context;
-use super::head::PolicyHead;
-use super::persist::PersistError;
-use super::report::Named;
-use dlq_policy::run::backoff;
+use dlq_policy::attempt::{FailedStep, Trouble, WriteOutcome};
 use dlq_upstash::error::with_causes;
-
-/// The shortest wait after an error.
-const SHORTEST: Duration = Duration::from_millis(500);
 
 /// A step of a reconcile that failed. None is the user's: those are conditions.
 #[derive(Debug, Error)]
 pub(crate) enum Error {
-    /// The fresh read.
-    #[error("cannot read the policy")]
-    Observe(#[source] Box<kube::Error>),
-    /// The Secret.
-    #[error("cannot read the Secret")]
-    Secret(#[source] Box<kube::Error>),
-    /// No answer from the API server in time.
-    #[error("no answer from the API server in time, while {0}")]
-    Timeout(&'static str),
-    /// The status.
-    #[error("cannot write the status")]
-    Persist(#[source] PersistError),
-    /// The run's state could not be written for too long.
-    #[error("cannot write the run's checkpoint: {0}")]
-    Checkpoint(String),
+    /// Some IO.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
     /// A bug: caught, so that one policy does not stop all.
     #[error("the reconcile panicked; please report this as a bug")]
     Panicked,
 }
 
 impl Error {
-    /// Whether the API server has no answer for anybody, as far as one can tell: the next policy would fare no better.
+    /// Whether the API server has no answer for anybody: the next policy would fare no better.
     pub(crate) fn is_of_everybody(&self) -> bool {
-        match self {
-            Self::Timeout(_) => true,
-            Self::Observe(error) | Self::Secret(error) => match &**error {
-                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
-                _ => true,
-            },
-            Self::Persist(_) | Self::Checkpoint(_) | Self::Panicked => false,
-        }
+        matches!(self, Self::Trouble(Trouble { is_of_everybody: true, .. }))
     }
 
     /// What [`Error::reason`] can be.
@@ -61,24 +29,68 @@ impl Error {
     /// The step that failed, in a word, for metrics.
     pub(crate) fn reason(&self) -> &'static str {
         let [read_policy, read_secret, timeout, write_status, checkpoint, panic] = Self::REASONS;
-        match self {
-            Self::Observe(_) => read_policy,
-            Self::Secret(_) => read_secret,
-            Self::Timeout(_) => timeout,
-            Self::Persist(_) => write_status,
-            Self::Checkpoint(_) => checkpoint,
-            Self::Panicked => panic,
+        let Self::Trouble(trouble) = self else { return panic };
+        match trouble.step {
+            FailedStep::ReadPolicy => read_policy,
+            FailedStep::ReadSecret => read_secret,
+            FailedStep::Timeout => timeout,
+            FailedStep::WriteStatus => write_status,
+            FailedStep::Checkpoint => checkpoint,
         }
     }
 }
 
-/// Tries again later and later, each policy by itself.
-#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
-pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {
-    let policy = ObjectRef::from_obj(&*head);
-    let problem = with_causes(error);
-    let failures = context.memory.failed(policy.clone());
-    let wait = SHORTEST + backoff::delay(failures, fastrand::f64());
-    warn!(policy = %Named(&policy), problem, failures, "reconcile failed");
-    Action::requeue(wait)
+/// A request to the API server that failed.
+pub(crate) fn of(step: FailedStep, what: &str, error: &kube::Error) -> Trouble {
+    let is_read = matches!(step, FailedStep::ReadPolicy | FailedStep::ReadSecret);
+    let is_of_everybody = match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
+    };
+    let problem = format!("{what}: {}", with_causes(error));
+    Trouble { step, problem, is_of_everybody: is_read && is_of_everybody }
+}
+
+/// A request to the API server without an answer in time.
+pub(crate) fn no_answer(while_doing: &str) -> Trouble {
+    Trouble {
+        step: FailedStep::Timeout,
+        problem: format!("no answer from the API server in time, while {while_doing}"),
+        is_of_everybody: true,
+    }
+}
+
+/// Why a status was not written, as far as anybody knows.
+#[derive(Debug, Error)]
+pub(crate) enum WriteError {
+    /// The fence does not hold, or the policy is gone.
+    #[error("the policy changed meanwhile")]
+    Conflict,
+    /// No answer in time: nobody knows whether it was written.
+    #[error("no answer in time")]
+    Timeout,
+    /// No whole answer, or one that leaves it open.
+    #[error(transparent)]
+    Unknown(Box<kube::Error>),
+    /// The API server does not take it.
+    #[error(transparent)]
+    Refused(Box<kube::Error>),
+    /// The status has no JSON form.
+    #[error("the status cannot be expressed")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl WriteError {
+    /// What the turn makes of it.
+    pub(crate) fn outcome(&self) -> WriteOutcome {
+        let trouble = || {
+            let problem = format!("cannot write the status: {}", with_causes(self));
+            Trouble { step: FailedStep::WriteStatus, problem, is_of_everybody: false }
+        };
+        match self {
+            Self::Conflict => WriteOutcome::Refused,
+            Self::Timeout | Self::Unknown(_) => WriteOutcome::InDoubt(trouble()),
+            Self::Refused(_) | Self::Encode(_) => WriteOutcome::Failed(trouble()),
+        }
+    }
 }

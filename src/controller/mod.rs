@@ -5,29 +5,18 @@
 //!  heads                  fresh read     policy::*           drain       status patch
 //! ```
 
+mod api;
 mod connections;
 mod context;
 mod error;
-mod events;
-mod execute;
-mod found;
-mod glance;
-mod halt;
-mod head;
-mod look;
 mod memory;
 pub mod metrics;
-mod observe;
-mod persist;
+mod names;
 mod reconcile;
-mod report;
-mod secrets;
-mod series;
-mod session;
 mod slots;
 mod tell;
-mod unknown;
 mod watch;
+mod watched;
 
-pub use context::Clock;
+pub use names::Clock;
 pub use watch::{Process, run};

@@ -188,7 +188,7 @@ async fn a_policy_that_is_deleted_stops_its_run() {
     scene.kubectl(&["delete", "dlqpolicy", "drain"]).await;
     eventually(PATIENCE, "the operator gives the run up", async || {
         let log = scene.operator.log();
-        log.contains("no longer this process'")
+        log.contains("the policy is gone")
     })
     .await
     .unwrap();

@@ -8,6 +8,7 @@
 //!                                                                       run ──▶ next call, wait or end
 //! ```
 
+pub mod attempt;
 pub mod changes;
 pub mod plan;
 pub mod run;
@@ -19,6 +20,7 @@ mod simulation_tests;
 pub mod spec;
 pub mod status;
 
+pub use attempt::Attempt;
 pub use changes::{Changes, EventReason, InDoubt, PolicyEvent, Settled, changes};
 pub use plan::{CancelCause, Connectivity, Facts, Plan, Question, Start, plan};
 pub use run::{Activity, Outcome, Progress, Step};

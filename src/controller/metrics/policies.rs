@@ -15,9 +15,9 @@ use super::definitions::{
     POLICY_INFO, RUN_ACTIVE, RUNS, UNCERTAIN_PAGES,
 };
 use super::{ACTIONS, LIKELY_RESULTS};
-use crate::controller::context::{PolicyRef, lock};
-use crate::controller::glance::Glance;
-use crate::controller::head::PolicyHead;
+use crate::controller::names::{PolicyRef, lock};
+use crate::controller::watched::glance::Glance;
+use crate::controller::watched::head::PolicyHead;
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
 use dlq_crd::{Action, Trigger};
 use dlq_policy::Truth;

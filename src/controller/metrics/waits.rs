@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controller::context::{Clock, lock};
-use dlq_drain::Meter;
+use crate::controller::names::{Clock, lock};
+use dlq_crd::{PolicyRun, WaitingReason};
 
 /// The waits of all runs together.
 #[derive(Debug, Default)]
@@ -71,26 +71,24 @@ pub(crate) struct RunWaits {
 }
 
 impl RunWaits {
-    /// The run waits from now.
-    pub(crate) fn begin(&self, now: Timestamp, until: Timestamp) {
+    /// What the run does now: whether it waits, and for how long.
+    pub(crate) fn follow(&self, run: &PolicyRun) {
+        let now = (self.clock)();
+        let is_throttled = run.waiting_reason == Some(WaitingReason::Throttled);
+        match run.waiting_until.filter(|_| is_throttled) {
+            Some(until) => self.begin(now, until.timestamp()),
+            None => self.end(now),
+        }
+    }
+
+    fn begin(&self, now: Timestamp, until: Timestamp) {
         let mut state = lock(&self.waits.0);
         state.end(self.run, now);
         state.open.insert(self.run, (now, until));
     }
 
-    /// The run continues.
-    pub(crate) fn end(&self, now: Timestamp) {
+    fn end(&self, now: Timestamp) {
         lock(&self.waits.0).end(self.run, now);
-    }
-}
-
-impl Meter for RunWaits {
-    fn calls(&self) {
-        self.end((self.clock)());
-    }
-
-    fn rate_limited(&self, until: Timestamp) {
-        self.begin((self.clock)(), until);
     }
 }
 

@@ -33,14 +33,6 @@ pub(super) enum Precondition {
     OurRun(Box<PolicyRun>),
 }
 
-/// What a write puts in place.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    Status(Box<DlqPolicyStatus>),
-    /// The run alone.
-    Run(Box<PolicyRun>),
-}
-
 /// What the writer learns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Written {
@@ -99,9 +91,8 @@ impl ApiServer {
         serde_json::from_value(self.status.clone()).expect("what was written can be read")
     }
 
-    /// Makes a change, if its precondition holds.
-    pub(super) fn write(&mut self, change: &Change, precondition: &Precondition) -> bool {
-        let next = self.changed(change);
+    /// Puts a status in place, if the precondition holds.
+    pub(super) fn write(&mut self, next: &DlqPolicyStatus, precondition: &Precondition) -> bool {
         let holds = match precondition {
             Precondition::Unchanged(status) => self.status() == **status,
             Precondition::OurRun(known) => {
@@ -110,20 +101,14 @@ impl ApiServer {
             }
         };
         if holds {
-            self.status = next;
+            self.status = self.check(next);
         }
         holds
     }
 
-    /// What the status would be. Judged also when it does not arrive: nothing else may ever be sent.
-    pub(super) fn changed(&self, change: &Change) -> Value {
-        let next = match change {
-            Change::Status(status) => serde_json::to_value(status).unwrap(),
-            Change::Run(run) => {
-                let status = DlqPolicyStatus { current_run: Some((**run).clone()), ..self.status() };
-                serde_json::to_value(status).unwrap()
-            }
-        };
+    /// Judges a status, also one that does not arrive: nothing else may ever be sent.
+    pub(super) fn check(&self, next: &DlqPolicyStatus) -> Value {
+        let next = serde_json::to_value(next).unwrap();
         let problems = schema::problems(&self.status, &next);
         assert!(problems.is_empty(), "the API server would refuse this status: {problems:#?}");
         next

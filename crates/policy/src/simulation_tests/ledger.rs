@@ -93,7 +93,7 @@ impl Ledger {
             self.failures = 0;
         }
         self.reset = reset.or(self.reset.take());
-        self.is_owed &= matches!(policy.schedule, Ok(None));
+        self.is_owed &= !matches!(policy.schedule, Ok(Some(_)));
         if let Plan::Cancel { why, .. } = plan {
             self.meet(format!("cancelled: {why:?}"));
             if *why == CancelCause::Replaced {

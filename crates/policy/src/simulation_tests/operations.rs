@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::api_server::Fault;
 use super::upstash::{Fate, Right};
+use crate::attempt::Interrupt;
 use dlq_upstash::error::ErrorClass;
 
 const SECOND: i64 = 1000;
@@ -21,8 +22,8 @@ pub(super) enum Operation {
     Pass(i64),
     /// The process' clock is set by so many.
     Jump(i64),
-    /// The process looks at the policy.
-    Look(Slice),
+    /// The process takes a turn with the policy.
+    Turn(Slice),
     /// The process dies.
     Crash,
     /// Two processes take themselves for the one in charge: the other one's turn.
@@ -43,7 +44,7 @@ pub(super) enum Operation {
     Arrive,
 }
 
-/// What a look meets.
+/// What a turn meets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slice {
     /// What becomes of its calls, the first one last.
@@ -58,8 +59,14 @@ pub(super) struct Slice {
     pub(super) latency: i64,
     /// Whether it writes after every page.
     pub(super) every_page: bool,
-    /// Whether it waits for a slot first.
+    /// Whether it has to wait for a permit first.
     pub(super) queued: bool,
+    /// What happens while it waits for something, the first one last.
+    pub(super) meanwhile: Vec<Operation>,
+    /// Which of its reads get no answer, the first one last.
+    pub(super) unread: Vec<bool>,
+    /// What it is told after so many steps.
+    pub(super) interrupt: Option<(u8, Interrupt)>,
     /// The share of each backoff.
     pub(super) jitter: f64,
 }
@@ -70,6 +77,18 @@ impl Slice {
         let dies = self.crash_after == Some(0);
         self.crash_after = self.crash_after.map(|left| left.saturating_sub(1));
         dies
+    }
+
+    /// What the process is told here.
+    pub(super) fn interrupts(&mut self) -> Option<Interrupt> {
+        match &mut self.interrupt {
+            Some((0, _)) => self.interrupt.take().map(|(_, why)| why),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
     }
 }
 
@@ -182,8 +201,17 @@ fn slice() -> impl Strategy<Value = Slice> {
         // Trouble seldom comes alone.
         1 => (fate(), 1_usize..12).prop_map(|(fate, count)| vec![fate; count]),
     ];
-    (fates, faults, option::weighted(0.15, 0_u8..20), latency, any::<bool>(), jitter).prop_map(
-        |(fates, faults, crash_after, latency, every_page, jitter)| Slice {
+    let meanwhile = prop_oneof![
+        3 => Just(Vec::new()),
+        1 => vec(prop_oneof![edit().prop_map(Operation::Edit), annotation()], 1..4),
+    ];
+    let unread = prop_oneof![4 => Just(Vec::new()), 1 => vec(any::<bool>(), 1..4)];
+    let interrupt = prop_oneof![Just(Interrupt::Gone), Just(Interrupt::TermOver)];
+    let interrupt = option::weighted(0.1, (0_u8..30, interrupt));
+    let crash_after = option::weighted(0.15, 0_u8..40);
+    let trouble = (faults, crash_after, unread, interrupt);
+    (fates, trouble, latency, any::<bool>(), jitter, meanwhile).prop_map(
+        |(fates, (faults, crash_after, unread, interrupt), latency, every_page, jitter, meanwhile)| Slice {
             queued: fates.len() == 3,
             fates,
             otherwise: Fate::Served,
@@ -192,6 +220,9 @@ fn slice() -> impl Strategy<Value = Slice> {
             latency,
             every_page,
             jitter,
+            meanwhile,
+            unread,
+            interrupt,
         },
     )
 }
@@ -221,7 +252,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => pass.prop_map(Operation::Pass),
         1 => jump.prop_map(Operation::Jump),
-        12 => slice().prop_map(Operation::Look),
+        12 => slice().prop_map(Operation::Turn),
         1 => Just(Operation::Crash),
         1 => Just(Operation::Rival),
         1 => Just(Operation::Stop),

@@ -1,56 +1,49 @@
-//! A process that looks at the policy: puts the core's functions together as the controller does.
+//! A process that takes turns with the policy: the machine that ships, driven through a world of a few lines.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::api_server::{Change, Precondition, Written};
-use super::ledger::{asked, check_call};
-use super::operations::{Secret, Slice};
-use super::pace::{At, Pace};
-use super::refusals::Refusals;
-use super::upstash::{Answer, Fate};
+use super::api_server::{Precondition, Written};
+use super::books::Books;
+use super::operations::{Operation, Secret, Slice};
+use super::upstash::{self, Fate};
 use super::world::World;
-use crate::plan::due;
-use crate::run::progress::Failure;
-use crate::spec::validate::Invalid;
-use crate::{
-    Activity, CancelCause, Connectivity, Facts, InDoubt, Outcome, Permissions, Plan, Policy, Progress,
-    Question, Selected, Settled, Step, changes, plan, sample, status,
+use crate::attempt::{
+    Action, Answer, Attempt, Effect, Event, FailedStep, Fence, Found, Interrupt, Kept, Next, Notice, Purpose,
+    Seen, Settings, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
-use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun, Reason, Trigger};
-use dlq_upstash::types::{Call, Criteria, Selection};
+use crate::spec::Invalid;
+use crate::{CancelCause, Connectivity, Facts, Permissions, Plan, Policy, plan, sample};
+use dlq_crd::{MilliTime, Reason, Trigger};
+use dlq_upstash::types::Call;
 
 const RETRY_LIMIT: u32 = 3;
-const LONGEST_SLICE: SignedDuration = SignedDuration::from_secs(10);
-const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
-/// No more calls in one slice, so that a case is over soon.
+/// After so many calls in one turn each takes longer than a turn, so that a case is over soon.
 const MOST_CALLS: usize = 30;
-/// How often a write is tried in one look.
-const TRIES: usize = 3;
+const LONG: i64 = 11_000;
+/// A turn that takes more steps goes around in a circle.
+const MOST_STEPS: usize = 2000;
 
 /// What a process knows beyond the API server.
 #[derive(Debug)]
 pub(super) struct Process {
     number: u32,
-    session: Option<Session>,
+    kept: Kept,
     pub(super) clock_offset: SignedDuration,
     pub(super) permissions: Permissions,
-    /// Its writes without an answer.
-    doubt: Option<InDoubt>,
     /// When it looks again by itself.
     pub(super) wake: Option<Timestamp>,
+    /// Of the run that it works on.
+    books: Books,
+    /// What it last decided.
+    planned: Option<Plan>,
 }
 
-#[derive(Debug)]
-struct Session {
-    run_id: String,
-    progress: Progress,
-    /// The status as this process knows it, and whether a write got no answer since.
-    known: DlqPolicyStatus,
-    is_stale: bool,
-    token: u8,
-    looked_again: bool,
-    pace: Pace,
-    refusals: Option<Refusals>,
+/// A call under way: what comes of it, and when.
+struct Flight {
+    answer: Answer,
+    lands: Timestamp,
 }
 
 /// The Secret in the version that holds this token.
@@ -58,58 +51,45 @@ fn version(token: u8) -> String {
     format!("secret/{token}")
 }
 
-/// How a slice ended.
-enum End {
-    Finished(Outcome),
-    Waiting(Timestamp),
-    HandedBack,
-    TokenRefused(String),
-    Lost,
-    Stuck,
-    Crashed,
+fn name(next: &Next) -> &'static str {
+    match next {
+        Next::Now => "now",
+        Next::At(_) => "at a time",
+        Next::OnPermit(_) => "on a permit",
+        Next::OnChange => "on a change",
+        Next::Retry(_) => "again",
+        Next::Forget => "never",
+    }
+}
+
+fn trouble(step: FailedStep) -> Trouble {
+    Trouble { step, problem: "no answer".to_owned(), is_of_everybody: true }
 }
 
 impl Process {
     pub(super) fn new(number: u32) -> Self {
         Self {
             number,
-            session: None,
+            kept: Kept::default(),
             clock_offset: SignedDuration::ZERO,
             permissions: sample::permissions(),
-            doubt: None,
             wake: None,
+            books: Books::default(),
+            planned: None,
         }
     }
 
     /// Whether it does not know what became of its last writes.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.doubt.is_some()
+        self.kept.is_in_doubt()
     }
 
-    fn holder(&self) -> String {
-        format!("pod/{}", self.number)
-    }
-
-    fn connectivity(secret: Secret, status: &DlqPolicyStatus) -> Connectivity {
-        match secret {
-            Secret::Gone => Connectivity::Missing(Invalid::new(Reason::SecretNotFound, "no Secret")),
-            Secret::Empty => Connectivity::Missing(Invalid::new(Reason::SecretInvalid, "no token")),
-            Secret::Token { number, .. } if status.refused_secret == Some(version(number)) => {
-                Connectivity::Refused
-            }
-            Secret::Token { .. } => Connectivity::Usable,
-        }
-    }
-
-    /// The run as this process knows it, if it is still this process'.
-    fn session(&mut self, run: &PolicyRun) -> Option<Session> {
-        let holder = self.holder();
-        let is_ours = |session: &Session| {
-            session.progress.run().start_time == run.start_time
-                && session.run_id == run.id
-                && run.holder.as_ref() == Some(&holder)
-        };
-        self.session.take().filter(is_ours)
+    fn settings(&self, slice: &Slice) -> Arc<Settings> {
+        Arc::new(Settings {
+            holder: format!("pod/{}", self.number),
+            retry_limit: RETRY_LIMIT,
+            checkpoint_interval: SignedDuration::from_secs(i64::from(!slice.every_page)),
+        })
     }
 }
 
@@ -123,296 +103,219 @@ impl World {
 
     /// The process gives its run back before it goes.
     pub(super) fn stop(&mut self) {
-        if let Some(session) = self.process.session.take()
-            && let Some(known) = session.known.current_run
-        {
-            let revision = known.revision.map(|revision| revision + 1);
-            let run = PolicyRun { revision, ..session.progress.handed_back() };
-            let policy = self.policy();
-            // Nobody looks at the spec any more: what was read before counts.
-            let read = self.api.status().observed_generation.unwrap_or(policy.generation);
-            let policy = Policy { generation: read, history_limit: 50, ..policy };
-            self.write(&policy, Change::Run(Box::new(run)), Precondition::OurRun(Box::new(known)), None);
-        }
+        self.turn(Slice { interrupt: Some((0, Interrupt::Stop)), ..Slice::default() });
         self.crash();
     }
 
-    /// One look at the policy, and a slice of work where a run is in progress.
-    pub(super) fn look(&mut self, mut slice: Slice) {
+    /// One turn with the policy.
+    pub(super) fn turn(&mut self, mut slice: Slice) {
         self.faults.append(&mut slice.faults);
         self.process.wake = None;
-        let before = self.api.status();
-        let policy = self.policy();
-        self.settle_doubt(&policy, &before);
-        let now = self.now();
-        let mut facts = Facts {
-            connection: None,
-            clock_offset: self.process.clock_offset,
-            holds_run: self.process.session.is_some(),
-        };
-        let plan = loop {
-            match plan(&policy, &before, &facts, now) {
-                Ok(plan) => break plan,
-                Err(Question::Connection { .. }) => {
-                    assert!(facts.connection.is_none(), "the same question again");
-                    let found = Process::connectivity(self.secret, &before);
-                    facts.connection = Some(match found {
-                        Connectivity::Missing(_) if facts.keeps_token(&before) => Connectivity::Lost,
-                        found => found,
-                    });
+        let (settings, now) = (self.process.settings(&slice), self.now());
+        let kept = std::mem::take(&mut self.process.kept);
+        let mut attempt = Attempt::begin(settings, kept, true, now);
+        let mut flight = None;
+        let mut event = None;
+        let mut calls = 0;
+        for _ in 0..MOST_STEPS {
+            if slice.crashes() {
+                self.faults.clear();
+                return self.crash();
+            }
+            if let Some(interrupt) = slice.interrupts() {
+                attempt.on(Event::Interrupted(interrupt), self.now());
+            }
+            match attempt.next(self.now()) {
+                Action::Tell(told) => self.is_told(*told, &attempt),
+                Action::GiveUp => {
+                    assert!(flight.take().is_some(), "gives up on nothing");
+                    self.ledger.meet("a call that was given up");
+                    self.ledger.knows(attempt.run().unwrap());
+                }
+                Action::Do(Effect::Call { call, account }) => {
+                    assert!(flight.is_none(), "two calls at once");
+                    calls += 1;
+                    let latency = if calls > MOST_CALLS { LONG } else { slice.latency };
+                    let answer = self.send(&attempt, &call, account, &mut slice);
+                    let lands = self.time + SignedDuration::from_millis(latency);
+                    flight = Some(Flight { answer, lands });
+                }
+                Action::Do(effect) => {
+                    assert!(event.is_none(), "two effects at once");
+                    event = Some(self.perform(effect, &attempt, &mut slice));
+                }
+                Action::Wait(until) => match event.take() {
+                    Some(event) => attempt.on(event, self.now()),
+                    None => self.wait(until, &mut attempt, &mut flight, &mut slice),
+                },
+                Action::Done(next) => {
+                    self.faults.clear();
+                    return self.end_turn(attempt, &next);
                 }
             }
-        };
-        let next = status::observed(&policy, &before, &plan, now);
-        match &plan {
-            Plan::Start(start) => {
-                self.process.session = None;
-                let holder = self.process.holder();
-                let next = status::claimed(&policy, &next, start.clone(), &holder, now);
-                self.take(&policy, &before, &next, &plan, slice);
+        }
+        panic!("the turn does not end: {attempt:#?}");
+    }
+
+    /// Something comes first: an edit, the answer to the call under way, or the time that is waited for.
+    fn wait(
+        &mut self,
+        until: Timestamp,
+        attempt: &mut Attempt,
+        flight: &mut Option<Flight>,
+        slice: &mut Slice,
+    ) {
+        if let Some(operation) = slice.meanwhile.pop() {
+            let is_edit = matches!(operation, Operation::Edit(_) | Operation::Annotate(..));
+            self.happen(operation);
+            if is_edit {
+                self.ledger.meet("an edit during a turn");
+                attempt.on(Event::Interrupted(Interrupt::Changed), self.now());
             }
-            Plan::Continue { run } => self.go_on(&policy, &before, next, run, &plan, slice),
-            Plan::Cancel { run, why } => {
+            return;
+        }
+        let left = until.duration_since(self.now()).max(SignedDuration::ZERO);
+        let landed = flight.take_if(|flight| flight.lands.duration_since(self.time) <= left);
+        if let Some(Flight { answer, lands }) = landed {
+            self.time = self.time.max(lands);
+            if matches!(answer, Answer::Page(_)) {
+                self.process.clock_offset = self.offset();
+            }
+            attempt.on(Event::Answered(answer), self.now());
+            self.ledger.knows(attempt.run().unwrap());
+        } else {
+            assert!(until < Timestamp::MAX && left.is_positive(), "waits for nothing: {attempt:#?}");
+            self.time += left;
+            attempt.on(Event::Woken, self.now());
+        }
+    }
+
+    fn end_turn(&mut self, attempt: Attempt, next: &Next) {
+        // A status is not kept up to date while its run waits: a case would never be over.
+        let waits = attempt.run().and_then(|run| run.waiting_until).map(MilliTime::timestamp);
+        self.process.wake = match next {
+            Next::At(time) => Some(waits.map_or(*time, |until| until.max(*time))),
+            Next::OnPermit(_) | Next::Now | Next::OnChange | Next::Retry(_) | Next::Forget => None,
+        };
+        self.process.kept = attempt.keep();
+        if self.process.is_in_doubt() {
+            self.ledger.meet(format!("in doubt at the end of a turn, and then: {}", name(next)));
+        }
+    }
+
+    fn is_told(&mut self, told: Told, attempt: &Attempt) {
+        match told {
+            Told::Changes { changes, .. } => self.told.told(&changes),
+            Told::Notice(Notice::Overtaken) => {
+                self.ledger.meet("a write that was overtaken");
+                self.told.overtaken();
+            }
+            Told::Notice(Notice::Planned(plan)) => {
                 let has_token = matches!(self.secret, Secret::Token { .. });
                 assert!(
-                    *why != CancelCause::Replaced || has_token,
+                    !matches!(*plan, Plan::Cancel { why: CancelCause::Replaced, .. })
+                        || has_token
+                        || attempt.has_usable_token(),
                     "ends a run, and none can start in its place"
                 );
-                let session = self.process.session(run);
-                let run = session.as_ref().map_or_else(
-                    || status::taken_over(run, &self.process.holder()),
-                    |session| session.progress.ended_run(),
-                );
-                let outcome = why.outcome(&run);
-                let next = status::finished(&policy, &next, &run, &outcome, now);
-                match self.write_unchanged(&policy, &before, next, &plan).0 {
-                    Written::Yes if *why == CancelCause::Replaced => self.check_replaced(&policy),
-                    Written::Yes => {}
-                    Written::Conflict | Written::Unknown => self.process.session = session,
+                self.process.planned = Some(*plan);
+            }
+            Told::Notice(Notice::Left(_)) => self.ledger.meet("a run left as its policy was gone"),
+            Told::Notice(Notice::Lost { .. }) => self.ledger.meet("a run lost to another process"),
+            Told::Notice(Notice::TakesOver(_)) => self.ledger.meet("a run taken over"),
+            Told::Notice(Notice::TokenChanged) => self.ledger.meet("a newer token in the middle of a run"),
+            Told::Notice(Notice::NotWritten { purpose, .. }) => {
+                self.ledger.meet(format!("a write of the run that failed: {purpose:?}"));
+            }
+            Told::Notice(Notice::Starts { .. } | Notice::Abandoned { .. }) => {}
+        }
+    }
+
+    /// Everything but a call happens at once.
+    fn perform(&mut self, effect: Effect, attempt: &Attempt, slice: &mut Slice) -> Event {
+        match effect {
+            Effect::Read if slice.unread.pop() == Some(true) => {
+                Event::Read(Err(trouble(FailedStep::ReadPolicy)))
+            }
+            Effect::Read => Event::Read(Ok(Some(self.seen()))),
+            Effect::Resolve { .. } if slice.unread.pop() == Some(true) => {
+                Event::Resolved(Err(trouble(FailedStep::ReadSecret)))
+            }
+            Effect::Resolve { fresh, .. } => Event::Resolved(Ok(match self.secret {
+                Secret::Gone => Err(Invalid::new(Reason::SecretNotFound, "no Secret")),
+                Secret::Empty => Err(Invalid::new(Reason::SecretInvalid, "no token")),
+                Secret::Token { number, .. } => {
+                    Ok(Found { version: version(number), account: fresh.then_some(number.into()) })
+                }
+            })),
+            Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
+            Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),
+            Effect::Call { .. } => unreachable!("calls are sent"),
+        }
+    }
+
+    fn seen(&self) -> Arc<Seen> {
+        Arc::new(Seen {
+            uid: "uid".to_owned(),
+            policy: Arc::new(self.policy()),
+            status: self.api.status(),
+            is_status_readable: true,
+            stored: Stored::default(),
+            clock_offset: self.process.clock_offset,
+        })
+    }
+
+    fn try_write(&mut self, write: StatusWrite, attempt: &Attempt) -> WriteOutcome {
+        let StatusWrite { seen, next, fence, purpose } = write;
+        let policy = attempt.policy().expect("a plan").clone();
+        let policy = if purpose == Purpose::Release {
+            // It says nothing of the spec: what an earlier write said of it stays.
+            let generation = seen.status.observed_generation.unwrap_or(policy.generation);
+            Policy { generation, history_limit: usize::MAX, ..policy }
+        } else {
+            policy
+        };
+        let plan = self.process.planned.clone().filter(|_| fence == Fence::Status);
+        let precondition = match fence {
+            Fence::Status => Precondition::Unchanged(Box::new(seen.status.clone())),
+            Fence::Run => Precondition::OurRun(Box::new(seen.status.current_run.clone().expect("a run"))),
+        };
+        match purpose {
+            Purpose::Claim => self.process.books = Books::of_a_run_that_starts(&self.upstash),
+            Purpose::TakeOver => self.process.books = Books::default(),
+            Purpose::Finish => {
+                let run = next.last_run.as_ref().expect("the run that ends");
+                if run.left_alone > 0 {
+                    self.ledger.meet("entries that a list showed were left alone");
+                }
+                if self.process.books.check(run, &self.upstash) {
+                    self.ledger.meet("refused entries, all known");
                 }
             }
-            _ => {
-                self.process.session = None;
-                self.write_unchanged(&policy, &before, next, &plan);
-            }
+            Purpose::Settle | Purpose::Checkpoint | Purpose::Release => {}
         }
-        self.faults.clear();
-    }
-
-    fn go_on(
-        &mut self,
-        policy: &Policy,
-        before: &DlqPolicyStatus,
-        next: DlqPolicyStatus,
-        run: &PolicyRun,
-        plan: &Plan,
-        slice: Slice,
-    ) {
-        let Some(mut session) = self.process.session(run) else {
-            let taken = status::taken_over(run, &self.process.holder());
-            let next = DlqPolicyStatus { current_run: Some(taken), ..next };
-            self.take(policy, before, &next, plan, slice);
-            return;
-        };
-        let next = DlqPolicyStatus { current_run: Some(session.progress.run().clone()), ..next };
-        match self.write_unchanged(policy, before, next, plan) {
-            (Written::Yes, known) => {
-                (session.known, session.is_stale) = (known, false);
-                self.work(policy, session, slice);
-            }
-            (Written::Conflict | Written::Unknown, _) => self.process.session = Some(session),
+        if next == seen.status {
+            self.write_same(policy, next, precondition, plan);
+            return WriteOutcome::Same;
         }
-    }
-
-    /// Writes a decision on what was read; what was written, if it was.
-    fn write_unchanged(
-        &mut self,
-        policy: &Policy,
-        before: &DlqPolicyStatus,
-        next: DlqPolicyStatus,
-        plan: &Plan,
-    ) -> (Written, DlqPolicyStatus) {
-        let next = status::revised(before, next, false);
-        let unchanged = Precondition::Unchanged(Box::new(before.clone()));
-        let written = self.write(policy, Change::Status(Box::new(next.clone())), unchanged, Some(plan));
-        self.tell(policy, before, &next, written);
-        (written, next)
-    }
-
-    /// Tells what was written, or remembers that nobody knows whether it was.
-    fn tell(&mut self, policy: &Policy, before: &DlqPolicyStatus, next: &DlqPolicyStatus, written: Written) {
-        match written {
+        let is_replaced = matches!(plan, Some(Plan::Cancel { why: CancelCause::Replaced, .. }))
+            && purpose == Purpose::Finish;
+        match self.write(policy.clone(), next, precondition, plan, purpose) {
             Written::Yes => {
-                self.process.doubt = None;
-                self.told.told(&changes(policy, before, next));
-            }
-            Written::Unknown => {
-                let doubt = self.process.doubt.take();
-                let new = || InDoubt::new(before, next.clone());
-                self.process.doubt = Some(doubt.map_or_else(new, |doubt| doubt.and(next.clone())));
-            }
-            Written::Conflict => {}
-        }
-    }
-
-    fn settle_doubt(&mut self, policy: &Policy, read: &DlqPolicyStatus) {
-        match self.process.doubt.take().map(|doubt| doubt.settle(policy, read)) {
-            Some(Settled::Done(changes)) => self.told.told(&changes),
-            Some(Settled::Open(doubt)) => self.process.doubt = Some(*doubt),
-            Some(Settled::Overtaken) => self.told.overtaken(),
-            None => {}
-        }
-    }
-
-    /// Makes the run in `next` this process', and works on it.
-    fn take(
-        &mut self,
-        policy: &Policy,
-        before: &DlqPolicyStatus,
-        next: &DlqPolicyStatus,
-        plan: &Plan,
-        slice: Slice,
-    ) {
-        let (Some(run), Ok(work)) = (next.current_run.clone(), policy.work.clone()) else { return };
-        let Secret::Token { number, .. } = self.secret else { return };
-        let activity = status::activity(before, &run, self.now());
-        let session = Session {
-            run_id: run.id.clone(),
-            progress: Progress::new(work, run, RETRY_LIMIT).seen_as(activity),
-            known: status::revised(before, next.clone(), false),
-            is_stale: false,
-            token: number,
-            looked_again: false,
-            pace: Pace::default(),
-            refusals: before.current_run.is_none().then(|| Refusals::since_now(&self.upstash)),
-        };
-        match self.write_unchanged(policy, before, next.clone(), plan).0 {
-            Written::Yes => self.work(policy, session, slice),
-            Written::Conflict => {}
-            Written::Unknown => self.process.session = Some(session),
-        }
-    }
-
-    fn work(&mut self, policy: &Policy, mut session: Session, mut slice: Slice) {
-        if slice.queued && !self.save(policy, &mut session, Activity::Queued) {
-            self.process.session = Some(session);
-            return;
-        }
-        let end = self.slice(policy, &mut session, &mut slice);
-        self.conclude(policy, session, end);
-    }
-
-    fn slice(&mut self, policy: &Policy, session: &mut Session, slice: &mut Slice) -> End {
-        let replaced_at = session.known.next_schedule_time.as_ref().map(|next| next.0);
-        let replaced_at = replaced_at.filter(|_| due::replaces(policy, &session.known));
-        let until = self.now() + LONGEST_SLICE;
-        let until = replaced_at.map_or(until, |at| at.min(until));
-        let mut saved = self.now();
-        for _ in 0..MOST_CALLS {
-            if slice.crashes() {
-                return End::Crashed;
-            }
-            if self.now() >= until {
-                break;
-            }
-            match session.progress.next(self.now()) {
-                Step::End(outcome) => return End::Finished(outcome),
-                Step::Wait(time) => {
-                    let wait = time.duration_since(self.now());
-                    assert!(wait.is_positive(), "waits for nothing");
-                    if wait > LONGEST_OWN_WAIT {
-                        return self.settle(policy, session, End::Waiting(time));
-                    }
-                    self.time += wait;
+                if is_replaced {
+                    self.check_replaced(&policy);
                 }
-                Step::Call(call) => {
-                    if let Some(end) = self.call(policy, session, &call, slice) {
-                        return match end {
-                            End::Crashed => end,
-                            end => self.settle(policy, session, end),
-                        };
-                    }
-                    if slice.crashes() {
-                        return End::Crashed;
-                    }
-                    if slice.every_page || self.now().duration_since(saved) > SignedDuration::from_secs(1) {
-                        saved = self.now();
-                        match self.try_save(policy, session, session.progress.activity()) {
-                            Written::Conflict => return End::Lost,
-                            Written::Yes | Written::Unknown => {}
-                        }
-                    }
-                }
+                WriteOutcome::Done(self.seen())
             }
+            Written::Conflict => WriteOutcome::Refused,
+            Written::Unknown => WriteOutcome::InDoubt(trouble(FailedStep::Timeout)),
         }
-        self.settle(policy, session, End::HandedBack)
-    }
-
-    fn call(
-        &mut self,
-        policy: &Policy,
-        session: &mut Session,
-        call: &Call,
-        slice: &mut Slice,
-    ) -> Option<End> {
-        let (before, now) = (session.progress.run().clone(), self.now());
-        check_call(policy, &before, call, now);
-        let rate = before.limits.as_ref().and_then(|limits| limits.entries_per_second);
-        let asked = asked(call, before.dry_run);
-        if let (Some(rate), Some(_)) = (rate, asked) {
-            session.pace.asks(rate, At { process: now, truth: self.time });
-        }
-        let fate = slice.fates.pop().unwrap_or_else(|| slice.otherwise.clone());
-        let right = self.secret.right_of(session.token);
-        // Entries that fail again do so within the window only until the process' clock is Upstash's.
-        let is_over = before.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
-        let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
-        session.refusals.iter_mut().for_each(|refusals| refusals.asks(call, &fate));
-        self.check_selected(policy, &before, call);
-        let served = self.upstash.serve(call, &fate, right, self.time);
-        let shown = match &served.answer {
-            Answer::Page(page) if asked.is_some() => page.entries,
-            _ => 0,
-        };
-        self.ledger.done(&before, served.acted, shown, served.beyond);
-        // What may have been done counts as done.
-        let may_have_acted = match &served.answer {
-            Answer::Page(_) => false,
-            Answer::Error(error) => error.may_have_acted,
-            Answer::Abandoned => call.operation().acts(),
-        };
-        let doubted = asked.filter(|_| may_have_acted).unwrap_or_default();
-        let shown_or_doubted = u64::try_from(doubted).unwrap().max(shown);
-        session.pace.brought(served.acted.max(u32::try_from(shown_or_doubted).unwrap()));
-        self.pass(slice.latency);
-        if slice.crashes() {
-            return Some(End::Crashed);
-        }
-        let now = self.now();
-        let end = match served.answer {
-            Answer::Page(page) => {
-                self.process.clock_offset = self.offset();
-                session.progress.answered(call, &page, now);
-                None
-            }
-            Answer::Abandoned => {
-                session.progress.abandoned(call, now);
-                Some(End::HandedBack)
-            }
-            Answer::Error(error) => match session.progress.failed(call, &error, now, slice.jitter) {
-                Failure::GoOn => None,
-                Failure::TokenRefused => Some(End::TokenRefused(error.to_string())),
-            },
-        };
-        self.ledger.knows(session.progress.run());
-        end
     }
 
     /// A run that was replaced makes way for the next one at once.
     fn check_replaced(&self, policy: &Policy) {
         let status = self.api.status();
-        let connectivity = Process::connectivity(self.secret, &status);
-        let facts = Facts { connection: Some(connectivity), ..Facts::default() };
+        let facts = Facts { connection: Some(Connectivity::Usable), ..Facts::default() };
         let next = plan(policy, &status, &facts, self.now());
         assert!(
             matches!(&next, Ok(Plan::Start(start)) if start.run.trigger == Trigger::Schedule),
@@ -420,121 +323,35 @@ impl World {
         );
     }
 
-    /// What is acted on by IDs that nobody named is what the run selects.
-    fn check_selected(&mut self, policy: &Policy, run: &PolicyRun, call: &Call) {
-        if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
-            && let (Ok(Selected::Matching { criteria, .. }), Some(window)) =
-                (policy.work.as_ref().map(|work| &work.selected), &run.window)
-        {
-            let criteria = Criteria {
-                from_date: window.from_date.map(MilliTime::as_millisecond),
-                to_date: Some(window.to_date.as_millisecond()),
-                ..criteria.clone()
-            };
-            assert!(
-                self.upstash.are_selected(ids, &criteria),
-                "acts on what the run does not select: {ids:?}"
-            );
+    /// A call reaches Upstash, and is done there. What comes of it arrives later.
+    fn send(&mut self, attempt: &Attempt, call: &Call, account: u64, slice: &mut Slice) -> Answer {
+        let run = attempt.run().expect("a run").clone();
+        self.check_call(&run, call);
+        let fate = slice.fates.pop().unwrap_or_else(|| slice.otherwise.clone());
+        // Entries that fail again do so within the window only until the process' clock is Upstash's.
+        let is_over = run.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
+        let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
+        let right = self.secret.right_of(u8::try_from(account).unwrap());
+        let asked = self.process.books.asks(&run, call, &fate, (self.now(), self.time));
+        let served = self.upstash.serve(call, &fate, right, self.time);
+        let shown = match &served.answer {
+            upstash::Answer::Page(page) if asked.is_some() => page.entries,
+            _ => 0,
+        };
+        self.ledger.done(&run, served.acted, shown, served.beyond);
+        // What may have been done counts as done.
+        let may_have_acted = match &served.answer {
+            upstash::Answer::Page(_) => false,
+            upstash::Answer::Error(error) => error.may_have_acted,
+            upstash::Answer::Abandoned => call.operation().acts(),
+        };
+        let doubted = asked.filter(|_| may_have_acted).unwrap_or_default();
+        let brought = u64::try_from(doubted).unwrap().max(shown).max(served.acted.into());
+        self.process.books.brought(u32::try_from(brought).unwrap());
+        match served.answer {
+            upstash::Answer::Page(page) => Answer::Page(page),
+            upstash::Answer::Error(error) => Answer::Error { error, jitter: slice.jitter },
+            upstash::Answer::Abandoned => Answer::TimedOut,
         }
-    }
-
-    fn conclude(&mut self, policy: &Policy, mut session: Session, end: End) {
-        match end {
-            End::Crashed => self.crash(),
-            End::Lost => {}
-            End::HandedBack | End::Stuck => self.process.session = Some(session),
-            End::Waiting(until) => {
-                self.process.wake = Some(until);
-                self.process.session = Some(session);
-            }
-            End::Finished(outcome) => {
-                if session.progress.ended_run().left_alone > 0 {
-                    self.ledger.meet("entries that a list showed were left alone");
-                }
-                let refused_secret = outcome.refusal().map(|_| version(session.token));
-                self.finish(policy, session, &Outcome { refused_secret, ..outcome });
-            }
-            End::TokenRefused(error) => {
-                if !session.looked_again {
-                    session.looked_again = true;
-                    if let Secret::Token { number, .. } = self.secret
-                        && number != session.token
-                    {
-                        session.token = number;
-                        self.process.session = Some(session);
-                        return;
-                    }
-                }
-                let refused_secret = Some(version(session.token));
-                self.finish(policy, session, &Outcome { refused_secret, ..Outcome::unauthorized(&error) });
-            }
-        }
-    }
-
-    fn finish(&mut self, policy: &Policy, mut session: Session, outcome: &Outcome) {
-        let run = session.progress.ended_run();
-        if session.refusals.as_ref().is_some_and(|refusals| refusals.check(&run, outcome, &self.upstash)) {
-            self.ledger.meet("refused entries, all known");
-        }
-        let next = status::finished(policy, &session.known, &run, outcome, self.now());
-        for _ in 0..TRIES {
-            match self.write_ours(policy, &mut session, &next) {
-                Written::Yes | Written::Conflict => return,
-                Written::Unknown => {}
-            }
-        }
-        self.process.session = Some(session);
-    }
-
-    fn try_save(&mut self, policy: &Policy, session: &mut Session, activity: Activity) -> Written {
-        let next = status::running(policy, &session.known, session.progress.run(), activity, self.now());
-        self.write_ours(policy, session, &next)
-    }
-
-    /// Writes a state of the run. A conflict may be with the write before, which got no answer.
-    fn write_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
-        let written = self.try_ours(policy, session, next);
-        if written != Written::Conflict {
-            return written;
-        }
-        let read = self.api.status();
-        let (known, found) = (&session.known.current_run, &read.current_run);
-        if !status::is_next_revision(known.as_ref(), found.as_ref()) {
-            return Written::Conflict;
-        }
-        self.settle_doubt(policy, &read);
-        (session.known, session.is_stale) = (read, false);
-        self.try_ours(policy, session, next)
-    }
-
-    fn try_ours(&mut self, policy: &Policy, session: &mut Session, next: &DlqPolicyStatus) -> Written {
-        let Some(known) = session.known.current_run.clone().map(Box::new) else { return Written::Conflict };
-        let next = status::revised(&session.known, next.clone(), session.is_stale);
-        let written =
-            self.write(policy, Change::Status(Box::new(next.clone())), Precondition::OurRun(known), None);
-        self.tell(policy, &session.known, &next, written);
-        match written {
-            Written::Yes => (session.known, session.is_stale) = (next, false),
-            Written::Unknown => session.is_stale = true,
-            Written::Conflict => {}
-        }
-        written
-    }
-
-    fn save(&mut self, policy: &Policy, session: &mut Session, activity: Activity) -> bool {
-        (0..TRIES).any(|_| self.try_save(policy, session, activity) == Written::Yes)
-    }
-
-    /// Writes the state before the slice is handed back.
-    fn settle(&mut self, policy: &Policy, session: &mut Session, end: End) -> End {
-        let activity = session.progress.activity();
-        for _ in 0..TRIES {
-            match self.try_save(policy, session, activity) {
-                Written::Yes => return end,
-                Written::Conflict => return End::Lost,
-                Written::Unknown => {}
-            }
-        }
-        End::Stuck
     }
 }

@@ -12,10 +12,18 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 41] = [
+const HAPPENS: [&str; 50] = [
+    "a call that was given up",
     "a late write counts",
     "a late write undoes nothing",
+    "a newer token in the middle of a run",
+    "a run left as its policy was gone",
+    "a run taken over",
     "a scheduled time came during a run",
+    "a write of the run that failed: Checkpoint",
+    "a write of the run that failed: Finish",
+    "a write that was overtaken",
+    "an edit during a turn",
     "an idle policy has begun its work",
     "an idle policy runs at its instant",
     "because: BadRequest",
@@ -45,6 +53,7 @@ const HAPPENS: [&str; 41] = [
     "ended: Succeeded",
     "everything was told, and once",
     "held",
+    "in doubt at the end of a turn, and then: again",
     "interrupted",
     "missed",
     "refused entries",

@@ -1,9 +1,7 @@
 //! Watches that `rejected` is what the API refuses, in runs that nothing hid anything from.
 
 use super::upstash::{Fate, Upstash};
-use crate::Outcome;
-use dlq_crd::Reason;
-use dlq_crd::{Action, PolicyRun};
+use dlq_crd::{Action, PolicyRun, Reason};
 use dlq_upstash::types::{Call, Criteria, Selection};
 
 /// What one process saw of a run from its start on.
@@ -34,12 +32,12 @@ impl Refusals {
     }
 
     /// A run that succeeds has been told of each such entry that it selects, once.
-    pub(super) fn check(&self, run: &PolicyRun, outcome: &Outcome, upstash: &Upstash) -> bool {
+    pub(super) fn check(&self, run: &PolicyRun, upstash: &Upstash) -> bool {
         let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0;
         let Some(criteria) = self.criteria.as_ref().filter(|_| is_exact && !self.is_disturbed) else {
             return false;
         };
-        if run.action != Action::Resume || outcome.reason != Reason::RunSucceeded {
+        if run.action != Action::Resume || run.reason != Some(Reason::RunSucceeded) {
             return false;
         }
         let refused = upstash.refused(criteria);

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
-use super::api_server::{ApiServer, Change, Fault, Precondition, Written};
-use super::ledger::{At, Ledger};
+use super::api_server::{ApiServer, Fault, Precondition, Written};
+use super::ledger::{At, Ledger, check_call};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
 use super::told::Told;
 use super::upstash::Upstash;
-use crate::{Connectivity, Facts, Plan, Policy, plan};
-use dlq_crd::DlqPolicyStatus;
+use crate::attempt::Purpose;
+use crate::{Connectivity, Facts, Plan, Policy, Selected, plan};
+use dlq_crd::{DlqPolicyStatus, MilliTime, PolicyRun};
+use dlq_upstash::types::{Call, Criteria, Selection};
 
 /// After so many looks in a calm world every run has ended.
 const LOOKS_TO_AN_END: usize = 200;
@@ -39,9 +41,10 @@ pub(super) struct World {
 /// A write on its way.
 struct Write {
     policy: Policy,
-    change: Change,
+    next: DlqPolicyStatus,
     precondition: Precondition,
     plan: Option<Plan>,
+    purpose: Purpose,
     /// When it was sent, as its process read it.
     now: Timestamp,
     /// What its process took for the way to Upstash's clock.
@@ -86,7 +89,7 @@ impl World {
         match operation {
             Operation::Pass(millis) => self.pass(millis),
             Operation::Jump(millis) => self.skew += SignedDuration::from_millis(millis),
-            Operation::Look(slice) => self.look(slice),
+            Operation::Turn(slice) => self.turn(slice),
             Operation::Crash => self.crash(),
             Operation::Rival => {
                 // No two processes read the same millisecond: a claim is known by its start.
@@ -108,25 +111,19 @@ impl World {
         }
     }
 
-    /// Writes, and puts it into the books when it arrives. `looked`: it comes from this plan.
+    /// Writes, and puts it into the books when it arrives. `plan`: it comes from this one.
     pub(super) fn write(
         &mut self,
-        policy: &Policy,
-        change: Change,
+        policy: Policy,
+        next: DlqPolicyStatus,
         precondition: Precondition,
-        looked: Option<&Plan>,
+        plan: Option<Plan>,
+        purpose: Purpose,
     ) -> Written {
         let fault = self.faults.pop().unwrap_or(Fault::None);
         let is_unchanged = matches!(precondition, Precondition::Unchanged(_));
-        self.api.changed(&change);
-        let write = Write {
-            policy: policy.clone(),
-            change,
-            precondition,
-            plan: looked.cloned(),
-            now: self.now(),
-            clock_offset: self.process.clock_offset,
-        };
+        self.api.check(&next);
+        let write = self.on_its_way(policy, next, precondition, plan, purpose);
         match fault {
             Fault::Lost => return Written::Unknown,
             Fault::Late => {
@@ -143,6 +140,32 @@ impl World {
         }
     }
 
+    /// Nothing is sent, as nothing differs; what was decided counts.
+    pub(super) fn write_same(
+        &mut self,
+        policy: Policy,
+        next: DlqPolicyStatus,
+        precondition: Precondition,
+        plan: Option<Plan>,
+    ) {
+        if plan.is_some() {
+            let write = self.on_its_way(policy, next, precondition, plan, Purpose::Settle);
+            self.arrive(write);
+        }
+    }
+
+    fn on_its_way(
+        &self,
+        policy: Policy,
+        next: DlqPolicyStatus,
+        precondition: Precondition,
+        plan: Option<Plan>,
+        purpose: Purpose,
+    ) -> Write {
+        let (now, clock_offset) = (self.now(), self.process.clock_offset);
+        Write { policy, next, precondition, plan, purpose, now, clock_offset }
+    }
+
     /// What was held up on its way arrives now.
     pub(super) fn arrive_late(&mut self) {
         for write in std::mem::take(&mut self.late) {
@@ -153,16 +176,17 @@ impl World {
 
     fn arrive(&mut self, write: Write) -> bool {
         let before = self.api.status();
-        let Write { policy, change, precondition, plan, now, clock_offset } = write;
-        if !self.api.write(&change, &precondition) {
+        let Write { policy, next, precondition, plan, purpose, now, clock_offset } = write;
+        if !self.api.write(&next, &precondition) {
             return false;
         }
         let after = self.api.status();
+        assert_eq!(after, next, "what is read is not what was written");
         if let Some(plan) = &plan {
             self.ledger.looked(&policy, &before, plan, now);
         }
-        if let Change::Status(next) = &change {
-            assert_eq!(after, **next, "what is read is not what was written");
+        // A process that gives its run back says nothing of the schedule.
+        if purpose != Purpose::Release {
             self.ledger.keep(&policy, &before, &after, now);
         }
         self.ledger.written(&policy, &before, &after, At { now, clock_offset });
@@ -181,7 +205,7 @@ impl World {
             self.upstash.fail(20, self.time);
             self.api.annotate("requestedAt", Some(&"at last".to_owned()));
         }
-        self.look(slice.clone());
+        self.turn(slice.clone());
         self.end_run(slice);
         let policy = self.policy();
         let status = self.api.status();
@@ -198,7 +222,7 @@ impl World {
         for _ in 0..LOOKS_TO_AN_END {
             let wait = self.process.wake.map_or(SignedDuration::ZERO, |wake| wake.duration_since(self.now()));
             self.time += wait.max(SignedDuration::from_millis(1));
-            self.look(slice.clone());
+            self.turn(slice.clone());
             if run(self).as_ref() != Some(&current) {
                 return;
             }
@@ -212,13 +236,13 @@ impl World {
         let Ok(plan) = plan(policy, status, &facts, self.now()) else { panic!("asks again") };
         match plan {
             Plan::Idle { next: Some(next) } => {
-                self.look(slice.clone());
+                self.turn(slice.clone());
                 let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
                 let told = self.api.status().next_schedule_time.map(|told| told.0);
                 assert_eq!(told, Some(next.round(up).unwrap()), "nextScheduleTime");
                 self.time += next.duration_since(self.now()).max(SignedDuration::ZERO);
                 let before = self.api.status();
-                self.look(slice.clone());
+                self.turn(slice.clone());
                 let after = self.api.status();
                 let begun = before.last_schedule_time != after.last_schedule_time;
                 let missed = before.missed_schedules < after.missed_schedules;
@@ -231,6 +255,27 @@ impl World {
                 self.ledger.meet("an idle policy has begun its work");
             }
             _ => {}
+        }
+    }
+
+    /// A process is about to call: by the policy as it stands, of which the watch told it.
+    pub(super) fn check_call(&self, run: &PolicyRun, call: &Call) {
+        let policy = self.policy();
+        check_call(&policy, run, call, self.now());
+        // What is acted on by IDs that nobody named is what the run selects.
+        if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
+            && let (Ok(Selected::Matching { criteria, .. }), Some(window)) =
+                (policy.work.as_ref().map(|work| &work.selected), &run.window)
+        {
+            let criteria = Criteria {
+                from_date: window.from_date.map(MilliTime::as_millisecond),
+                to_date: Some(window.to_date.as_millisecond()),
+                ..criteria.clone()
+            };
+            assert!(
+                self.upstash.are_selected(ids, &criteria),
+                "acts on what the run does not select: {ids:?}"
+            );
         }
     }
 

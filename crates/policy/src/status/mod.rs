@@ -98,6 +98,11 @@ pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
     }
 }
 
+/// The status in which the run is for whoever takes it up. Of the schedule it says nothing: nobody looked.
+pub fn released(before: &DlqPolicyStatus, run: PolicyRun) -> DlqPolicyStatus {
+    DlqPolicyStatus { processed: Some(run.processed), current_run: Some(run), ..before.clone() }
+}
+
 /// The status during a run.
 pub fn running(
     policy: &Policy,

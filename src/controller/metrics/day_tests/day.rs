@@ -11,7 +11,7 @@ use serde_json::json;
 use super::clock;
 use super::object::Object;
 use super::process::Process;
-use crate::controller::head::PolicyHead;
+use crate::controller::watched::head::PolicyHead;
 
 /// Scrapes are off the full minute, so that none lies on the edge of a range: versions of Prometheus differ in which edges
 /// belong to it.
@@ -78,8 +78,10 @@ impl Day {
     }
 
     fn stop(&mut self) {
+        if let Some(leader) = self.replicas.first() {
+            self.objects.iter_mut().for_each(|object| object.hand_back(leader, &mut self.dice));
+        }
         self.replicas.clear();
-        self.objects.iter_mut().for_each(Object::hand_back);
     }
 
     /// The watch tells how all policies are.

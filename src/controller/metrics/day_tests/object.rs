@@ -1,6 +1,7 @@
-//! A policy, and the looks at it: the core's functions, put together and counted as the controller does.
+//! A policy, and the turns that a process takes with it: the machine that ships, driven through the day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -11,31 +12,18 @@ use serde_json::{Value, json};
 use super::clock;
 use super::process::Process;
 use super::upstash::answer;
-use crate::controller::context::PolicyRef;
-use crate::controller::error::Error;
+use crate::controller::error::{Error, WriteError};
 use crate::controller::metrics::RunWaits;
-use crate::controller::persist::PersistError;
+use crate::controller::names::PolicyRef;
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
-use dlq_drain::Meter as _;
-use dlq_policy::spec::validate::Source;
-use dlq_policy::{
-    Connectivity, Facts, Permissions, Plan, Policy, Progress, Step, changes, plan, status, validate,
+use dlq_policy::attempt::{
+    Action, Answer, Effect, Event, Found, Interrupt, Kept, Next, Notice, Seen, Settings, StatusWrite, Stored,
+    Told, WriteOutcome,
 };
+use dlq_policy::spec::validate::Source;
+use dlq_policy::{Attempt, Permissions, Policy, validate};
 use dlq_upstash::client::Observer as _;
-use dlq_upstash::error::ErrorClass;
 use dlq_upstash::types::Call;
-
-const RETRY_LIMIT: u32 = 10;
-const SLICE: SignedDuration = SignedDuration::from_secs(10);
-/// As `--checkpoint-interval`.
-const CHECKPOINT_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
-
-/// A run, as the process that works on it knows it.
-struct Session {
-    progress: Progress,
-    waits: RunWaits,
-}
 
 pub(super) struct Object {
     namespace: &'static str,
@@ -43,7 +31,8 @@ pub(super) struct Object {
     spec: Value,
     annotations: BTreeMap<String, String>,
     status: DlqPolicyStatus,
-    session: Option<Session>,
+    kept: Kept,
+    waits: Option<RunWaits>,
     /// When it is looked at next.
     pub(super) wake: Timestamp,
     /// How many of its entries fail in an hour.
@@ -77,7 +66,8 @@ impl Object {
             spec,
             annotations: BTreeMap::new(),
             status: DlqPolicyStatus::default(),
-            session: None,
+            kept: Kept::default(),
+            waits: None,
             wake: now,
             failing,
             backlog: 0,
@@ -107,10 +97,9 @@ impl Object {
     }
 
     /// The process that works on it stops.
-    pub(super) fn hand_back(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.status.current_run = Some(session.progress.handed_back());
-        }
+    pub(super) fn hand_back(&mut self, process: &Process, dice: &mut Rng) {
+        self.turn(process, dice, Some(Interrupt::Stop));
+        self.waits = None;
     }
 
     fn reference(&self) -> PolicyRef {
@@ -124,60 +113,101 @@ impl Object {
         validate(&source, &permissions())
     }
 
-    /// Looks at it, and works for a slice where a run is in progress.
+    /// Takes a turn with it.
     pub(super) fn look(&mut self, process: &Process, dice: &mut Rng) {
         let since = self.wake;
         clock::set(since);
-        let fate = self.reconcile(process, dice);
-        if fate.is_err() {
-            self.wake = clock::now() + SignedDuration::from_secs(2);
-        }
-        let took = Duration::try_from(clock::now().duration_since(since)).unwrap();
-        process.metrics.looked(&fate, took + Duration::from_micros(dice.u64(500..30_000)));
+        let next = self.turn(process, dice, None);
+        let now = clock::now();
+        let mut outcome = Ok(());
+        self.wake = match next {
+            Next::Now => now + SignedDuration::from_millis(1),
+            Next::At(time) => {
+                // The controller is a little late, and now and then there is a queue.
+                let is_idle = !self.kept.holds_run();
+                let queue = if is_idle && dice.u8(0..12) == 0 { dice.i64(0..4_000) } else { 0 };
+                time.max(now) + SignedDuration::from_millis(100 + dice.i64(0..100) + queue)
+            }
+            Next::OnChange => Timestamp::MAX,
+            Next::Retry(trouble) => {
+                outcome = Err(Error::Trouble(trouble));
+                now + SignedDuration::from_secs(2)
+            }
+            next @ (Next::OnPermit(_) | Next::Forget) => panic!("nothing in the day leads to {next:?}"),
+        };
+        let took = Duration::try_from(now.duration_since(since)).unwrap();
+        process.metrics.looked(&outcome, took + Duration::from_micros(dice.u64(500..30_000)));
     }
 
-    fn reconcile(&mut self, process: &Process, dice: &mut Rng) -> Result<(), Error> {
-        let (policy, now) = (self.policy(), clock::now());
-        let facts = Facts { connection: Some(Connectivity::Usable), ..Facts::default() };
-        let plan = plan(&policy, &self.status, &facts, now).unwrap();
-        let next = status::observed(&policy, &self.status, &plan, now);
-        let (run, next) = match plan {
-            Plan::Start(start) => {
-                self.fill(dice);
-                let next = status::claimed(&policy, &next, start, &process.holder(), now);
-                (next.current_run.clone(), next)
-            }
-            Plan::Continue { run } => {
-                let run = match &self.session {
-                    Some(session) => session.progress.run().clone(),
-                    None => status::taken_over(&run, &process.holder()),
-                };
-                (Some(run.clone()), DlqPolicyStatus { current_run: Some(run), ..next })
-            }
-            Plan::Idle { next: wake } | Plan::Missed { next: wake, .. } => {
-                // The controller is a little late, and now and then there is a queue.
-                let late = 100 + dice.i64(0..100) + if dice.u8(0..12) == 0 { dice.i64(0..4_000) } else { 0 };
-                self.wake = wake.map_or(Timestamp::MAX, |wake| wake + SignedDuration::from_millis(late));
-                (None, next)
-            }
-            Plan::CircuitOpen => {
-                self.wake = Timestamp::MAX;
-                (None, next)
-            }
-            plan => panic!("nothing in the day leads to {plan:?}"),
+    fn turn(&mut self, process: &Process, dice: &mut Rng, interrupt: Option<Interrupt>) -> Next {
+        let settings = Settings {
+            holder: process.holder(),
+            retry_limit: 10,
+            checkpoint_interval: SignedDuration::from_secs(1),
         };
-        if !self.decide(process, &policy, next, dice)? {
-            self.wake = now + SignedDuration::from_millis(100);
-            return Ok(());
+        let kept = std::mem::take(&mut self.kept);
+        let mut attempt = Attempt::begin(Arc::new(settings), kept, true, clock::now());
+        if let Some(interrupt) = interrupt {
+            attempt.on(Event::Interrupted(interrupt), clock::now());
         }
-        let Some(run) = run else { return Ok(()) };
-        let session = self.session.take().unwrap_or_else(|| {
-            let activity = status::activity(&self.status, &run, now);
-            let progress = Progress::new(policy.work.clone().unwrap(), run, RETRY_LIMIT).seen_as(activity);
-            Session { progress, waits: process.metrics.run_waits() }
-        });
-        self.work(process, &policy, session, dice);
-        Ok(())
+        let mut event = None;
+        loop {
+            match attempt.next(clock::now()) {
+                Action::Do(effect) => event = Some(self.perform(effect, &attempt, process, dice)),
+                Action::Tell(told) => match *told {
+                    Told::Changes { changes, .. } => process.metrics.tell(&self.reference(), &changes),
+                    Told::Notice(Notice::Starts { .. }) => self.fill(dice),
+                    Told::Notice(_) => {}
+                },
+                Action::Wait(until) => {
+                    let event = event.take().unwrap_or_else(|| {
+                        clock::set(until);
+                        Event::Woken
+                    });
+                    let is_answer = matches!(event, Event::Answered(_));
+                    attempt.on(event, clock::now());
+                    if is_answer {
+                        self.works(&attempt, process);
+                    }
+                }
+                Action::GiveUp => panic!("nothing in the day interrupts a call"),
+                Action::Done(next) => {
+                    self.kept = attempt.keep();
+                    return next;
+                }
+            }
+        }
+    }
+
+    fn works(&mut self, attempt: &Attempt, process: &Process) {
+        let waits = self.waits.get_or_insert_with(|| process.metrics.run_waits());
+        waits.follow(attempt.run().unwrap());
+    }
+
+    fn perform(&mut self, effect: Effect, attempt: &Attempt, process: &Process, dice: &mut Rng) -> Event {
+        match effect {
+            Effect::Read => Event::Read(Ok(Some(self.seen()))),
+            Effect::Resolve { .. } => {
+                Event::Resolved(Ok(Ok(Found { version: "secret/1".to_owned(), account: Some(1) })))
+            }
+            Effect::Write(write) => Event::Written(self.write(process, *write, dice)),
+            Effect::Permit(_) => Event::Permitted(true),
+            Effect::Call { call, .. } => {
+                self.works(attempt, process);
+                Event::Answered(self.call(process, &call, dice))
+            }
+        }
+    }
+
+    fn seen(&self) -> Arc<Seen> {
+        Arc::new(Seen {
+            uid: self.name.to_owned(),
+            policy: Arc::new(self.policy()),
+            status: self.status.clone(),
+            is_status_readable: true,
+            stored: Stored::default(),
+            clock_offset: SignedDuration::ZERO,
+        })
     }
 
     /// What failed since the last run; much more does while Upstash is in trouble.
@@ -190,89 +220,33 @@ impl Object {
         self.filled = now;
     }
 
-    /// Writes what a look decided, unless somebody wrote in between or there is no answer.
-    fn decide(
-        &mut self,
-        process: &Process,
-        policy: &Policy,
-        next: DlqPolicyStatus,
-        dice: &mut Rng,
-    ) -> Result<bool, Error> {
-        if next == self.status {
-            return Ok(true);
+    /// Writes, unless somebody wrote in between or there is no answer.
+    fn write(&mut self, process: &Process, write: StatusWrite, dice: &mut Rng) -> WriteOutcome {
+        let StatusWrite { seen, next, .. } = write;
+        if next == seen.status {
+            return WriteOutcome::Same;
         }
         let is_slow = (clock::at(18, 0)..clock::at(18, 40)).contains(&clock::now());
         let fate = match dice.u8(0..100) {
-            0..2 => Err(PersistError::Conflict),
-            2..32 if is_slow => Err(PersistError::Timeout),
-            _ => {
-                self.write(process, policy, next);
-                return Ok(true);
-            }
+            0..2 => Err(WriteError::Conflict),
+            2..32 if is_slow => Err(WriteError::Timeout),
+            _ => Ok(()),
         };
-        process.metrics.wrote::<()>(&fate);
-        match fate {
-            Err(PersistError::Conflict) => Ok(false),
-            fate => fate.map(|()| true).map_err(Error::Persist),
+        process.metrics.wrote(&fate);
+        if let Err(problem) = fate {
+            return problem.outcome();
         }
-    }
-
-    fn write(&mut self, process: &Process, policy: &Policy, next: DlqPolicyStatus) {
-        process.metrics.wrote(&Ok::<_, PersistError>(()));
-        process.metrics.tell(&self.reference(), &changes(policy, &self.status, &next));
         self.status = next;
+        WriteOutcome::Done(self.seen())
     }
 
-    fn save(&mut self, process: &Process, policy: &Policy, progress: &Progress) {
-        let (run, activity) = (progress.run(), progress.activity());
-        let next = status::running(policy, &self.status, run, activity, clock::now());
-        self.write(process, policy, next);
-    }
-
-    fn work(&mut self, process: &Process, policy: &Policy, mut session: Session, dice: &mut Rng) {
-        let until = clock::now() + SLICE;
-        let mut saved = clock::now();
-        while clock::now() < until {
-            let now = clock::now();
-            match session.progress.next(now) {
-                Step::End(outcome) => {
-                    let next =
-                        status::finished(policy, &self.status, &session.progress.ended_run(), &outcome, now);
-                    self.write(process, policy, next);
-                    self.wake = now + SignedDuration::from_millis(1);
-                    return;
-                }
-                Step::Wait(time) if time.duration_since(now) > LONGEST_OWN_WAIT => {
-                    self.save(process, policy, &session.progress);
-                    (self.wake, self.session) = (time, Some(session));
-                    return;
-                }
-                Step::Wait(time) => clock::set(time),
-                Step::Call(call) => self.call(process, &mut session, &call, dice),
-            }
-            if clock::now().duration_since(saved) >= CHECKPOINT_INTERVAL {
-                self.save(process, policy, &session.progress);
-                saved = clock::now();
-            }
-        }
-        (self.wake, self.session) = (clock::now(), Some(session));
-    }
-
-    fn call(&mut self, process: &Process, session: &mut Session, call: &Call, dice: &mut Rng) {
-        let Session { progress, waits } = session;
-        waits.calls();
+    fn call(&mut self, process: &Process, call: &Call, dice: &mut Rng) -> Answer {
         let answer = answer(call, &mut self.backlog, dice);
         clock::pass(answer.took);
         process.metrics.called(call.operation(), answer.status(), answer.took);
         match answer.result {
-            Ok(page) => progress.answered(call, &page, clock::now()),
-            Err(error) => {
-                progress.failed(call, &error, clock::now(), dice.f64());
-                let until = progress.run().waiting_until.filter(|_| error.class == ErrorClass::RateLimited);
-                if let Some(until) = until {
-                    waits.rate_limited(until.timestamp());
-                }
-            }
+            Ok(page) => Answer::Page(page),
+            Err(error) => Answer::Error { error, jitter: dice.f64() },
         }
     }
 }

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use kube::runtime::reflector::Store;
 
 use super::clock;
-use crate::controller::head::PolicyHead;
 use crate::controller::metrics::{Build, Metrics};
+use crate::controller::watched::head::PolicyHead;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::{Exposition, Format};
 use dlq_upstash::client::{ClientOptions, Transport};

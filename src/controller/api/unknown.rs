@@ -1,23 +1,12 @@
 //! What a newer operator wrote into a status and this one does not understand: it stays.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What makes two runs the same one.
 const IDENTITY: [&str; 2] = ["id", "startTime"];
 
-/// As [`keep`], of what is read as a `T`.
-pub(crate) fn keep_as<T: DeserializeOwned + Serialize>(
-    stored: &Value,
-    next: &T,
-) -> Result<Value, serde_json::Error> {
-    let understood: Option<T> = serde_json::from_value(stored.clone())?;
-    Ok(keep(stored, &serde_json::to_value(understood)?, serde_json::to_value(next)?))
-}
-
 /// `next`, with what `stored` holds beyond what was understood of it. `understood` is `stored`, read and written again.
-fn keep(stored: &Value, understood: &Value, next: Value) -> Value {
+pub(crate) fn keep(stored: &Value, understood: &Value, next: Value) -> Value {
     if next == *understood {
         return stored.clone();
     }

@@ -1,34 +1,39 @@
 //! Starts the watches and the controllers, and ends them.
 
+mod secrets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, ready};
 use futures::{StreamExt, stream};
+use jiff::SignedDuration;
 use kube::Api;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::connections::Connections;
-use super::context::{Clock, Context, PolicyRef};
-use super::error::{Error, error_policy};
-use super::events::Events;
-use super::head::PolicyHead;
-use super::memory::Memory;
-use super::metrics::Metrics;
-use super::persist::StatusWriter;
-use super::reconcile::reconcile;
-use super::secrets;
-use super::session::{RELEASE_TIMEOUT, release, release_all};
-use super::slots::Slots;
 use crate::config::Config;
+use crate::controller::api::persist::StatusWriter;
+use crate::controller::connections::Connections;
+use crate::controller::context::Context;
+use crate::controller::error::Error;
+use crate::controller::memory::Memory;
+use crate::controller::metrics::Metrics;
+use crate::controller::names::{Clock, PolicyRef};
+use crate::controller::reconcile::release::{RELEASE_TIMEOUT, release, release_all};
+use crate::controller::reconcile::{error_policy, reconcile};
+use crate::controller::slots::Slots;
+use crate::controller::tell::events::Events;
+use crate::controller::watched::Watched;
+use crate::controller::watched::head::PolicyHead;
 use crate::runtime::leadership::Leadership;
+use dlq_policy::attempt::{Interrupt, Settings};
 use dlq_upstash::client::Transport;
 
 /// How many policies are looked at at once: when thousands are due, the API server is not asked for all of them together.
@@ -81,9 +86,12 @@ pub async fn run(
         permissions: config.permissions,
         clock,
         leadership,
-        holder,
-        retry_limit: config.retry_limit,
-        checkpoint_interval: config.checkpoint_interval,
+        settings: Arc::new(Settings {
+            holder,
+            retry_limit: config.retry_limit,
+            checkpoint_interval: SignedDuration::try_from(config.checkpoint_interval)
+                .unwrap_or(SignedDuration::MAX),
+        }),
         watch_secrets: config.watch_secrets,
         audit: config.audit,
         stop: stop.clone(),
@@ -137,7 +145,10 @@ async fn control(
         .as_deref()
         .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
     let (heads, writer) = reflector::store::<PolicyHead>();
-    let (known, all, looking) = (heads.clone(), heads.clone(), heads.clone());
+    let (known, all) = (heads.clone(), heads.clone());
+    let (granted, permits) = mpsc::unbounded_channel();
+    let watched = Watched { heads: heads.clone(), granted };
+    let permits = stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits)));
     context.metrics.watch(heads.clone());
     let stop = context.stop.clone();
     let waking = Arc::clone(&context);
@@ -192,8 +203,9 @@ async fn control(
         .with_config(ControllerConfig::default())
         .reconcile_all_on(stream::select(context.leadership.gained(), relists))
         .reconcile_on(changed_secrets)
+        .reconcile_on(permits)
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(move |head, context| reconcile(head, context, looking.clone()), error_policy, context)
+        .run(move |head, context| reconcile(head, context, watched.clone()), error_policy, context)
         .for_each(async |outcome: Outcome| {
             if let Err(error) = outcome {
                 // Reported where it happened; what is left is an object that went in the meantime.
@@ -208,7 +220,7 @@ fn let_go(context: &Arc<Context>, policy: PolicyRef) {
     context.metrics.forget(&policy);
     if let Some(session) = context.memory.forget(&policy) {
         let context = Arc::clone(context);
-        tokio::spawn(async move { release(&context, &policy, session).await });
+        tokio::spawn(async move { release(&context, &policy, session, Interrupt::Gone).await });
     }
 }
 

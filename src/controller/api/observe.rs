@@ -9,77 +9,47 @@ use kube::api::{ApiResource, DynamicObject};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::error::Error;
-use super::head::HeadKey;
-use super::unknown;
+use crate::controller::error;
+use crate::controller::watched::head::HeadKey;
 use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
+use dlq_policy::attempt::{FailedStep, Trouble};
 use dlq_policy::spec::validate::Source;
+use dlq_policy::{Permissions, Policy, validate};
 use dlq_upstash::error::printable;
 
 /// How long the API server may take for one answer.
 pub(crate) const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is written even where the rest of the status cannot be read.
-const SAID_OF_ANY_STATUS: [&str; 4] = ["conditions", "message", "observedGeneration", "phase"];
-
-/// A policy as it stands in the API server.
+/// A policy as it stands in the API server, in the parts of which a [`dlq_policy::attempt::Seen`] is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed {
     pub(crate) metadata: ObjectMeta,
     /// The spec, or why it cannot be read: the API server accepts values that the types do not.
-    pub(crate) spec: Result<DlqPolicySpec, String>,
-    /// The status as it was written; empty when it cannot be read.
+    spec: Result<DlqPolicySpec, String>,
+    /// The status as it was written; but for its conditions empty when it cannot be read.
     pub(crate) status: DlqPolicyStatus,
     /// The status as it stands, to write only what differs.
     pub(crate) raw_status: Value,
-    /// Whether a write got no answer since: another status than `raw_status` may stand there.
-    pub(crate) is_stale: bool,
     /// Whether `status` says what `raw_status` does.
     pub(crate) is_status_readable: bool,
 }
 
 impl Observed {
-    /// The status as it surely stands.
-    pub(crate) fn stored(&self) -> &Value {
-        if self.is_stale { &Value::Null } else { &self.raw_status }
-    }
-
-    /// What to write for a next status. What a newer operator wrote and this one does not know stays. Of a status that
-    /// cannot be read nothing is taken away: it is all that anybody knows of what was done.
-    pub(crate) fn written_as(&self, next: &DlqPolicyStatus) -> Result<Value, serde_json::Error> {
-        if self.is_status_readable {
-            return unknown::keep_as(&self.raw_status, next);
-        }
-        match (&self.raw_status, serde_json::to_value(next)?) {
-            (Value::Object(raw), Value::Object(next)) => {
-                let mut raw = raw.clone();
-                let said = next.into_iter().filter(|(key, _)| SAID_OF_ANY_STATUS.contains(&key.as_str()));
-                raw.extend(said);
-                Ok(Value::Object(raw))
-            }
-            (_, next) => Ok(next),
-        }
-    }
-}
-
-impl Observed {
-    /// What a policy is made from.
-    pub(crate) fn source<'a>(&'a self, no_annotations: &'a BTreeMap<String, String>) -> Source<'a> {
-        Source {
+    /// What its spec and annotations mean.
+    pub(crate) fn policy(&self, permissions: &Permissions) -> Policy {
+        let none = BTreeMap::new();
+        let source = Source {
             namespace: self.metadata.namespace.as_deref().unwrap_or_default(),
             name: self.metadata.name.as_deref().unwrap_or_default(),
             generation: self.metadata.generation.unwrap_or_default(),
-            annotations: self.metadata.annotations.as_ref().unwrap_or(no_annotations),
+            annotations: self.metadata.annotations.as_ref().unwrap_or(&none),
             spec: self.spec.as_ref().map_err(String::as_str),
-        }
+        };
+        validate(&source, permissions)
     }
 
     pub(crate) fn key(&self) -> HeadKey {
         HeadKey::of(&self.metadata)
-    }
-
-    pub(crate) fn uid(&self) -> &str {
-        self.metadata.uid.as_deref().unwrap_or_default()
     }
 }
 
@@ -93,12 +63,12 @@ pub(crate) async fn observe(
     client: &kube::Client,
     namespace: &str,
     name: &str,
-) -> Result<Option<Observed>, Error> {
+) -> Result<Option<Observed>, Trouble> {
     let api = policies(client.clone(), namespace);
-    let read = timeout(API_TIMEOUT, api.get_opt(name)).await;
-    let object = read
-        .map_err(|_| Error::Timeout("reading the policy"))?
-        .map_err(|error| Error::Observe(Box::new(error)))?;
+    let object = timeout(API_TIMEOUT, api.get_opt(name))
+        .await
+        .map_err(|_| error::no_answer("reading the policy"))?
+        .map_err(|error| error::of(FailedStep::ReadPolicy, "cannot read the policy", &error))?;
     Ok(object.filter(|object| object.metadata.deletion_timestamp.is_none()).map(decode))
 }
 
@@ -122,12 +92,5 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
         let conditions = serde_json::from_value(conditions).unwrap_or_default();
         Some(DlqPolicyStatus { conditions, ..DlqPolicyStatus::default() })
     });
-    Observed {
-        metadata,
-        spec,
-        status: status.unwrap_or_default(),
-        raw_status,
-        is_stale: false,
-        is_status_readable,
-    }
+    Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
 }

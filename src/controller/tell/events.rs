@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::context::{Clock, PolicyRef};
-use super::observe::API_TIMEOUT;
-use super::report::Named;
-use super::series::{AllSeries, Telling};
+use crate::controller::api::observe::API_TIMEOUT;
+use crate::controller::names::Named;
+use crate::controller::names::{Clock, PolicyRef};
+use crate::controller::tell::series::{AllSeries, Telling};
 use dlq_policy::PolicyEvent;
 use dlq_upstash::error::printable;
 

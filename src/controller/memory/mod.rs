@@ -1,15 +1,17 @@
 //! What this process remembers of single policies between two looks.
 
+pub(crate) mod line;
+pub(crate) mod session;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::context::{PolicyRef, lock};
-use super::session::Session;
-use super::slots::Slot;
-use super::tell::PolicyInDoubt;
+use crate::controller::memory::line::Line;
+use crate::controller::memory::session::Session;
+use crate::controller::names::{PolicyRef, lock};
+use dlq_policy::attempt::AccountId;
 
 /// What this process remembers of single policies. An entry goes with the last thing that is in it.
 #[derive(Default)]
@@ -18,14 +20,12 @@ pub(crate) struct Memory(Mutex<HashMap<PolicyRef, Remembered>>);
 /// What is remembered of one policy.
 #[derive(Default)]
 struct Remembered {
-    /// The run that this process works on.
-    session: Option<Session>,
-    /// Its place in line for a slot of a connection.
-    place: Option<(u64, BoxFuture<'static, Slot>)>,
+    /// The run that this process works on, and its last writes, if they got no answer.
+    session: Session,
+    /// Its place in line for a permit.
+    line: Option<Line>,
     /// How many looks failed in a row.
     errors: u32,
-    /// Its last writes, if they got no answer.
-    in_doubt: Option<PolicyInDoubt>,
     /// The Secret that it waits for, where Secrets are watched.
     awaited: Option<String>,
     /// Wakes the work on its run.
@@ -35,8 +35,8 @@ struct Remembered {
 impl Remembered {
     /// Whether anything is kept until the next look.
     fn is_kept(&self) -> bool {
-        let Self { session, place, errors, in_doubt, awaited, working: _ } = self;
-        session.is_some() || place.is_some() || *errors > 0 || in_doubt.is_some() || awaited.is_some()
+        let Self { session, line, errors, awaited, working: _ } = self;
+        !session.is_empty() || line.is_some() || *errors > 0 || awaited.is_some()
     }
 
     fn is_empty(&self) -> bool {
@@ -62,28 +62,23 @@ impl Memory {
         taken
     }
 
-    fn has(&self, policy: &PolicyRef, has: impl FnOnce(&Remembered) -> bool) -> bool {
-        lock(&self.0).get(policy).is_some_and(has)
+    /// Takes what is known of a policy from the turn before.
+    pub(crate) fn take_session(&self, policy: &PolicyRef) -> Session {
+        self.take(policy, |remembered| Some(std::mem::take(&mut remembered.session))).unwrap_or_default()
     }
 
-    /// Takes the run that this process was working on.
-    pub(crate) fn take_session(&self, policy: &PolicyRef) -> Option<Session> {
-        self.take(policy, |remembered| remembered.session.take())
-    }
-
-    /// Keeps a run until the next slice.
+    /// Keeps it for the next turn.
     pub(crate) fn keep_session(&self, policy: PolicyRef, session: Session) {
-        drop(self.put(policy, |remembered| remembered.session.replace(session)));
-    }
-
-    /// Whether this process was working on a run of the policy.
-    pub(crate) fn has_session(&self, policy: &PolicyRef) -> bool {
-        self.has(policy, |remembered| remembered.session.is_some())
+        if !session.is_empty() {
+            drop(self.put(policy, |remembered| std::mem::replace(&mut remembered.session, session)));
+        }
     }
 
     /// Takes all runs.
-    pub(crate) fn drain_sessions(&self) -> Vec<(PolicyRef, Session)> {
-        self.take_all(|_, remembered| remembered.session.take())
+    pub(crate) fn take_runs(&self) -> Vec<(PolicyRef, Session)> {
+        self.take_all(|_, remembered| {
+            remembered.session.kept.holds_run().then(|| std::mem::take(&mut remembered.session))
+        })
     }
 
     /// Takes something out of all entries.
@@ -100,19 +95,9 @@ impl Memory {
         taken
     }
 
-    /// Takes the policy's last writes, if they got no answer.
-    pub(crate) fn take_in_doubt(&self, policy: &PolicyRef) -> Option<PolicyInDoubt> {
-        self.take(policy, |remembered| remembered.in_doubt.take())
-    }
-
-    /// Keeps writes without an answer, until a read tells what became of them.
-    pub(crate) fn keep_in_doubt(&self, policy: PolicyRef, in_doubt: PolicyInDoubt) {
-        self.put(policy, |remembered| remembered.in_doubt = Some(in_doubt));
-    }
-
     /// Whether the policy's last writes got no answer.
     pub(crate) fn is_in_doubt(&self, policy: &PolicyRef) -> bool {
-        self.has(policy, |remembered| remembered.in_doubt.is_some())
+        lock(&self.0).get(policy).is_some_and(|remembered| remembered.session.kept.is_in_doubt())
     }
 
     /// Remembers which Secret of its namespace a policy waits for.
@@ -134,21 +119,20 @@ impl Memory {
         awaited.into_iter().map(|(policy, _)| policy).collect()
     }
 
-    /// Takes a policy's place in line for a slot of this connection.
-    pub(crate) fn take_place(&self, policy: &PolicyRef, connection: u64) -> Option<BoxFuture<'static, Slot>> {
-        let (of, place) = self.take(policy, |remembered| remembered.place.take())?;
-        (of == connection).then_some(place)
+    /// Takes a policy's place in line for a permit of this account.
+    pub(crate) fn take_line(&self, policy: &PolicyRef, account: AccountId) -> Option<Line> {
+        self.take(policy, |remembered| remembered.line.take()).filter(|line| line.is_for(account))
     }
 
     /// Keeps a policy's place in line: neither an edit that changes nothing of its run nor a run that takes the run's
     /// place costs it.
-    pub(crate) fn keep_place(&self, policy: PolicyRef, connection: u64, place: BoxFuture<'static, Slot>) {
-        drop(self.put(policy, |remembered| remembered.place.replace((connection, place))));
+    pub(crate) fn keep_line(&self, policy: PolicyRef, line: Line) {
+        drop(self.put(policy, |remembered| remembered.line.replace(line)));
     }
 
     /// Leaves the line.
     pub(crate) fn leave_line(&self, policy: &PolicyRef) {
-        drop(self.take(policy, |remembered| remembered.place.take()));
+        drop(self.take(policy, |remembered| remembered.line.take()));
     }
 
     /// The policies of which anything is kept between two looks.
@@ -164,7 +148,7 @@ impl Memory {
             let working = remembered.working.clone();
             Some(std::mem::replace(remembered, Remembered { working, ..Remembered::default() }))
         });
-        kept.and_then(|kept| kept.session)
+        kept.map(|kept| kept.session).filter(|session| session.kept.holds_run())
     }
 
     /// Counts an error, and returns how many there were in a row. A policy that waits after an error leaves the line.
@@ -181,18 +165,18 @@ impl Memory {
         self.take(policy, |remembered| Some(std::mem::take(&mut remembered.errors)));
     }
 
-    /// Begins a slice of work: what the watch sees is told to it.
+    /// Begins a turn: what the watch sees is told to it.
     pub(crate) fn begin_work(&self, policy: &PolicyRef) -> Arc<Notify> {
         let begin = |remembered: &mut Remembered| Arc::clone(remembered.working.get_or_insert_default());
         self.put(policy.clone(), begin)
     }
 
-    /// Ends a slice of work.
-    pub(crate) fn end_work(&self, policy: &PolicyRef) {
-        self.take(policy, |remembered| remembered.working.take());
+    /// Ends the turn that is told of by this.
+    pub(crate) fn end_work(&self, policy: &PolicyRef, notify: &Arc<Notify>) {
+        self.take(policy, |remembered| remembered.working.take_if(|working| Arc::ptr_eq(working, notify)));
     }
 
-    /// Wakes the work on a policy, if there is any.
+    /// Wakes the turn with a policy, if there is one.
     pub(crate) fn wake(&self, policy: &PolicyRef) {
         if let Some(work) = lock(&self.0).get(policy).and_then(|remembered| remembered.working.as_ref()) {
             work.notify_one();

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::glance::{Glance, Loose, Spec, Status};
+use crate::controller::watched::glance::{Glance, Loose, Spec, Status};
 use dlq_crd::{DlqPolicy, annotations};
 
 /// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and

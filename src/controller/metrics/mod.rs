@@ -17,10 +17,9 @@ pub use self::definitions::{SERIES_OF_PROCESS, SERIES_PER_CODE, SERIES_PER_POLIC
 use self::policies::{Policies, PolicyCollector};
 pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
-use super::context::{Clock, PolicyRef};
-use super::error::Error;
-use super::head::PolicyHead;
-use super::persist::PersistError;
+use crate::controller::error::{Error, WriteError};
+use crate::controller::names::{Clock, PolicyRef};
+use crate::controller::watched::head::PolicyHead;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::Exposition;
 use crate::runtime::metrics::process::ProcessCollector;
@@ -151,12 +150,12 @@ impl Metrics {
     }
 
     /// A status was written, or not.
-    pub(crate) fn wrote<T>(&self, outcome: &Result<T, PersistError>) {
+    pub(crate) fn wrote<T>(&self, outcome: &Result<T, WriteError>) {
         let result = match outcome {
             Ok(_) => "success",
-            Err(PersistError::Conflict) => "conflict",
-            Err(PersistError::Timeout) => "timeout",
-            Err(PersistError::Api(_) | PersistError::Encode(_)) => "error",
+            Err(WriteError::Conflict) => "conflict",
+            Err(WriteError::Timeout) => "timeout",
+            Err(WriteError::Unknown(_) | WriteError::Refused(_) | WriteError::Encode(_)) => "error",
         };
         self.status_writes.add(&[result], 1);
     }
@@ -208,5 +207,5 @@ impl Observer for Metrics {
 }
 
 #[cfg(test)]
-#[path = "metrics/series_tests.rs"]
+#[path = "series_tests.rs"]
 mod series_tests;

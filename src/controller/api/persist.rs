@@ -4,51 +4,22 @@ use std::sync::Arc;
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::display;
 
-use super::context::PolicyRef;
-use super::metrics::Metrics;
-use super::observe::{API_TIMEOUT, policies};
-use super::{report, unknown};
-use dlq_crd::PolicyRun;
+use super::unknown;
+use crate::controller::api::observe::{API_TIMEOUT, policies};
+use crate::controller::error::WriteError;
+use crate::controller::metrics::Metrics;
+use crate::controller::names::PolicyRef;
+use crate::controller::tell::report;
+use dlq_crd::DlqPolicyStatus;
+use dlq_policy::attempt::{Fence, Seen, StatusWrite, Stored};
 
+/// What is written even where the rest of the status cannot be read.
+const SAID_OF_ANY_STATUS: [&str; 4] = ["conditions", "message", "observedGeneration", "phase"];
 const FIELD_MANAGER: &str = "dlq-operator";
-
-/// What must hold for a write.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Precondition<'a> {
-    /// Nobody wrote to the status since it was read. For decisions. What others write to labels, annotations or the spec
-    /// in between is as if it had come a moment later: the watch tells of it.
-    Unchanged {
-        /// The status as it was read; nothing when there was none.
-        status: &'a Value,
-        /// `metadata.resourceVersion`, for a status that cannot be compared.
-        resource_version: &'a str,
-    },
-    /// The run is this process', and in the revision that this process knows, as it stands there. For checkpoints: edits of
-    /// labels or spec by others do not hold them up.
-    OurRun(&'a Value),
-}
-
-/// Why a status was not written.
-#[derive(Debug, Error)]
-pub(crate) enum PersistError {
-    /// The precondition does not hold, or the policy is gone.
-    #[error("the policy changed meanwhile")]
-    Conflict,
-    /// No answer in time: nobody knows whether it was written.
-    #[error("no answer in time")]
-    Timeout,
-    /// Anything else.
-    #[error(transparent)]
-    Api(Box<kube::Error>),
-    /// The status has no JSON form.
-    #[error("the status cannot be expressed")]
-    Encode(#[from] serde_json::Error),
-}
 
 /// Writes statuses.
 pub(crate) struct StatusWriter {
@@ -61,57 +32,41 @@ impl StatusWriter {
         Self { client, metrics }
     }
 
-    /// Writes what differs between `before` and `next`; the object after it, or `None` when nothing differs.
+    /// Writes what differs from what was seen; the object after it, or `None` when nothing differs.
     pub(crate) async fn write(
         &self,
-        object: (&str, &str, &str),
-        before: &Value,
-        next: Value,
-        precondition: Precondition<'_>,
-    ) -> Result<Option<DynamicObject>, PersistError> {
-        let changes = changes(before, next);
+        policy: &PolicyRef,
+        write: &StatusWrite,
+    ) -> Result<Option<DynamicObject>, WriteError> {
+        let changes = changes(&write.seen.stored.status, written_as(&write.seen, &write.next)?);
         if changes.is_empty() {
             return Ok(None);
         }
-        self.patch(object, precondition, changes).await.map(Some)
-    }
-
-    /// Writes only the run: how it is given back. `stored` is how it stood when this process took it, `known` how this
-    /// process wrote it last.
-    pub(crate) async fn release(
-        &self,
-        object: (&str, &str, &str),
-        stored: &Value,
-        known: &Value,
-        run: &PolicyRun,
-    ) -> Result<(), PersistError> {
-        let run = unknown::keep_as(stored, run)?;
-        let run = json!({ "op": "add", "path": "/status/currentRun", "value": run });
-        self.patch(object, Precondition::OurRun(known), vec![run]).await.map(drop)
+        let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": write.seen.uid })];
+        patch.extend(conditions(write.fence, &write.seen.stored));
+        patch.extend(changes);
+        self.patch(policy, write.fence, serde_json::from_value(Value::Array(patch))?).await.map(Some)
     }
 
     async fn patch(
         &self,
-        (namespace, name, uid): (&str, &str, &str),
-        precondition: Precondition<'_>,
-        changes: Vec<Value>,
-    ) -> Result<DynamicObject, PersistError> {
-        let mut patch = vec![json!({ "op": "test", "path": "/metadata/uid", "value": uid })];
-        patch.extend(conditions(precondition));
-        patch.extend(changes);
-        let patch: json_patch::Patch = serde_json::from_value(Value::Array(patch))?;
+        policy: &PolicyRef,
+        fence: Fence,
+        patch: json_patch::Patch,
+    ) -> Result<DynamicObject, WriteError> {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let api = policies(self.client.clone(), namespace);
+        let api = policies(self.client.clone(), policy.namespace.as_deref().unwrap_or_default());
         let patch = Patch::<()>::Json(patch);
-        let span = report::status_write(&PolicyRef::new(name).within(namespace));
-        let write =
-            timeout(API_TIMEOUT, api.patch_status(name, &parameters, &patch)).instrument(span.clone());
+        let span = report::status_write(policy);
+        let write = timeout(API_TIMEOUT, api.patch_status(&policy.name, &parameters, &patch))
+            .instrument(span.clone());
         let outcome = match write.await {
-            Err(_) => Err(PersistError::Timeout),
+            Err(_) => Err(WriteError::Timeout),
             Ok(Ok(object)) => Ok(object),
-            Ok(Err(error)) if is_conflict(&error, precondition) => Err(PersistError::Conflict),
-            Ok(Err(error)) => Err(PersistError::Api(Box::new(error))),
+            Ok(Err(error)) if is_conflict(&error, fence) => Err(WriteError::Conflict),
+            Ok(Err(error)) if is_refusal(&error) => Err(WriteError::Refused(Box::new(error))),
+            Ok(Err(error)) => Err(WriteError::Unknown(Box::new(error))),
         };
         if let Err(problem) = &outcome {
             span.record("otel.error", display(problem));
@@ -121,14 +76,33 @@ impl StatusWriter {
     }
 }
 
-fn conditions(precondition: Precondition<'_>) -> Vec<Value> {
-    let test = |path: &str, value: &Value| json!({ "op": "test", "path": path, "value": value });
-    match precondition {
-        Precondition::Unchanged { status, .. } if is_comparable(status) => vec![test("/status", status)],
-        Precondition::Unchanged { resource_version, .. } => {
-            vec![test("/metadata/resourceVersion", &resource_version.into())]
+/// What to write for a next status. What a newer operator wrote and this one does not know stays. Of a status that cannot
+/// be read nothing is taken away: it is all that anybody knows of what was done.
+fn written_as(seen: &Seen, next: &DlqPolicyStatus) -> Result<Value, serde_json::Error> {
+    let next = serde_json::to_value(next)?;
+    match (&seen.stored.status, next) {
+        (Value::Null, next) => Ok(next),
+        (stored, next) if seen.is_status_readable => {
+            Ok(unknown::keep(stored, &serde_json::to_value(&seen.status)?, next))
         }
-        Precondition::OurRun(known) => {
+        (Value::Object(stored), Value::Object(next)) => {
+            let mut stored = stored.clone();
+            let said = next.into_iter().filter(|(key, _)| SAID_OF_ANY_STATUS.contains(&key.as_str()));
+            stored.extend(said);
+            Ok(Value::Object(stored))
+        }
+        (_, next) => Ok(next),
+    }
+}
+
+fn conditions(fence: Fence, stored: &Stored) -> Vec<Value> {
+    let test = |path: &str, value: &Value| json!({ "op": "test", "path": path, "value": value });
+    match fence {
+        Fence::Status if is_comparable(&stored.status) => vec![test("/status", &stored.status)],
+        // For a first status, or one that cannot be compared.
+        Fence::Status => vec![test("/metadata/resourceVersion", &stored.version.as_str().into())],
+        Fence::Run => {
+            let known = &stored.status["currentRun"];
             // A spec that comes back has a run of the same ID again, which starts later.
             ["id", "startTime", "holder", "revision"]
                 .into_iter()
@@ -180,19 +154,20 @@ fn changes(before: &Value, next: Value) -> Vec<Value> {
 /// A test that failed, a newer version, or no such policy. The API server answers 422 to a failed test and to a status
 /// that breaks the schema; only the latter names causes. To a patch that meets other writes too often it answers 409, which
 /// says nothing of whose the run is.
-fn is_conflict(error: &kube::Error, precondition: Precondition<'_>) -> bool {
-    match error {
-        kube::Error::Api(status) => {
-            let names_causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
-            match status.code {
-                404 => true,
-                409 => matches!(precondition, Precondition::Unchanged { .. }),
-                422 => !names_causes,
-                _ => false,
-            }
-        }
+fn is_conflict(error: &kube::Error, fence: Fence) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let names_causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
+    match status.code {
+        404 => true,
+        409 => fence == Fence::Status,
+        422 => !names_causes,
         _ => false,
     }
+}
+
+/// Whether it is known that nothing was written.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
 }
 
 #[cfg(test)]
@@ -220,8 +195,9 @@ mod tests {
             "id": "1-spec", "startTime": "2026-11-20T12:00:00Z", "holder": "pod-1/8c1f", "revision": 7, "pages": 3,
         });
         let test = |field: &str, value: Value| json!({ "op": "test", "path": format!("/status/currentRun/{field}"), "value": value });
+        let stored = Stored { version: String::new(), status: json!({ "currentRun": run }) };
         assert_eq!(
-            conditions(Precondition::OurRun(&run)),
+            conditions(Fence::Run, &stored),
             [
                 test("id", "1-spec".into()),
                 // As it was written, by whomever.

@@ -1,22 +1,11 @@
 //! How policies and their runs are told in logs and traces.
 
-use std::fmt;
-
 use tracing::field::Empty;
 use tracing::{Span, info, info_span};
 
-use super::context::PolicyRef;
+use crate::controller::names::{Named, PolicyRef};
 use dlq_crd::{PolicyRun, RunResult};
 use dlq_policy::changes::duration;
-
-/// A policy in logs: `namespace/name`.
-pub(crate) struct Named<'a>(pub(crate) &'a PolicyRef);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.0.namespace.as_deref().unwrap_or_default(), self.0.name)
-    }
-}
 
 /// What the trace of a run is named by: every process that works on it says the same. A spec that comes back has a run of
 /// the same ID again, which starts later.
@@ -98,15 +87,4 @@ pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, run: &PolicyRun) {
         "{}",
         run.message.as_deref().unwrap_or_default()
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_is_called_by_namespace_and_name() {
-        let policy = PolicyRef::new("drain").within("payments");
-        assert_eq!(Named(&policy).to_string(), "payments/drain");
-    }
 }

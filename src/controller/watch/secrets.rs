@@ -12,7 +12,8 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use tracing::warn;
 
-use super::context::{Context, PolicyRef};
+use crate::controller::context::Context;
+use crate::controller::names::PolicyRef;
 
 /// The policies of one namespace, or of all, whose Secret changed while they waited for it.
 pub(crate) fn changed(

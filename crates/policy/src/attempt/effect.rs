@@ -1,0 +1,304 @@
+//! What a turn asks of its driver, and what the driver tells it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::Plan;
+use crate::changes::Changes;
+use crate::spec::{ConnectionRef, Invalid, Policy};
+use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_upstash::error::ApiError;
+use dlq_upstash::types::{Call, Operation, Page};
+
+/// How soon a policy that waits for its Secret is looked at again. What is found is shared for as long.
+pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// What to do now.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Perform this. Exactly one event comes of it, unless the turn is done before.
+    Do(Effect),
+    /// Drop the call under way: no event comes of it any more.
+    GiveUp,
+    /// Tell this in events, metrics and the log.
+    Tell(Box<Told>),
+    /// Wait for the next event, until this time at most.
+    Wait(Timestamp),
+    /// The turn is done.
+    Done(Next),
+}
+
+/// One piece of IO.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Read the policy.
+    Read,
+    /// Find the token of a connection. Without `fresh`, what others found a moment ago will do.
+    Resolve {
+        /// As whom the policy acts.
+        connection: Box<ConnectionRef>,
+        /// Whether the token itself is needed.
+        fresh: bool,
+    },
+    /// Write the status.
+    Write(Box<StatusWrite>),
+    /// Ask for the right to have a call under way with this account. Once granted it lasts until the turn is done.
+    Permit(AccountId),
+    /// Send one request to Upstash.
+    Call {
+        /// The request.
+        call: Box<Call>,
+        /// With whose token.
+        account: AccountId,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The policy as it stands; none if it is gone.
+    Read(Result<Option<Arc<Seen>>, Trouble>),
+    /// The token that was found, or what is missing.
+    Resolved(Result<Result<Found, Invalid>, Trouble>),
+    /// What became of a write.
+    Written(WriteOutcome),
+    /// Whether a call may be made now. If not, the place in line is kept for the next turn.
+    Permitted(bool),
+    /// What became of a call.
+    Answered(Answer),
+    /// Something else happened that the turn may have to heed.
+    Interrupted(Interrupt),
+    /// The time to wait is over.
+    Woken,
+}
+
+/// A policy as it stood in the API server.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// `metadata.uid`: a policy of the same name may come later.
+    pub uid: String,
+    /// What its spec and annotations mean.
+    pub policy: Arc<Policy>,
+    /// Its status, as far as it can be read.
+    pub status: DlqPolicyStatus,
+    /// Whether `status` says what is stored.
+    pub is_status_readable: bool,
+    /// What is stored, for the preconditions of writes.
+    pub stored: Stored,
+    /// What to add to our time to get that of the policy's Upstash, as far as answers told.
+    pub clock_offset: SignedDuration,
+}
+
+/// What the API server stores.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// `status`, word for word; null where there is none.
+    pub status: Value,
+}
+
+/// A write of a status. The port writes what differs from what was seen.
+#[derive(Clone, Debug)]
+pub struct StatusWrite {
+    /// What it was decided on.
+    pub seen: Arc<Seen>,
+    /// The status to be.
+    pub next: DlqPolicyStatus,
+    /// What must hold.
+    pub fence: Fence,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// The precondition of a write: one that is out of date fails. Each also tests `metadata.uid`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fence {
+    /// The status is the one that was seen. Edits of labels, annotations or the spec since then count as a moment later: the
+    /// watch tells of them.
+    Status,
+    /// The run in the status is this process', in the revision that was seen. Edits by others do not hold it up.
+    Run,
+}
+
+/// What a write is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Says what was decided.
+    Settle,
+    /// Makes a new run this process'.
+    Claim,
+    /// Makes the run of another process this one's.
+    TakeOver,
+    /// Keeps what the run did.
+    Checkpoint,
+    /// Ends the run.
+    Finish,
+    /// Gives the run back.
+    Release,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub enum WriteOutcome {
+    /// It was done: the policy as it stands now.
+    Done(Arc<Seen>),
+    /// Nothing differs from what was seen: nothing was sent.
+    Same,
+    /// The fence did not hold.
+    Refused,
+    /// It was not done.
+    Failed(Trouble),
+    /// Nobody knows.
+    InDoubt(Trouble),
+}
+
+/// What tells accounts apart, and tells nothing of the token.
+pub type AccountId = u64;
+
+/// A token that was found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Which Secret it is in, in which version.
+    pub version: String,
+    /// Whose it is. None where others looked: the token was not kept.
+    pub account: Option<AccountId>,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It was answered.
+    Page(Page),
+    /// It failed.
+    Error {
+        /// How.
+        error: ApiError,
+        /// Spreads retries: between 0 and 1.
+        jitter: f64,
+    },
+    /// It cannot be expressed as a request.
+    Unsendable(String),
+    /// There was no answer while this process could rely on one.
+    TimedOut,
+    /// It was not sent, as no time is left for an answer.
+    NotSent,
+}
+
+/// What a turn may have to heed. The last one is the strongest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Interrupt {
+    /// Somebody edited the policy.
+    Changed,
+    /// The policy was deleted, or is no longer this process' to manage.
+    Gone,
+    /// The process is to stop.
+    Stop,
+    /// The process no longer leads.
+    TermOver,
+}
+
+/// When the next turn is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// At once, after others had theirs. A place in line is kept.
+    Now,
+    /// Then.
+    At(Timestamp),
+    /// When the permit is granted, or then.
+    OnPermit(Timestamp),
+    /// When the policy changes.
+    OnChange,
+    /// After a while, longer each time.
+    Retry(Trouble),
+    /// Never: the policy is gone.
+    Forget,
+}
+
+/// A piece of IO that failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Trouble {
+    /// What was tried.
+    pub step: FailedStep,
+    /// What went wrong, with its causes.
+    pub problem: String,
+    /// Whether the API server has no answer for anybody, as far as one can tell.
+    pub is_of_everybody: bool,
+}
+
+/// What was tried when something went wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FailedStep {
+    /// Reading the policy.
+    ReadPolicy,
+    /// Reading the Secret.
+    ReadSecret,
+    /// Writing a decision.
+    WriteStatus,
+    /// Writing a state of the run, for too long.
+    Checkpoint,
+    /// Any of them, without an answer in time.
+    Timeout,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// What a status that was written says.
+    Changes {
+        /// Of which object.
+        uid: String,
+        /// What is new.
+        changes: Box<Changes>,
+    },
+    /// What no status says.
+    Notice(Notice),
+}
+
+/// What a turn did or met that no status says, for the log.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// What is to be done.
+    Planned(Box<Plan>),
+    /// A run is about to be claimed.
+    Starts {
+        /// The run.
+        run: Box<PolicyRun>,
+        /// As in [`Seen`].
+        clock_offset: SignedDuration,
+    },
+    /// A run of another process is about to be taken over.
+    TakesOver(Box<PolicyRun>),
+    /// The token was refused, and the Secret has a newer one.
+    TokenChanged,
+    /// The answer to a call is not waited for any more.
+    Abandoned {
+        /// Of which run.
+        run_id: String,
+        /// The call.
+        operation: Operation,
+    },
+    /// A state of the run was not written.
+    NotWritten {
+        /// Of which run.
+        run_id: String,
+        /// What it was for.
+        purpose: Purpose,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The run is another process', or its policy is gone.
+    Lost {
+        /// Which run.
+        run_id: String,
+        /// What was to be written.
+        purpose: Purpose,
+    },
+    /// Another process wrote after a write that got no answer: what became of that is not known.
+    Overtaken,
+    /// The run is left, as its policy is gone or another's to manage.
+    Left(Box<PolicyRun>),
+}

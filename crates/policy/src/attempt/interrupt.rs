@@ -1,0 +1,128 @@
+//! What makes a turn stop before its work is done, and how long a call under way may still take.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Attempt;
+use super::effect::{Action, Effect, Interrupt, Next, Notice, Seen, Trouble};
+use super::stage::{CallUnderWay, Stage, Then, What};
+use crate::{Facts, Plan, plan};
+
+/// How long a call under way may still take when the policy changes, and when the process stops.
+const GRACE_AT_CHANGE: SignedDuration = SignedDuration::from_millis(2500);
+const GRACE_AT_STOP: SignedDuration = SignedDuration::from_millis(1500);
+
+impl Attempt {
+    /// Takes in that something else happened. The strongest reason to stop counts.
+    pub(super) fn interrupted(&mut self, why: Interrupt, now: Timestamp) {
+        self.interrupt = self.interrupt.max(Some(why));
+        if let Some(call) = &mut self.call {
+            call.end_within(
+                match why {
+                    Interrupt::Changed | Interrupt::Gone => GRACE_AT_CHANGE,
+                    Interrupt::Stop => GRACE_AT_STOP,
+                    Interrupt::TermOver => SignedDuration::ZERO,
+                },
+                now,
+            );
+        }
+    }
+
+    /// While a call is under way nothing is done but to look whether an edit ends the run.
+    pub(super) fn beside_call(&mut self, now: Timestamp) -> Action {
+        if self.turn.replaced_at.take_if(|at| *at <= now).is_some() {
+            self.interrupted(Interrupt::Changed, now);
+        }
+        let Some(call) = &self.call else { return Action::Wait(now) };
+        if call.is_over(now) {
+            self.abandon(now);
+            return Action::GiveUp;
+        }
+        if self.interrupt == Some(Interrupt::Changed) && !self.is_waiting {
+            return self.effect(Effect::Read);
+        }
+        let ends = call.ends.map_or(Timestamp::MAX, |(_, until)| until);
+        Action::Wait(ends.min(self.turn.replaced_at.unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Waits for the answer no longer.
+    pub(super) fn abandon(&mut self, now: Timestamp) {
+        let Some((CallUnderWay { call, .. }, held)) = self.call.take().zip(self.held.as_mut()) else {
+            return;
+        };
+        held.progress.abandoned(&call, now);
+        self.saving.landed();
+        let run_id = held.progress.run().id.clone();
+        self.notice(Notice::Abandoned { run_id, operation: call.operation() });
+    }
+
+    /// Whether what was edited ends the run. Where nobody can tell, it does.
+    pub(super) fn read_beside_call(&mut self, read: Result<Option<Arc<Seen>>, Trouble>, now: Timestamp) {
+        let seen = read.ok().flatten();
+        let facts = Facts { holds_run: true, ..Facts::default() };
+        let continues = seen.as_ref().is_some_and(|seen| {
+            let held = self.held.as_ref().filter(|held| held.is_in(seen, &self.settings.holder));
+            held.is_some()
+                && matches!(plan(&seen.policy, &seen.status, &facts, now), Ok(Plan::Continue { .. }))
+        });
+        if continues
+            && self.interrupt.is_none()
+            && let Some(call) = &mut self.call
+        {
+            call.ends = None;
+        }
+        match seen {
+            Some(seen) => {
+                self.read_anew(seen);
+                // What the call brings is written with what is decided then.
+                self.stage = Stage::Decide;
+            }
+            None => self.stage = Stage::Observe,
+        }
+    }
+
+    /// Turns to what an interrupt asks for, where that comes before what is under way.
+    pub(super) fn heed(&mut self, now: Timestamp) {
+        if self.turn.replaced_at.is_some_and(|at| at <= now) {
+            self.interrupt.get_or_insert(Interrupt::Changed);
+        }
+        let Some(why) = self.interrupt else { return };
+        match (why, &self.stage) {
+            (_, Stage::Done(_)) => {}
+            (Interrupt::TermOver, _) => {
+                // What became of a write without an answer is found out all the same.
+                let is_in_doubt = self.doubt.is_some();
+                self.stage = Stage::Done(if is_in_doubt { Next::Now } else { Next::OnChange });
+            }
+            (Interrupt::Changed, Stage::Permit(_) | Stage::Work | Stage::Refused(_)) => {
+                self.interrupt = None;
+                self.turn.replaced_at = None;
+                self.stage = Stage::Observe;
+            }
+            (Interrupt::Changed, _) => {}
+            (Interrupt::Gone | Interrupt::Stop, Stage::Write(write)) if write.ends_turn() => {}
+            (Interrupt::Gone | Interrupt::Stop, _) => self.give_back(why),
+        }
+    }
+
+    /// Ends the turn of a process that will have no other with this policy.
+    fn give_back(&mut self, why: Interrupt) {
+        let next = if why == Interrupt::Gone { Next::Forget } else { Next::OnChange };
+        let holder = &self.settings.holder;
+        let held = self.held.as_ref().zip(self.seen.as_ref()).filter(|(held, seen)| held.is_in(seen, holder));
+        let Some((held, _)) = held else {
+            self.stage = Stage::Done(next);
+            return;
+        };
+        if held.outcome.is_some() {
+            self.stage = Stage::write(What::Finish, Then::HandBack(next));
+            return;
+        }
+        if why == Interrupt::Gone {
+            let run = Box::new(held.progress.run().clone());
+            self.notice(Notice::Left(run));
+        }
+        self.stage = Stage::write(What::Release, Then::HandBack(next));
+    }
+}

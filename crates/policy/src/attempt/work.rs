@@ -1,0 +1,216 @@
+//! The run's calls: when one is made, what comes of it, and when others get their turn.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Attempt;
+use super::effect::{Action, Answer, Effect, Found, Next, Notice, Purpose, Trouble};
+use super::held::{Saving, after, has_passed};
+use super::stage::{CallUnderWay, Stage, Then, What};
+use crate::plan::due;
+use crate::run::progress::Failure;
+use crate::run::{Activity, Outcome};
+use crate::spec::Invalid;
+use crate::{Step, status};
+use dlq_crd::DlqPolicyStatus;
+
+/// How long a run is worked on before others get their turn.
+const LONGEST_WORK: SignedDuration = SignedDuration::from_secs(10);
+/// A longer wait holds no permit.
+const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
+/// How soon a status that names a scheduled time which has passed is written anew: schedules may have one every second.
+const SHORTEST_REFRESH: SignedDuration = SignedDuration::from_secs(5);
+/// How long a run waits for a permit before its status says so.
+const UNTIL_QUEUED: SignedDuration = SignedDuration::from_secs(1);
+
+impl Attempt {
+    /// Asks for a permit, if the run is about to make a call.
+    pub(super) fn permit(&mut self, now: Timestamp) -> Option<Action> {
+        let held = self.held.as_mut()?;
+        let needs_permit = match held.progress.next(now) {
+            Step::Call(_) => true,
+            Step::Wait(until) => until.duration_since(now) <= LONGEST_OWN_WAIT,
+            Step::End(_) => false,
+        };
+        if needs_permit {
+            let account = held.account;
+            return Some(self.effect(Effect::Permit(account)));
+        }
+        held.queued_since = None;
+        self.begin_work(now);
+        None
+    }
+
+    /// Takes in whether calls can be made.
+    pub(super) fn permitted(&mut self, granted: bool, now: Timestamp) {
+        let Some(held) = &mut self.held else { return };
+        if granted {
+            held.queued_since = None;
+            self.turn.has_permit = true;
+            self.begin_work(now);
+            return;
+        }
+        let since = *held.queued_since.get_or_insert(now);
+        let is_long = has_passed(since, UNTIL_QUEUED, now);
+        let deadline = held.progress.deadline().unwrap_or(Timestamp::MAX);
+        let queued = is_long.then(|| held.progress.run().clone());
+        let until = if is_long { self.until_refresh(now) } else { after(since, UNTIL_QUEUED) };
+        let then = Then::HandBack(Next::OnPermit(until.min(deadline)));
+        let Stage::Permit(decided) = std::mem::replace(&mut self.stage, Stage::Observe) else { return };
+        self.stage = match (decided, queued, &self.policy) {
+            (Some(next), Some(run), Some(policy)) => {
+                let next = status::running(policy, &next, &run, Activity::Queued, now);
+                Stage::write(What::decision(next, Purpose::Settle), then)
+            }
+            (Some(next), None, _) => Stage::write(What::decision(*next, Purpose::Settle), then),
+            (None, Some(_), _) => Stage::write(What::Checkpoint(Activity::Queued), then),
+            (_, _, _) => {
+                let Then::HandBack(next) = then else { return };
+                Stage::Done(next)
+            }
+        };
+    }
+
+    /// Writes what was decided, if that is not yet done, and works.
+    fn begin_work(&mut self, now: Timestamp) {
+        self.turn.working_since.get_or_insert(now);
+        self.saving = Saving::since(now);
+        let Stage::Permit(decided) = std::mem::replace(&mut self.stage, Stage::Work) else { return };
+        let status = decided.as_deref().or(self.seen.as_ref().map(|seen| &seen.status));
+        // A checkpoint after that time names the next one.
+        self.turn.replaced_at = status.and_then(|status| self.replaced_by(status)).filter(|at| *at > now);
+        if let Some(next) = decided {
+            self.stage = Stage::write(What::decision(*next, Purpose::Settle), Then::Work);
+        }
+    }
+
+    /// When the next scheduled time ends the run, where it does.
+    fn replaced_by(&self, status: &DlqPolicyStatus) -> Option<Timestamp> {
+        let policy = self.policy.as_deref()?;
+        next_time(status).filter(|_| due::replaces(policy, status))
+    }
+
+    /// How long the status of a run that waits names a time to come, and nothing ends the run.
+    fn until_refresh(&self, now: Timestamp) -> Timestamp {
+        let Some(seen) = &self.seen else { return Timestamp::MAX };
+        self.replaced_by(&seen.status).unwrap_or_else(|| {
+            next_time(&seen.status).map_or(Timestamp::MAX, |at| at.max(after(now, SHORTEST_REFRESH)))
+        })
+    }
+
+    /// Makes the next call, or hands back.
+    pub(super) fn work(&mut self, now: Timestamp) -> Option<Action> {
+        let Some(held) = &mut self.held else {
+            self.stage = Stage::Done(Next::Now);
+            return None;
+        };
+        let activity = held.progress.activity();
+        if self.saving.is_due(self.settings.checkpoint_interval, now) {
+            self.save(activity, Then::Work);
+            return None;
+        }
+        if held.outcome.is_some() {
+            self.stage = Stage::write(What::Finish, Then::Decide);
+            return None;
+        }
+        let is_long = self.turn.working_since.is_some_and(|since| has_passed(since, LONGEST_WORK, now));
+        if is_long {
+            self.save(activity, Then::HandBack(Next::Now));
+            return None;
+        }
+        match held.progress.next(now) {
+            Step::End(outcome) => {
+                let refused_secret = outcome.refusal().map(|_| held.version.clone());
+                held.outcome = Some(Outcome { refused_secret, ..outcome });
+                self.stage = Stage::write(What::Finish, Then::Decide);
+            }
+            Step::Wait(until) if until.duration_since(now) > LONGEST_OWN_WAIT => {
+                let activity = held.progress.activity();
+                let replaced_at = self.turn.replaced_at.unwrap_or_else(|| self.until_refresh(now));
+                self.save(activity, Then::HandBack(Next::At(until.min(replaced_at))));
+            }
+            Step::Wait(until) => {
+                let until = until.min(self.turn.replaced_at.unwrap_or(Timestamp::MAX));
+                return Some(Action::Wait(until));
+            }
+            Step::Call(_) if !self.turn.has_permit => self.stage = Stage::Permit(None),
+            Step::Call(call) => {
+                let account = held.account;
+                self.call = Some(CallUnderWay::new(call.clone()));
+                return Some(Action::Do(Effect::Call { call: Box::new(call), account }));
+            }
+        }
+        None
+    }
+
+    /// Takes in what became of the call.
+    pub(super) fn answered(&mut self, answer: Answer, now: Timestamp) {
+        if matches!(answer, Answer::TimedOut) {
+            self.abandon(now);
+            return self.hand_back_work();
+        }
+        let Some((CallUnderWay { call, .. }, held)) = self.call.take().zip(self.held.as_mut()) else {
+            return;
+        };
+        match answer {
+            Answer::Page(page) => held.progress.answered(&call, &page, now),
+            Answer::Unsendable(problem) => held.progress.unsendable(&problem),
+            Answer::NotSent => return self.hand_back_work(),
+            Answer::TimedOut => {}
+            Answer::Error { error, jitter } => {
+                if held.progress.failed(&call, &error, now, jitter) == Failure::TokenRefused {
+                    self.token_refused(error.to_string());
+                }
+            }
+        }
+        self.saving.landed();
+    }
+
+    /// Lets another turn continue, unless something else is to be done.
+    fn hand_back_work(&mut self) {
+        if let (Stage::Work, Some(held)) = (&self.stage, &self.held) {
+            self.save(held.progress.activity(), Then::HandBack(Next::Now));
+        }
+    }
+
+    /// The Secret may have a newer token, and is read once for each that worked.
+    fn token_refused(&mut self, problem: String) {
+        let Some(held) = &mut self.held else { return };
+        if held.looked_again_at == Some(held.progress.run().pages) {
+            let refused_secret = Some(held.version.clone());
+            held.outcome = Some(Outcome { refused_secret, ..Outcome::unauthorized(&problem) });
+        } else if matches!(self.stage, Stage::Work) {
+            self.stage = Stage::Refused(problem);
+        }
+    }
+
+    pub(super) fn look_for_token(&mut self) -> Option<Action> {
+        let connection = Box::new(self.held.as_ref()?.progress.connection().clone());
+        Some(self.effect(Effect::Resolve { connection, fresh: true }))
+    }
+
+    /// Takes in whether there is a newer token.
+    pub(super) fn found_for_refused(&mut self, found: Result<Result<Found, Invalid>, Trouble>) {
+        let Stage::Refused(problem) = std::mem::replace(&mut self.stage, Stage::Work) else { return };
+        let Some(held) = &mut self.held else { return };
+        let activity = held.progress.activity();
+        let newer = match found {
+            Ok(found) => found.ok(),
+            Err(trouble) => return self.save(activity, Then::HandBack(Next::Retry(trouble))),
+        };
+        held.looked_again_at = Some(held.progress.run().pages);
+        match newer.and_then(|found| Some((found.account?, found.version))) {
+            Some((account, version)) if account != held.account => {
+                (held.account, held.version) = (account, version);
+                self.turn.has_usable_token = true;
+                self.notice(Notice::TokenChanged);
+                self.save(activity, Then::HandBack(Next::Now));
+            }
+            _ => self.token_refused(problem),
+        }
+    }
+}
+
+/// When the next scheduled time comes, which makes the status name another.
+fn next_time(status: &DlqPolicyStatus) -> Option<Timestamp> {
+    status.next_schedule_time.as_ref().map(|next| next.0)
+}

@@ -1,0 +1,226 @@
+//! How a status is written: a decision on what was seen, or a state of the run in hand.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Attempt;
+use super::effect::{
+    Action, Effect, FailedStep, Fence, Next, Notice, Purpose, Seen, StatusWrite, Trouble, WriteOutcome,
+};
+use super::held::{Doubt, Saving, after};
+use super::stage::{Stage, Then, What, Write};
+use crate::changes;
+use crate::run::Activity;
+use crate::spec::Policy;
+use crate::status::{self, is_next_revision};
+use dlq_crd::{DlqPolicyStatus, PolicyRun};
+
+/// How often a decision is made anew in one turn, after others wrote in between.
+const MOST_REFUSALS: u8 = 3;
+/// How soon to look again after that.
+const AFTER_CONFLICT: SignedDuration = SignedDuration::from_millis(100);
+/// How soon to look again after the run was found to be another process'.
+const AFTER_LOSS: SignedDuration = SignedDuration::from_secs(1);
+
+impl Attempt {
+    /// Sends the write, or reads first what became of the one before.
+    pub(super) fn write(&mut self, now: Timestamp) -> Option<Action> {
+        let Stage::Write(write) = &self.stage else { return None };
+        if let Some(at) = self.saving.retry_at(now) {
+            return Some(Action::Wait(at));
+        }
+        let is_decision = matches!(write.what, What::Decision { .. });
+        if self.is_stale && !is_decision {
+            return Some(self.effect(Effect::Read));
+        }
+        let seen = Arc::clone(self.seen.as_ref()?);
+        let Some(next) = self.next_status(&write.what, &seen, now) else {
+            self.stage = Stage::Done(Next::Now);
+            return None;
+        };
+        let next = status::revised(&seen.status, next);
+        let fence = if is_decision { Fence::Status } else { Fence::Run };
+        let purpose = write.what.purpose();
+        if let Stage::Write(write) = &mut self.stage {
+            write.sent = Some(next.clone());
+        }
+        Some(self.effect(Effect::Write(Box::new(StatusWrite { seen, next, fence, purpose }))))
+    }
+
+    fn next_status(&self, what: &What, seen: &Seen, now: Timestamp) -> Option<DlqPolicyStatus> {
+        if let What::Decision { next, .. } = what {
+            return Some((**next).clone());
+        }
+        let (policy, held) = (self.policy.as_deref()?, self.held.as_ref()?);
+        let (before, progress) = (&seen.status, &held.progress);
+        Some(match what {
+            What::Decision { next, .. } => (**next).clone(),
+            What::Checkpoint(activity) => status::running(policy, before, progress.run(), *activity, now),
+            What::Finish => {
+                status::finished(policy, before, &progress.ended_run(), held.outcome.as_ref()?, now)
+            }
+            What::Release => status::released(before, progress.handed_back()),
+        })
+    }
+
+    /// Takes in what became of the write.
+    pub(super) fn written(&mut self, outcome: WriteOutcome, now: Timestamp) {
+        let Stage::Write(write) = std::mem::replace(&mut self.stage, Stage::Observe) else { return };
+        let (Some(seen), Some(sent)) = (self.seen.clone(), write.sent.clone()) else { return };
+        match outcome {
+            WriteOutcome::Done(written) => {
+                // What went before and got no answer is part of it, or came too late.
+                self.doubt = None;
+                self.tell_of(&seen, &sent);
+                let is_edited = is_edited(&seen.policy, &written.policy);
+                self.see(written);
+                self.wrote(write, is_edited, now);
+            }
+            WriteOutcome::Same => {
+                self.tell_of(&seen, &sent);
+                self.wrote(write, false, now);
+            }
+            WriteOutcome::Refused => self.refused(write, now),
+            WriteOutcome::Failed(trouble) => self.not_written(write, trouble, now),
+            WriteOutcome::InDoubt(trouble) => {
+                self.doubt = Some(Doubt::and(self.doubt.take(), &seen, sent));
+                self.is_stale = true;
+                self.not_written(write, trouble, now);
+            }
+        }
+    }
+
+    fn tell_of(&mut self, seen: &Seen, written: &DlqPolicyStatus) {
+        if let Some(policy) = self.policy.clone()
+            && seen.status != *written
+        {
+            self.tell(&seen.uid, Box::new(changes(&policy, &seen.status, written)));
+        }
+    }
+
+    /// Continues after a write.
+    fn wrote(&mut self, write: Box<Write>, is_edited: bool, now: Timestamp) {
+        self.saving = Saving::since(now);
+        self.turn.refusals = 0;
+        if write.what.purpose() == Purpose::Finish {
+            self.end_run();
+        }
+        if write.what.purpose() == Purpose::Release {
+            self.held = None;
+        }
+        self.stage = match write.then {
+            // What was edited in between comes first.
+            Then::Permit | Then::Work if is_edited => Stage::Decide,
+            then => Stage::after(then),
+        };
+    }
+
+    /// The run's end is written: what comes next is planned from what stands there now.
+    fn end_run(&mut self) {
+        self.held = None;
+        self.turn.has_ended_run = true;
+        self.found = None;
+        self.facts.connection = None;
+    }
+
+    fn refused(&mut self, write: Box<Write>, now: Timestamp) {
+        if let What::Decision { purpose, .. } = write.what {
+            if matches!(purpose, Purpose::Claim | Purpose::TakeOver) {
+                self.held = None;
+            }
+            self.turn.refusals += 1;
+            self.stage = if self.turn.refusals < MOST_REFUSALS {
+                Stage::Observe
+            } else {
+                Stage::Done(Next::At(after(now, AFTER_CONFLICT)))
+            };
+            return;
+        }
+        // It may be with an earlier write of this process, which got no answer.
+        self.is_stale = true;
+        self.stage = Stage::Write(write);
+    }
+
+    fn not_written(&mut self, write: Box<Write>, trouble: Trouble, now: Timestamp) {
+        let purpose = write.what.purpose();
+        if let What::Decision { .. } = write.what {
+            // A claim may be done nevertheless: the next turn tells, and then nothing was done that is not known.
+            self.stage = Stage::Done(Next::Retry(trouble));
+            return;
+        }
+        if let Some(run) = self.run() {
+            let (run_id, problem) = (run.id.clone(), trouble.problem.clone());
+            self.notice(Notice::NotWritten { run_id, purpose, problem });
+        }
+        self.saving.failed(now);
+        self.stage = if purpose == Purpose::Release {
+            Stage::after(write.then)
+        } else if self.saving.is_stuck(now) {
+            Stage::Done(Next::Retry(Trouble { step: FailedStep::Checkpoint, ..trouble }))
+        } else if write.is_beside_work() {
+            Stage::Work
+        } else {
+            Stage::Write(write)
+        };
+    }
+
+    /// Learns whether a write of the run that was refused or got no answer was done, and whose the run is.
+    pub(super) fn read_for_write(&mut self, read: Result<Option<Arc<Seen>>, Trouble>, now: Timestamp) {
+        let Stage::Write(write) = std::mem::replace(&mut self.stage, Stage::Observe) else { return };
+        let read = match read {
+            Ok(read) => read,
+            Err(trouble) => return self.not_written(write, trouble, now),
+        };
+        let known =
+            self.seen.as_ref().filter(|known| read.as_ref().is_some_and(|read| read.uid == known.uid));
+        let known = known.and_then(|known| known.status.current_run.clone());
+        let Some(read) = read else { return self.lost(&write, now) };
+        let policy = self.policy.clone().unwrap_or_else(|| Arc::clone(&read.policy));
+        let was_done = self.settle(&read, &policy);
+        let is_ours = is_ours(known.as_ref(), read.status.current_run.as_ref());
+        self.see(read);
+        if is_ours {
+            self.stage = Stage::Write(write);
+        } else if was_done {
+            // The write that got no answer ended the run.
+            self.end_run();
+            self.stage = match write.then {
+                Then::HandBack(next) => Stage::Done(next),
+                _ => Stage::Decide,
+            };
+        } else {
+            self.lost(&write, now);
+        }
+    }
+
+    /// The run is another process', has ended, or its policy is gone.
+    fn lost(&mut self, write: &Write, now: Timestamp) {
+        let held = self.held.take();
+        self.stage = match &write.then {
+            Then::HandBack(next @ (Next::Forget | Next::OnChange)) => Stage::Done(next.clone()),
+            _ => Stage::Done(Next::At(after(now, AFTER_LOSS))),
+        };
+        // There is nothing left to give back.
+        if let Some(held) = held.filter(|_| write.what.purpose() != Purpose::Release) {
+            let run_id = held.progress.run().id.clone();
+            self.notice(Notice::Lost { run_id, purpose: write.what.purpose() });
+        }
+    }
+
+    /// Writes what the run did so far.
+    pub(super) fn save(&mut self, activity: Activity, then: Then) {
+        self.stage = Stage::write(What::Checkpoint(activity), then);
+    }
+}
+
+/// Whether somebody edited what the operator is told by.
+fn is_edited(before: &Policy, after: &Policy) -> bool {
+    (before.generation, &before.requests, before.paused) != (after.generation, &after.requests, after.paused)
+}
+
+/// Whether `read` is the run as this process knows it, or one write of it later.
+fn is_ours(known: Option<&PolicyRun>, read: Option<&PolicyRun>) -> bool {
+    let fence = |run: &PolicyRun| (run.id.clone(), run.start_time, run.holder.clone(), run.revision);
+    is_next_revision(known, read) || known.is_some_and(|known| read.map(fence) == Some(fence(known)))
+}

@@ -1,0 +1,49 @@
+//! What one process saw of the run that it works on: the books on its pace and on what was refused.
+
+use jiff::Timestamp;
+
+use super::ledger::asked;
+use super::pace::{At, Pace};
+use super::refusals::Refusals;
+use super::upstash::{Fate, Upstash};
+use dlq_crd::PolicyRun;
+use dlq_upstash::types::Call;
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pace: Pace,
+    /// Only of a run that was seen from its start on.
+    refusals: Option<Refusals>,
+}
+
+impl Books {
+    pub(super) fn of_a_run_that_starts(upstash: &Upstash) -> Self {
+        Self { pace: Pace::default(), refusals: Some(Refusals::since_now(upstash)) }
+    }
+
+    /// A call is made. How many entries it asks for.
+    pub(super) fn asks(
+        &mut self,
+        run: &PolicyRun,
+        call: &Call,
+        fate: &Fate,
+        (process, truth): (Timestamp, Timestamp),
+    ) -> Option<i64> {
+        let asked = asked(call, run.dry_run);
+        let rate = run.limits.as_ref().and_then(|limits| limits.entries_per_second);
+        if let (Some(rate), Some(_)) = (rate, asked) {
+            self.pace.asks(rate, At { process, truth });
+        }
+        self.refusals.iter_mut().for_each(|refusals| refusals.asks(call, fate));
+        asked
+    }
+
+    pub(super) fn brought(&mut self, entries: u32) {
+        self.pace.brought(entries);
+    }
+
+    /// The run ends. Whether it counts refused entries, and all of them.
+    pub(super) fn check(&self, run: &PolicyRun, upstash: &Upstash) -> bool {
+        self.refusals.as_ref().is_some_and(|refusals| refusals.check(run, upstash))
+    }
+}

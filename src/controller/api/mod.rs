@@ -1,0 +1,5 @@
+//! What is read from the API server and written to it.
+
+pub(crate) mod observe;
+pub(crate) mod persist;
+mod unknown;

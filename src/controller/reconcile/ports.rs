@@ -1,0 +1,324 @@
+//! All IO of a turn with one policy. What is decided on it is decided elsewhere.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::pending;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tracing::Span;
+
+use crate::controller::api::observe::{Observed, decode, observe};
+use crate::controller::connections::Connected;
+use crate::controller::context::Context;
+use crate::controller::memory::line::Line;
+use crate::controller::memory::session::Session;
+use crate::controller::metrics::RunWaits;
+use crate::controller::names::Named;
+use crate::controller::names::{PolicyRef, lock};
+use crate::controller::slots::{Asked, Slot};
+use crate::controller::tell::report;
+use crate::controller::watched::Watched;
+use crate::controller::watched::head::HeadKey;
+use crate::runtime::leadership::Term;
+use dlq_crd::PolicyRun;
+use dlq_drain::Ports;
+use dlq_policy::attempt::{
+    AccountId, Found, Interrupt, Kept, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+};
+use dlq_policy::{ConnectionRef, Invalid};
+use dlq_upstash::Client;
+
+/// All IO for one policy, for one turn.
+pub(crate) struct PolicyPorts<'a> {
+    context: &'a Context,
+    policy: &'a PolicyRef,
+    name: String,
+    /// The time in which this process leads. None for a policy that goes, and for a standby.
+    term: Option<Term>,
+    /// Where the policy is among those that are watched; nowhere, if it goes.
+    watched: Option<&'a Watched>,
+    changed: Changed<'a>,
+    state: Mutex<State>,
+}
+
+/// Is told when the watch sees the policy, until it is dropped.
+struct Changed<'a> {
+    context: &'a Context,
+    policy: &'a PolicyRef,
+    notify: Arc<Notify>,
+}
+
+impl Drop for Changed<'_> {
+    fn drop(&mut self) {
+        self.context.memory.end_work(self.policy, &self.notify);
+    }
+}
+
+struct State {
+    /// The right to look at a policy, until calls are made or waited for.
+    turn: Option<Slot>,
+    /// The permit.
+    slot: Option<(AccountId, Slot)>,
+    /// The account of the run, and the one that was found in this turn.
+    accounts: [Option<Connected>; 2],
+    waits: Option<RunWaits>,
+    /// What was read or heard of the policy: anything else is news.
+    known: Vec<HeadKey>,
+    told: Option<Interrupt>,
+    seen: Option<(HeadKey, Arc<Seen>)>,
+}
+
+impl<'a> PolicyPorts<'a> {
+    /// For a turn of a process that leads in this `term`, or of a standby. `turn` is the right to it.
+    pub(crate) fn new(
+        context: &'a Context,
+        policy: &'a PolicyRef,
+        watched: &'a Watched,
+        session: Session,
+        term: Option<Term>,
+        turn: Option<Slot>,
+    ) -> Self {
+        // Before it is looked up: what comes after that is then not missed.
+        let notify = context.memory.begin_work(policy);
+        let known = watched.key(policy).into_iter().collect();
+        let ports = Self::build(context, policy, session, turn, known);
+        Self { term, watched: Some(watched), changed: Changed { context, policy, notify }, ..ports }
+    }
+
+    /// For the last turn with a policy.
+    pub(crate) fn of_a_policy_that_goes(
+        context: &'a Context,
+        policy: &'a PolicyRef,
+        session: Session,
+    ) -> Self {
+        Self::build(context, policy, session, None, Vec::new())
+    }
+
+    fn build(
+        context: &'a Context,
+        policy: &'a PolicyRef,
+        session: Session,
+        turn: Option<Slot>,
+        known: Vec<HeadKey>,
+    ) -> Self {
+        let Session { connected, waits, .. } = session;
+        let accounts = [connected, None];
+        let state = State { turn, slot: None, accounts, waits, known, told: None, seen: None };
+        Self {
+            context,
+            policy,
+            name: Named(policy).to_string(),
+            term: None,
+            watched: None,
+            changed: Changed { context, policy, notify: Arc::default() },
+            state: Mutex::new(state),
+        }
+    }
+
+    /// What is known for the turn to come, and the right to this one, if it was not given back.
+    pub(crate) fn end(self, kept: Kept) -> (Session, Option<Slot>) {
+        let State { turn, accounts, waits, .. } =
+            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let account = kept.account();
+        let waits = kept.run().map(|run| {
+            // Also of a wait that began in another process.
+            let waits = waits.unwrap_or_else(|| self.context.metrics.run_waits());
+            waits.follow(run);
+            waits
+        });
+        let connected =
+            accounts.into_iter().flatten().find(|connected| Some(connected.fingerprint) == account);
+        (Session { kept, connected, waits }, turn)
+    }
+
+    fn namespace(&self) -> &str {
+        self.policy.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// What the policy was seen as. What its spec means is found out anew only where that was edited.
+    fn see(&self, observed: Observed) -> Arc<Seen> {
+        let key = observed.key();
+        let mut state = lock(&self.state);
+        let before = state.seen.take().filter(|(before, seen)| {
+            *before == key && seen.is_status_readable && observed.is_status_readable
+        });
+        let policy = before.map_or_else(
+            || Arc::new(observed.policy(&self.context.permissions)),
+            |(_, seen)| Arc::clone(&seen.policy),
+        );
+        let connection = policy.work.as_ref().ok().map(|work| &work.connection);
+        let clock_offset = connection.map(|it| self.context.connections.clock_offset(it));
+        let seen = Arc::new(Seen {
+            uid: observed.metadata.uid.unwrap_or_default(),
+            clock_offset: clock_offset.unwrap_or_default(),
+            policy,
+            status: observed.status,
+            is_status_readable: observed.is_status_readable,
+            stored: Stored {
+                version: observed.metadata.resource_version.unwrap_or_default(),
+                status: observed.raw_status,
+            },
+        });
+        if !state.known.contains(&key) {
+            state.known.push(key.clone());
+        }
+        state.seen = Some((key, Arc::clone(&seen)));
+        seen
+    }
+
+    /// What has happened and was not told of yet.
+    fn news(&self) -> Option<Interrupt> {
+        let mut state = lock(&self.state);
+        let why = if self.term.as_ref().is_some_and(Term::is_over) {
+            Interrupt::TermOver
+        } else if self.context.stop.is_cancelled() {
+            Interrupt::Stop
+        } else {
+            match self.watched?.key(self.policy) {
+                None => Interrupt::Gone,
+                Some(key) if state.known.contains(&key) => return None,
+                Some(key) => {
+                    state.known.push(key);
+                    return Some(Interrupt::Changed);
+                }
+            }
+        };
+        (state.told < Some(why)).then(|| {
+            state.told = Some(why);
+            why
+        })
+    }
+}
+
+impl Ports for PolicyPorts<'_> {
+    fn now(&self) -> Timestamp {
+        (self.context.clock)()
+    }
+
+    async fn read(&self) -> Result<Option<Arc<Seen>>, Trouble> {
+        let read = observe(&self.context.client, self.namespace(), &self.policy.name).await?;
+        Ok(read.map(|observed| self.see(observed)))
+    }
+
+    async fn resolve(
+        &self,
+        connection: ConnectionRef,
+        fresh: bool,
+    ) -> Result<Result<Found, Invalid>, Trouble> {
+        let connections = &self.context.connections;
+        if let ConnectionRef::Secret { secret, .. } = &connection
+            && self.context.watch_secrets
+        {
+            // Before the look: what comes after it is then not missed.
+            self.context.memory.await_secret(self.policy.clone(), secret.name.to_string());
+        }
+        if let Some(found) = connections.recent(self.namespace(), &connection).filter(|_| !fresh) {
+            return Ok(found.map(|version| Found { version, account: None }));
+        }
+        let found = connections.look(self.namespace(), &connection).await?;
+        Ok(found.map(|connected| {
+            let found = Found { version: connected.secret.clone(), account: Some(connected.fingerprint) };
+            lock(&self.state).accounts[1] = Some(connected);
+            found
+        }))
+    }
+
+    async fn write(&self, write: StatusWrite) -> WriteOutcome {
+        match self.context.status.write(self.policy, &write).await {
+            Ok(Some(object)) => WriteOutcome::Done(self.see(decode(object))),
+            Ok(None) => WriteOutcome::Same,
+            Err(error) => error.outcome(),
+        }
+    }
+
+    fn permit(&self, account: AccountId) -> bool {
+        let mut state = lock(&self.state);
+        if state.slot.as_ref().is_some_and(|(of, _)| *of == account) {
+            return true;
+        }
+        let line = match self.context.memory.take_line(self.policy, account) {
+            Some(line) => line,
+            None => match self.context.slots.ask(self.namespace(), account) {
+                Asked::Granted(slot) => {
+                    state.slot = Some((account, slot));
+                    return true;
+                }
+                Asked::Queued(place) => match self.watched {
+                    Some(watched) => Line::join(account, place, watched.wake(self.policy)),
+                    None => return false,
+                },
+            },
+        };
+        // Others look meanwhile.
+        state.turn = None;
+        match line.permit() {
+            Ok(slot) => {
+                state.slot = Some((account, slot));
+                true
+            }
+            Err(line) => {
+                self.context.memory.keep_line(self.policy.clone(), line);
+                false
+            }
+        }
+    }
+
+    fn client(&self, account: AccountId) -> Option<Client> {
+        let mut state = lock(&self.state);
+        state.turn = None;
+        let mut accounts = state.accounts.iter().flatten();
+        accounts.find(|connected| connected.fingerprint == account).map(|connected| connected.client.clone())
+    }
+
+    fn time_for_a_call(&self) -> Duration {
+        self.term.as_ref().map_or(Duration::ZERO, Term::time_for_a_call)
+    }
+
+    async fn interrupted(&self) -> Interrupt {
+        let term_over = async {
+            match &self.term {
+                Some(term) if lock(&self.state).told < Some(Interrupt::TermOver) => term.over().await,
+                _ => pending().await,
+            }
+        };
+        let stopped = async {
+            if lock(&self.state).told >= Some(Interrupt::Stop) {
+                pending::<()>().await;
+            }
+            self.context.stop.cancelled().await;
+        };
+        tokio::pin!(term_over, stopped);
+        loop {
+            if let Some(why) = self.news() {
+                return why;
+            }
+            tokio::select! {
+                () = &mut term_over => {}
+                () = &mut stopped => {}
+                () = self.changed.notify.notified() => {}
+            }
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        self.context.tell(self.policy, told);
+    }
+
+    fn works(&self, run: &PolicyRun) {
+        let waits = &mut lock(&self.state).waits;
+        waits.get_or_insert_with(|| self.context.metrics.run_waits()).follow(run);
+    }
+
+    fn span(&self, uid: &str, run: &PolicyRun) -> Span {
+        report::slice(self.policy, uid, run, &self.context.settings.holder)
+    }
+
+    fn policy(&self) -> &str {
+        &self.name
+    }
+
+    fn audits(&self) -> bool {
+        self.context.audit
+    }
+}

@@ -1,0 +1,105 @@
+//! How many runs may be at work, and whose turn it is when more want to.
+//!
+//! [`Turns`] decides, and waits for nothing. [`Slots`] lets runs wait for what it decides.
+
+mod rotation;
+mod turns;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use self::turns::{Ticket, Turns};
+use crate::controller::names::lock;
+
+/// Slots of runs at work, at all and with one connection. Held per slice, so that a run that waits for Upstash holds
+/// none, and a run that comes back for its next slice stands behind those who wait.
+#[derive(Clone)]
+pub(crate) struct Slots(Arc<Mutex<Queue>>);
+
+struct Queue {
+    turns: Turns,
+    /// Who waits, to be woken.
+    waiting: HashMap<Ticket, Arc<Notify>>,
+}
+
+/// What one who asks for a slot gets.
+pub(crate) enum Asked {
+    /// A slot was free.
+    Granted(Slot),
+    /// All are taken.
+    Queued(Place),
+}
+
+/// A run's right to be at work, until it is dropped.
+pub(crate) struct Slot {
+    slots: Slots,
+    ticket: Ticket,
+}
+
+/// A place in line, until it is dropped.
+pub(crate) struct Place {
+    /// Gives back whatever the ticket stands for: the place, or the slot that nobody has come for yet.
+    slot: Slot,
+    granted: Arc<Notify>,
+}
+
+impl Slots {
+    pub(crate) fn new(all: u16, per_connection: u16) -> Self {
+        let turns = Turns::new(all.into(), per_connection.into());
+        Self(Arc::new(Mutex::new(Queue { turns, waiting: HashMap::new() })))
+    }
+
+    /// A slot, or the last place in the line of this namespace and connection.
+    pub(crate) fn ask(&self, namespace: &str, connection: u64) -> Asked {
+        let granted = Arc::new(Notify::new());
+        let ticket = self.change(|queue| {
+            let ticket = queue.turns.ask(namespace, connection);
+            queue.waiting.insert(ticket, Arc::clone(&granted));
+            ticket
+        });
+        let slot = Slot { slots: self.clone(), ticket };
+        let is_waiting = lock(&self.0).waiting.contains_key(&ticket);
+        if is_waiting { Asked::Queued(Place { slot, granted }) } else { Asked::Granted(slot) }
+    }
+
+    /// Changes who holds and who waits, and hands out what is free then.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut woken = Vec::new();
+        let outcome = {
+            let mut queue = lock(&self.0);
+            let outcome = change(&mut queue);
+            while let Some(next) = queue.turns.grant() {
+                woken.extend(queue.waiting.remove(&next));
+            }
+            outcome
+        };
+        // Waking may run code of others, which may ask or give back.
+        for granted in woken {
+            granted.notify_one();
+        }
+        outcome
+    }
+}
+
+impl Place {
+    /// The slot, when its turn has come.
+    pub(crate) async fn granted(self) -> Slot {
+        let Self { slot, granted } = self;
+        granted.notified().await;
+        slot
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.change(|queue| {
+            queue.turns.leave(self.ticket);
+            queue.waiting.remove(&self.ticket);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
