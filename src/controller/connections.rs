@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -16,13 +18,17 @@ use crate::controller::api::observe::API_TIMEOUT;
 use crate::controller::error;
 use crate::controller::names::lock;
 use dlq_crd::{Reason, SecretKeyRef};
-use dlq_policy::attempt::{self, FailedStep, Trouble};
+use dlq_policy::attempt::{FailedStep, Trouble};
+use dlq_policy::plan::{self, Freshness};
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::client::Transport;
 use dlq_upstash::{Client, Token};
 
 /// How long a policy that waits for a Secret is answered from memory.
-const LOOK_AGAIN: Duration = attempt::LOOK_AGAIN.unsigned_abs();
+const LOOK_AGAIN: Duration = plan::LOOK_AGAIN.unsigned_abs();
+
+/// How long a token that was found serves others that name its Secret.
+const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// A Secret's key in a namespace, or the operator's own connection.
 type Key = (String, ConnectionRef);
@@ -46,6 +52,16 @@ pub(crate) struct Connected {
     pub(crate) secret: String,
 }
 
+impl Connected {
+    fn new(transport: &Transport, url: Url, token: Token, secret: String) -> Self {
+        let fingerprint = fingerprint(&url, &token);
+        Self { client: Client::new(transport.clone(), url, token), fingerprint, secret }
+    }
+}
+
+/// A look at a Secret that others may wait for too.
+type Flight = Shared<BoxFuture<'static, Result<Result<Connected, Invalid>, Trouble>>>;
+
 /// One token may stand for two accounts, at two URLs.
 fn fingerprint(url: &Url, token: &Token) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -60,6 +76,7 @@ pub(crate) struct Connections {
     default: Option<(Url, Token)>,
     process: String,
     looks: Mutex<HashMap<Key, Look>>,
+    flights: Mutex<HashMap<Key, (Instant, Flight)>>,
     /// How many Secrets changed that somebody waits for.
     changes: AtomicU64,
 }
@@ -78,6 +95,7 @@ impl Connections {
             default,
             process: process.to_owned(),
             looks: Mutex::default(),
+            flights: Mutex::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -92,7 +110,7 @@ impl Connections {
     }
 
     /// What was found within the last minute: how policies that wait share one look per Secret.
-    pub(crate) fn recent(
+    pub(crate) fn known(
         &self,
         namespace: &str,
         connection: &ConnectionRef,
@@ -110,81 +128,109 @@ impl Connections {
         };
         self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.looks).retain(|key, _| !is_of(key));
+        lock(&self.flights).retain(|key, _| !is_of(key));
     }
 
-    /// Reads the token.
+    /// Reads the token. When many policies are due, one look at a Secret serves all that name it.
     pub(crate) async fn look(
         &self,
         namespace: &str,
         connection: &ConnectionRef,
+        freshness: Freshness,
     ) -> Result<Result<Connected, Invalid>, Trouble> {
+        let ConnectionRef::Secret { url, secret } = connection else { return Ok(self.default()) };
         let changes = self.changes.load(Ordering::Relaxed);
-        let found = match connection {
-            ConnectionRef::Default => {
-                self.default.clone().map(|(url, token)| (url, token, self.process.clone())).ok_or_else(|| {
-                    Invalid::new(
-                        Reason::NoConnection,
-                        "the operator has no connection of its own: QSTASH_TOKEN is not set",
-                    )
-                })
-            }
-            ConnectionRef::Secret { url, secret } => {
-                self.token(namespace, secret).await?.map(|(token, secret)| (url.clone(), token, secret))
+        let key = (namespace.to_owned(), connection.clone());
+        let flight = {
+            let now = Instant::now();
+            let mut flights = lock(&self.flights);
+            flights.retain(|_, (since, _)| now.duration_since(*since) < SHARED_FOR);
+            let shared = flights.get(&key).filter(|(_, flight)| {
+                // What is missing may have come since.
+                freshness != Freshness::New && flight.peek().is_none_or(|found| matches!(found, Ok(Ok(_))))
+            });
+            if let Some((_, flight)) = shared {
+                flight.clone()
+            } else {
+                let (kube, transport) = (self.kube.clone(), self.transport.clone());
+                let flight = read(kube, transport, namespace.to_owned(), url.clone(), secret.clone());
+                let flight = flight.boxed().shared();
+                flights.insert(key.clone(), (now, flight.clone()));
+                flight
             }
         };
-        let found = found.map(|(url, token, secret)| {
-            let fingerprint = fingerprint(&url, &token);
-            Connected { client: Client::new(self.transport.clone(), url, token), fingerprint, secret }
-        });
+        let found = flight.await?;
         let outcome = found.as_ref().map(|connected| connected.secret.clone()).map_err(Clone::clone);
         let mut looks = lock(&self.looks);
         // What was read while a Secret changed may be of before.
         if self.changes.load(Ordering::Relaxed) == changes {
-            remember(&mut looks, (namespace.to_owned(), connection.clone()), outcome, Instant::now());
+            remember(&mut looks, key, outcome, Instant::now());
         }
         Ok(found)
     }
 
-    async fn token(
-        &self,
-        namespace: &str,
-        reference: &SecretKeyRef,
-    ) -> Result<Result<(Token, String), Invalid>, Trouble> {
-        let (name, key) = (reference.name.as_str(), reference.key.as_str());
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
-        let read = timeout(API_TIMEOUT, api.get_opt(name))
-            .await
-            .map_err(|_| error::no_answer("reading the Secret"))?;
-        let missing = |reason, message: String| Ok(Err(Invalid::new(reason, &message)));
-        let secret = match read {
-            Ok(Some(secret)) => secret,
-            Ok(None) => {
-                let message =
-                    format!("Secret {name} is not in namespace {namespace}; create it with the key {key}");
-                return missing(Reason::SecretNotFound, message);
-            }
-            Err(kube::Error::Api(status)) if status.code == 403 => {
-                let message = format!(
-                    "the operator may not read Secret {name} in namespace {namespace}; give its ServiceAccount \"get\""
-                );
-                return missing(Reason::SecretNotFound, message);
-            }
-            Err(error) => return Err(error::of(FailedStep::ReadSecret, "cannot read the Secret", &error)),
-        };
-        let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
-            let message = format!("Secret {name} has no key {key}; add it with the token as its value");
-            return missing(Reason::SecretKeyNotFound, message);
-        };
-        let token = std::str::from_utf8(&value.0).map_err(|_| "the token is not text".to_owned());
-        let token = token.and_then(|text| Token::parse(text).map_err(|error| error.to_string()));
-        let metadata = &secret.metadata;
-        let version =
-            [&metadata.uid, &metadata.resource_version].map(|part| part.as_deref().unwrap_or_default());
-        Ok(token.map(|token| (token, version.join("/"))).map_err(|problem| {
-            let message = format!("key {key} of Secret {name}: {problem}; put an Upstash token there");
-            Invalid::new(Reason::SecretInvalid, &message)
-        }))
+    /// The operator's own connection.
+    fn default(&self) -> Result<Connected, Invalid> {
+        let (url, token) = self.default.clone().ok_or_else(|| {
+            Invalid::new(
+                Reason::NoConnection,
+                "the operator has no connection of its own: QSTASH_TOKEN is not set",
+            )
+        })?;
+        Ok(Connected::new(&self.transport, url, token, self.process.clone()))
     }
+}
+
+/// Reads the token out of a Secret.
+async fn read(
+    kube: kube::Client,
+    transport: Transport,
+    namespace: String,
+    url: Url,
+    reference: SecretKeyRef,
+) -> Result<Result<Connected, Invalid>, Trouble> {
+    let token = token(kube, &namespace, &reference).await?;
+    Ok(token.map(|(token, version)| Connected::new(&transport, url, token, version)))
+}
+
+/// A Secret's token, and its version.
+async fn token(
+    kube: kube::Client,
+    namespace: &str,
+    reference: &SecretKeyRef,
+) -> Result<Result<(Token, String), Invalid>, Trouble> {
+    let (name, key) = (reference.name.as_str(), reference.key.as_str());
+    let api: Api<Secret> = Api::namespaced(kube, namespace);
+    let read =
+        timeout(API_TIMEOUT, api.get_opt(name)).await.map_err(|_| error::no_answer("reading the Secret"))?;
+    let missing = |reason, message: String| Ok(Err(Invalid::new(reason, &message)));
+    let secret = match read {
+        Ok(Some(secret)) => secret,
+        Ok(None) => {
+            let message =
+                format!("Secret {name} is not in namespace {namespace}; create it with the key {key}");
+            return missing(Reason::SecretNotFound, message);
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let message = format!(
+                "the operator may not read Secret {name} in namespace {namespace}; give its ServiceAccount \"get\""
+            );
+            return missing(Reason::SecretNotFound, message);
+        }
+        Err(error) => return Err(error::of(FailedStep::ReadSecret, "cannot read the Secret", &error)),
+    };
+    let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
+        let message = format!("Secret {name} has no key {key}; add it with the token as its value");
+        return missing(Reason::SecretKeyNotFound, message);
+    };
+    let token = std::str::from_utf8(&value.0).map_err(|_| "the token is not text".to_owned());
+    let token = token.and_then(|text| Token::parse(text).map_err(|error| error.to_string()));
+    let metadata = &secret.metadata;
+    let version = [&metadata.uid, &metadata.resource_version].map(|part| part.as_deref().unwrap_or_default());
+    Ok(token.map(|token| (token, version.join("/"))).map_err(|problem| {
+        let message = format!("key {key} of Secret {name}: {problem}; put an Upstash token there");
+        Invalid::new(Reason::SecretInvalid, &message)
+    }))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::Clock;
 use crate::controller::slots::Slots;
+use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::Permissions;
@@ -30,8 +31,7 @@ pub(crate) struct Context {
     pub(crate) audit: bool,
     pub(crate) stop: CancellationToken,
     pub(crate) slots: Slots,
-    /// Policies looked at at once, from the read to the first write.
-    pub(crate) looks: Slots,
+    pub(crate) rights: Rights,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -8,6 +8,7 @@
 mod api;
 mod connections;
 mod context;
+mod dispatch;
 mod error;
 mod memory;
 pub mod metrics;

@@ -51,9 +51,11 @@ pub async fn drive<P: Ports>(attempt: &mut Attempt, ports: &P) -> Next {
             Action::Tell(told) => span.in_scope(|| ports.tell(*told)),
             Action::Wait(until) => {
                 let event = tokio::select! {
+                    biased;
+                    // Each is told of once; what it forbids is then not begun.
+                    why = ports.interrupted() => Event::Interrupted(why),
                     event = landed(&mut effect) => event,
                     answer = landed(&mut call) => Event::Answered(answer),
-                    why = ports.interrupted() => Event::Interrupted(why),
                     () = sleep_until(until, ports) => Event::Woken,
                 };
                 let answered = match &event {
@@ -75,7 +77,9 @@ pub async fn drive<P: Ports>(attempt: &mut Attempt, ports: &P) -> Next {
 async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
     match effect {
         Effect::Read => Event::Read(ports.read().await),
-        Effect::Resolve { connection, fresh } => Event::Resolved(ports.resolve(*connection, fresh).await),
+        Effect::Resolve { connection, freshness } => {
+            Event::Resolved(ports.resolve(*connection, freshness).await)
+        }
         Effect::Write(write) => Event::Written(ports.write(*write).await),
         Effect::Permit(account) => Event::Permitted(ports.permit(account)),
         Effect::Call { call, account } => Event::Answered(send(*call, account, ports).await),

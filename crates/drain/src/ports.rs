@@ -8,6 +8,7 @@ use tracing::Span;
 
 use dlq_crd::PolicyRun;
 use dlq_policy::attempt::{AccountId, Found, Interrupt, Seen, StatusWrite, Told, Trouble, WriteOutcome};
+use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
 
@@ -19,11 +20,11 @@ pub trait Ports: Sync {
     /// Reads the policy; none if it is gone.
     fn read(&self) -> impl Future<Output = Result<Option<Arc<Seen>>, Trouble>> + Send;
 
-    /// Finds the token of a connection. Without `fresh`, what others found a moment ago will do.
+    /// Finds the token of a connection.
     fn resolve(
         &self,
         connection: ConnectionRef,
-        fresh: bool,
+        freshness: Freshness,
     ) -> impl Future<Output = Result<Result<Found, Invalid>, Trouble>> + Send;
 
     /// Writes the status, if the fence holds.

@@ -32,6 +32,10 @@ impl Line {
         self.account == account
     }
 
+    pub(crate) fn is_granted(&self) -> bool {
+        lock(&self.granted).is_some()
+    }
+
     /// The permit, if it was granted.
     pub(crate) fn permit(self) -> Result<Slot, Self> {
         let slot = lock(&self.granted).take();

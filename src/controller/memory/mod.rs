@@ -130,6 +130,14 @@ impl Memory {
         drop(self.put(policy, |remembered| remembered.line.replace(line)));
     }
 
+    /// Whether its permit was granted since its last turn.
+    pub(crate) fn has_permit(&self, policy: &PolicyRef) -> bool {
+        lock(&self.0)
+            .get(policy)
+            .and_then(|remembered| remembered.line.as_ref())
+            .is_some_and(Line::is_granted)
+    }
+
     /// Leaves the line.
     pub(crate) fn leave_line(&self, policy: &PolicyRef) {
         drop(self.take(policy, |remembered| remembered.line.take()));

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -20,9 +18,8 @@ use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::controller::memory::session::Session;
 use crate::controller::names::{Named, PolicyRef};
-use crate::controller::slots::{Asked, Slot};
+use crate::controller::slots::Slot;
 use crate::controller::watched::Watched;
-use crate::controller::watched::head::PolicyHead;
 use crate::runtime::leadership::Term;
 use dlq_drain::drive;
 use dlq_policy::Attempt;
@@ -41,37 +38,32 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// How long the right to a turn is kept from others after the API server had no answer.
 const TURN_AFTER_TROUBLE: Duration = Duration::from_secs(1);
 
-/// Takes a turn with a policy. A panic ends this turn and no other.
+/// Takes a turn with a policy. How long until the next one; none until something happens. A panic ends this turn and no
+/// other.
 pub(crate) async fn reconcile(
-    head: Arc<PolicyHead>,
-    context: Arc<Context>,
-    watched: Watched,
-) -> Result<Action, Error> {
-    let policy = ObjectRef::from_obj(&*head);
+    policy: &PolicyRef,
+    context: &Context,
+    watched: &Watched,
+    right: Option<Slot>,
+) -> Option<Duration> {
     let since = Instant::now();
     let term = context.leadership.term();
     // A standby takes no turn, but for what it wrote last when it led; when it leads it takes one with each policy.
-    if context.stop.is_cancelled() || (term.is_none() && !context.memory.is_in_doubt(&policy)) {
-        return Ok(Action::await_change());
+    if context.stop.is_cancelled() || (term.is_none() && !context.memory.is_in_doubt(policy)) {
+        return None;
     }
-    let (leads, right) = (term.is_some(), right_to_a_turn(&policy, &context, &watched).await);
-    let turn = Box::pin(turn(&policy, &context, &watched, term, right));
+    let leads = term.is_some();
+    let turn = Box::pin(turn(policy, context, watched, term, right));
     let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Err(Error::Panicked));
     if leads {
         context.metrics.looked(&outcome, since.elapsed());
     }
-    if outcome.is_ok() {
-        context.memory.recovered(&policy);
-    }
-    outcome
-}
-
-/// Namespaces take turns, and the accounts within one. Before anything is begun: thousands may wait here at once.
-async fn right_to_a_turn(policy: &PolicyRef, context: &Context, watched: &Watched) -> Slot {
-    let account = watched.heads.get(policy).map_or(0, |head| head.glance().account);
-    match context.looks.ask(policy.namespace.as_deref().unwrap_or_default(), account) {
-        Asked::Granted(right) => right,
-        Asked::Queued(place) => place.granted().await,
+    match outcome {
+        Ok(next) => {
+            context.memory.recovered(policy);
+            next
+        }
+        Err(error) => Some(after_error(policy, context, &error)),
     }
 }
 
@@ -81,12 +73,12 @@ async fn turn(
     context: &Context,
     watched: &Watched,
     term: Option<Term>,
-    right: Slot,
-) -> Result<Action, Error> {
+    right: Option<Slot>,
+) -> Result<Option<Duration>, Error> {
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
     let mut attempt = Attempt::begin(settings, kept, term.is_some(), (context.clock)());
-    let ports = PolicyPorts::new(context, policy, watched, session, term, Some(right));
+    let ports = PolicyPorts::new(context, policy, watched, session, term, right);
     let next = drive(&mut attempt, &ports).await;
     if attempt.has_usable_token() {
         context.memory.await_no_secret(policy);
@@ -118,51 +110,33 @@ async fn keep(policy: &PolicyRef, context: &Context, watched: &Watched, session:
     }
 }
 
-/// When the next turn is.
-fn next_turn(policy: &PolicyRef, context: &Context, next: Next) -> Result<Action, Error> {
+/// How long until the next turn.
+fn next_turn(policy: &PolicyRef, context: &Context, next: Next) -> Result<Option<Duration>, Error> {
     if !matches!(next, Next::Now | Next::OnPermit(_)) {
         context.memory.leave_line(policy);
     }
     Ok(match next {
-        Next::Now => Action::requeue(AT_ONCE),
-        Next::At(time) | Next::OnPermit(time) => Action::requeue(wait(time, (context.clock)())),
-        Next::OnChange => Action::await_change(),
+        Next::Now => Some(AT_ONCE),
+        Next::At(time) | Next::OnPermit(time) => Some(wait(time, (context.clock)())),
+        Next::OnChange => None,
         Next::Forget => {
             drop(context.memory.forget(policy));
-            Action::await_change()
+            None
         }
         Next::Retry(trouble) => return Err(trouble.into()),
     })
 }
 
 /// Tries again later and later, each policy by itself.
-#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
-pub(crate) fn error_policy(head: Arc<PolicyHead>, error: &Error, context: Arc<Context>) -> Action {
-    let policy = ObjectRef::from_obj(&*head);
+fn after_error(policy: &PolicyRef, context: &Context, error: &Error) -> Duration {
     let problem = with_causes(error);
     let failures = context.memory.failed(policy.clone());
-    let wait = SHORTEST + backoff::delay(failures, fastrand::f64());
-    warn!(policy = %Named(&policy), problem, failures, "reconcile failed");
-    Action::requeue(wait)
+    warn!(policy = %Named(policy), problem, failures, "reconcile failed");
+    SHORTEST + backoff::delay(failures, fastrand::f64())
 }
 
 /// How long to wait for a time.
 fn wait(until: Timestamp, now: Timestamp) -> Duration {
     let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
     left.saturating_add(PADDING).min(LONGEST_WAIT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn a_turn_that_waits_for_its_right_takes_little_memory() {
-        let size = size(reconcile);
-        assert!(size < 1024, "{size} bytes, and thousands may wait at once");
-    }
 }

@@ -24,8 +24,9 @@ use crate::runtime::leadership::Term;
 use dlq_crd::PolicyRun;
 use dlq_drain::Ports;
 use dlq_policy::attempt::{
-    AccountId, Found, Interrupt, Kept, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Found, Interrupt, Kept, Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
+use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
 
@@ -160,7 +161,8 @@ impl<'a> PolicyPorts<'a> {
                 status: observed.raw_status,
             },
         });
-        if !state.known.contains(&key) {
+        // That it is being deleted is still to be heeded.
+        if !key.is_of_one_that_goes() {
             state.known.push(key.clone());
         }
         state.seen = Some((key, Arc::clone(&seen)));
@@ -197,14 +199,17 @@ impl Ports for PolicyPorts<'_> {
     }
 
     async fn read(&self) -> Result<Option<Arc<Seen>>, Trouble> {
+        // The watch may be behind what is read.
+        let watched = self.watched.and_then(|watched| watched.key(self.policy));
         let read = observe(&self.context.client, self.namespace(), &self.policy.name).await?;
+        lock(&self.state).known = watched.into_iter().collect();
         Ok(read.map(|observed| self.see(observed)))
     }
 
     async fn resolve(
         &self,
         connection: ConnectionRef,
-        fresh: bool,
+        freshness: Freshness,
     ) -> Result<Result<Found, Invalid>, Trouble> {
         let connections = &self.context.connections;
         if let ConnectionRef::Secret { secret, .. } = &connection
@@ -213,18 +218,29 @@ impl Ports for PolicyPorts<'_> {
             // Before the look: what comes after it is then not missed.
             self.context.memory.await_secret(self.policy.clone(), secret.name.to_string());
         }
-        if let Some(found) = connections.recent(self.namespace(), &connection).filter(|_| !fresh) {
+        if freshness == Freshness::Known
+            && let Some(found) = connections.known(self.namespace(), &connection)
+        {
             return Ok(found.map(|version| Found { version, account: None }));
         }
-        let found = connections.look(self.namespace(), &connection).await?;
+        let found = connections.look(self.namespace(), &connection, freshness).await?;
         Ok(found.map(|connected| {
             let found = Found { version: connected.secret.clone(), account: Some(connected.fingerprint) };
-            lock(&self.state).accounts[1] = Some(connected);
+            let mut state = lock(&self.state);
+            // The run may still use the one that was found before.
+            let before = state.accounts[1].replace(connected);
+            if state.accounts[0].is_none() {
+                state.accounts[0] = before;
+            }
             found
         }))
     }
 
     async fn write(&self, write: StatusWrite) -> WriteOutcome {
+        if matches!(write.purpose, Purpose::Finish | Purpose::Release) {
+            // The run makes no call any more.
+            lock(&self.state).slot = None;
+        }
         match self.context.status.write(self.policy, &write).await {
             Ok(Some(object)) => WriteOutcome::Done(self.see(decode(object))),
             Ok(None) => WriteOutcome::Same,

@@ -2,6 +2,7 @@
 //!
 //! [`Turns`] decides, and waits for nothing. [`Slots`] lets runs wait for what it decides.
 
+pub(crate) mod rights;
 mod rotation;
 mod turns;
 

@@ -1,46 +1,44 @@
-//! Starts the watches and the controllers, and ends them.
+//! Starts the watches, and ends them.
 
 mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, ready};
+use futures::future::join_all;
 use futures::{StreamExt, stream};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::Api;
-use kube::runtime::controller::{self, Action, Config as ControllerConfig};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{Controller, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::controller::api::persist::StatusWriter;
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
-use crate::controller::error::Error;
+use crate::controller::dispatch::{Trigger, dispatch};
 use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::{Clock, PolicyRef};
 use crate::controller::reconcile::release::{RELEASE_TIMEOUT, release, release_all};
-use crate::controller::reconcile::{error_policy, reconcile};
 use crate::controller::slots::Slots;
+use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
 use crate::controller::watched::Watched;
+use crate::controller::watched::class::Class;
 use crate::controller::watched::head::PolicyHead;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::attempt::{Interrupt, Settings};
 use dlq_upstash::client::Transport;
 
-/// How many policies are looked at at once: when thousands are due, the API server is not asked for all of them together.
-const LOOKS: u16 = 32;
 /// How long a watch lasts before it is renewed, in seconds: one that hangs is noticed soon after.
 const WATCH_TIMEOUT: u32 = 60;
-/// How long running looks may take to end once the process is to stop: a call's grace and the writes after it.
+/// How long turns may take to end once the process is to stop: a call's grace and the writes after it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the process is made of, for the controller.
@@ -96,7 +94,7 @@ pub async fn run(
         audit: config.audit,
         stop: stop.clone(),
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
-        looks: Slots::new(LOOKS, LOOKS),
+        rights: Rights::default(),
         memory: Memory::default(),
         metrics,
     });
@@ -145,74 +143,77 @@ async fn control(
         .as_deref()
         .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
     let (heads, writer) = reflector::store::<PolicyHead>();
-    let (known, all) = (heads.clone(), heads.clone());
+    context.metrics.watch(heads.clone());
     let (granted, permits) = mpsc::unbounded_channel();
     let watched = Watched { heads: heads.clone(), granted };
-    let permits = stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits)));
-    context.metrics.watch(heads.clone());
-    let stop = context.stop.clone();
-    let waking = Arc::clone(&context);
-    let mut is_filled = false;
-    let (relisted, relists) = watch::channel(());
-    let relists = stream::unfold(relists, async |mut relists| {
-        relists.changed().await.ok()?;
-        Some(((), relists))
-    });
     let secrets = watcher::Config { timeout: config.timeout, ..watcher::Config::default() };
-    let changed_secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context));
-    let triggers = watcher(api, config)
+    let due = |policy| vec![(policy, Class::Due)];
+    let secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context)).map(due);
+    let permits =
+        stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
+    let (all, clock) = (heads.clone(), context.clock);
+    let terms = context.leadership.gained().map(move |()| everything(&all, clock()));
+    let known = heads.clone();
+    let mut news = News { context: Arc::clone(&context), scope, heads, filled: Some(filled) };
+    let policies = watcher(api, config)
         .default_backoff()
         .modify(move |head| {
             let before = known.get(&ObjectRef::from_obj(head)).map(|before| before.key());
             head.note_news(before.as_ref());
         })
         .reflect(writer)
-        .inspect(move |event| match event {
-            Ok(Event::Apply(head) | Event::InitApply(head)) => {
-                waking.memory.wake(&ObjectRef::from_obj(head));
+        .map(move |event| news.of(event));
+    let triggers = stream::select_all([policies.boxed(), terms.boxed(), secrets.boxed(), permits.boxed()]);
+    dispatch(triggers.boxed(), context, watched).await;
+}
+
+/// All policies of a watch: what is due comes first.
+fn everything(heads: &Store<PolicyHead>, now: Timestamp) -> Vec<Trigger> {
+    heads.state().iter().map(|head| (ObjectRef::from_obj(&**head), head.class(now))).collect()
+}
+
+/// What events of a watch lead to.
+struct News {
+    context: Arc<Context>,
+    scope: Option<String>,
+    heads: Store<PolicyHead>,
+    /// Told once that the watch has seen all its policies.
+    filled: Option<watch::Sender<usize>>,
+}
+
+impl News {
+    fn of(&mut self, event: watcher::Result<Event<PolicyHead>>) -> Vec<Trigger> {
+        let memory = &self.context.memory;
+        match event {
+            Ok(Event::Apply(head)) => {
+                let policy = ObjectRef::from_obj(&head);
+                memory.wake(&policy);
+                return head.is_news().then_some((policy, Class::Due)).into_iter().collect();
             }
             Ok(Event::Delete(head)) => {
-                let policy = ObjectRef::from_obj(head);
-                waking.memory.wake(&policy);
-                let_go(&waking, policy);
+                let policy = ObjectRef::from_obj(&head);
+                memory.wake(&policy);
+                let_go(&self.context, policy);
             }
-            // The store's own signal reaches only one of several who wait for it.
             Ok(Event::InitDone) => {
                 // A watch that began anew tells of no deletion that came in between.
-                let ours = |policy: &PolicyRef| scope.is_none() || policy.namespace == scope;
-                for policy in waking.memory.remembered().into_iter().filter(ours) {
-                    if all.get(&policy).is_none() {
-                        let_go(&waking, policy);
+                let ours = |policy: &PolicyRef| self.scope.is_none() || policy.namespace == self.scope;
+                for policy in memory.remembered().into_iter().filter(ours) {
+                    memory.wake(&policy);
+                    if self.heads.get(&policy).is_none() {
+                        let_go(&self.context, policy);
                     }
                 }
-                if is_filled {
-                    // What it told of on its first pages was not in the store yet, and may have been passed over.
-                    relisted.send_replace(());
-                } else {
-                    is_filled = true;
+                if let Some(filled) = self.filled.take() {
                     filled.send_modify(|count| *count += 1);
                 }
+                return everything(&self.heads, (self.context.clock)());
             }
-            Ok(Event::Init) => {}
+            Ok(Event::Init | Event::InitApply(_)) => {}
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),
-        })
-        .applied_objects()
-        // Errors end here: the controller would hold back all else for a while, a new term among it.
-        .filter_map(|head| ready(head.ok().filter(PolicyHead::is_news).map(Ok)));
-    Controller::for_stream(triggers, heads)
-        .with_config(ControllerConfig::default())
-        .reconcile_all_on(stream::select(context.leadership.gained(), relists))
-        .reconcile_on(changed_secrets)
-        .reconcile_on(permits)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(move |head, context| reconcile(head, context, watched.clone()), error_policy, context)
-        .for_each(async |outcome: Outcome| {
-            if let Err(error) = outcome {
-                // Reported where it happened; what is left is an object that went in the meantime.
-                debug!(%error, "look failed");
-            }
-        })
-        .await;
+        }
+        Vec::new()
+    }
 }
 
 /// Forgets a policy that nobody looks at again, here at least: its labels may have changed. Its run is given back.
@@ -223,5 +224,3 @@ fn let_go(context: &Arc<Context>, policy: PolicyRef) {
         tokio::spawn(async move { release(&context, &policy, session, Interrupt::Gone).await });
     }
 }
-
-type Outcome = Result<(ObjectRef<PolicyHead>, Action), controller::Error<Error, watcher::Error>>;

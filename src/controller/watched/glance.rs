@@ -25,6 +25,8 @@ pub(crate) struct Glance {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
+    pub(crate) is_suspended: bool,
+    pub(crate) observed_generation: Option<i64>,
     /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
     pub(crate) account: u64,
 }
@@ -51,6 +53,8 @@ impl Glance {
             action: spec.action.text().unwrap_or_default().into_boxed_str(),
             schedule: spec.schedule.text().unwrap_or_default().into_boxed_str(),
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
+            is_suspended: spec.suspend.flag(),
+            observed_generation: status.observed_generation.number(),
             is_running: matches!(status.current_run, Loose::Part(_)),
             last_run: status.last_run.part().and_then(|run| run.start_time.time()),
             last_success: status.last_successful_time.time(),
@@ -78,6 +82,7 @@ pub(crate) enum Loose<T> {
     Nothing,
     Text(String),
     Number(i64),
+    Flag(bool),
     Items(Vec<Loose<T>>),
     Part(Box<T>),
 }
@@ -92,6 +97,10 @@ impl<T> Loose<T> {
 
     fn number(&self) -> Option<i64> {
         if let Self::Number(number) = self { Some(*number) } else { None }
+    }
+
+    fn flag(&self) -> bool {
+        matches!(self, Self::Flag(true))
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -134,8 +143,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
                 Ok(Loose::Nothing)
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Loose::Nothing)
+            fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+                Ok(Loose::Flag(flag))
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -178,6 +187,7 @@ struct SecretRef {
 pub(crate) struct Spec {
     action: Leaf,
     schedule: Leaf,
+    suspend: Leaf,
     connection: Loose<Connection>,
     failure_policy: Loose<FailurePolicy>,
 }
@@ -198,6 +208,17 @@ pub(crate) struct Status {
     last_successful_time: Leaf,
     next_schedule_time: Leaf,
     consecutive_failures: Leaf,
+    observed_generation: Leaf,
+    last_handled_requested_at: Leaf,
+}
+
+impl Status {
+    /// The request for a run that was handled last.
+    pub(crate) fn handled_request(status: &Loose<Self>) -> Option<&str> {
+        let Loose::Part(status) = status else { return None };
+        let Loose::Text(value) = &status.last_handled_requested_at else { return None };
+        Some(value)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -240,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_policy_is_read_at_a_glance() {
-        let spec = json!({ "action": "resume", "schedule": "@hourly", "filters": { "all": true },
+        let spec = json!({ "action": "resume", "schedule": "@hourly", "suspend": true, "filters": { "all": true },
             "failurePolicy": { "pauseAfterConsecutiveFailures": 3 } });
         let status = json!({
             "conditions": [
@@ -253,11 +274,14 @@ mod tests {
             "lastRun": { "startTime": "2026-11-20T12:00:00.250Z", "processed": 7 },
             "lastSuccessfulTime": "2026-11-20T11:00:00Z",
             "nextScheduleTime": "2026-11-20T13:00:00Z",
+            "observedGeneration": 7,
             "consecutiveFailures": 3,
             "history": [{}, {}],
         });
         let time = |text: &str| Some(text.parse().unwrap());
         let expected = Glance {
+            is_suspended: true,
+            observed_generation: Some(7),
             action: "resume".into(),
             schedule: "@hourly".into(),
             conditions: vec![

@@ -5,13 +5,15 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::controller::watched::glance::{Glance, Loose, Spec, Status};
+use super::class::Class;
+use super::glance::{Glance, Loose, Spec, Status};
 use dlq_crd::{DlqPolicy, annotations};
 
 /// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and
@@ -22,6 +24,8 @@ pub(crate) struct PolicyHead {
     metadata: ObjectMeta,
     requests: u64,
     deleting: bool,
+    /// Whether a run was asked for that the status does not name.
+    is_requested: bool,
     glance: Glance,
     /// Whether it differs from the head before it, if there was one.
     news: bool,
@@ -46,9 +50,16 @@ impl HeadKey {
         Self {
             uid: metadata.uid.clone(),
             generation: metadata.generation,
-            requests: requests.0,
+            requests: requests.hash,
             deleting: metadata.deletion_timestamp.is_some(),
         }
+    }
+}
+
+impl HeadKey {
+    /// Whether the policy is being deleted.
+    pub(crate) fn is_of_one_that_goes(&self) -> bool {
+        self.deleting
     }
 }
 
@@ -61,6 +72,11 @@ impl PolicyHead {
     /// Whether it may change the plan. A policy that comes back, as its labels match again, is news.
     pub(crate) fn is_news(&self) -> bool {
         self.news
+    }
+
+    /// How soon its turn is to come, when nobody edited it just now.
+    pub(crate) fn class(&self, now: Timestamp) -> Class {
+        Class::of(&self.glance, self.metadata.generation, self.is_requested, now)
     }
 
     /// What metrics show of it.
@@ -132,9 +148,13 @@ impl<'de> Deserialize<'de> for PolicyHead {
         }
 
         let Object { metadata, spec, status } = Object::deserialize(deserializer)?;
+        let requests = metadata.annotations.unwrap_or_default();
+        let is_requested =
+            requests.run.as_deref().is_some_and(|run| Some(run) != Status::handled_request(&status));
         Ok(Self {
             glance: Glance::new(spec, status),
-            requests: metadata.annotations.unwrap_or_default().0,
+            requests: requests.hash,
+            is_requested,
             deleting: metadata.deletion_timestamp.is_some(),
             news: true,
             metadata: ObjectMeta {
@@ -151,14 +171,21 @@ impl<'de> Deserialize<'de> for PolicyHead {
 
 /// A hash of the annotations in [`annotations::ALL`], whatever their order.
 #[derive(Default)]
-struct Requests(u64);
+struct Requests {
+    hash: u64,
+    /// The value of `requestedAt`.
+    run: Option<String>,
+}
 
 impl Requests {
     fn add(&mut self, key: &str, value: &str) {
         if annotations::ALL.contains(&key) {
             let mut hasher = DefaultHasher::new();
             (key, value).hash(&mut hasher);
-            self.0 ^= hasher.finish();
+            if key == annotations::REQUESTED_AT {
+                self.run = Some(value.to_owned());
+            }
+            self.hash ^= hasher.finish();
         }
     }
 }

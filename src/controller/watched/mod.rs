@@ -1,5 +1,6 @@
 //! The policies of one watch, and how one of them is looked at again before anybody edits it.
 
+pub(crate) mod class;
 pub(crate) mod glance;
 pub(crate) mod head;
 

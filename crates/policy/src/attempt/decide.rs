@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Attempt;
-use super::effect::{Action, Effect, Found, LOOK_AGAIN, Next, Notice, Purpose, Seen, Trouble};
+use super::effect::{Action, Effect, Found, Next, Notice, Purpose, Seen, Trouble};
 use super::held::{HeldRun, after};
 use super::stage::{Stage, Then, What};
-use crate::plan::{Question, awaits_token};
+use crate::plan::{Freshness, LOOK_AGAIN, Question, awaits_token, freshness};
 use crate::run::progress::deadline;
 use crate::spec::{Invalid, Policy};
 use crate::{Connectivity, Plan, Progress, plan, status};
@@ -23,12 +23,12 @@ impl Attempt {
             self.held.as_ref().is_some_and(|held| held.is_in(&seen, &self.settings.holder));
         let plan = match plan(policy, &seen.status, &self.facts, now) {
             Ok(plan) => plan,
-            Err(Question::Connection { fresh }) => return self.ask(policy, fresh),
+            Err(Question::Connection { freshness }) => return self.ask(policy, freshness),
         };
         // Which version of the Secret there is suffices to plan a run, and not to do it.
         let is_begun = matches!(plan, Plan::Start(_) | Plan::Continue { .. }) && !self.facts.holds_run;
         if is_begun && self.found.as_ref().is_none_or(|found| found.account.is_none()) {
-            return self.ask(policy, true);
+            return self.ask(policy, freshness(policy, &seen.status));
         }
         self.notice(Notice::Planned(Box::new(plan.clone())));
         self.policy = Some(Arc::clone(policy));
@@ -94,10 +94,10 @@ impl Attempt {
         self.take(seen, DlqPolicyStatus { current_run: Some(run), ..next }, Purpose::TakeOver, now)
     }
 
-    fn ask(&mut self, policy: &Policy, fresh: bool) -> Option<Action> {
+    fn ask(&mut self, policy: &Policy, freshness: Freshness) -> Option<Action> {
         // Only a policy with valid work depends on its connection.
         let connection = Box::new(policy.work.as_ref().ok()?.connection.clone());
-        Some(self.effect(Effect::Resolve { connection, fresh }))
+        Some(self.effect(Effect::Resolve { connection, freshness }))
     }
 
     /// Makes the run in `next` this process', to work on it. The account was looked up before: a run that is claimed can

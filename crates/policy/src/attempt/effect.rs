@@ -7,13 +7,11 @@ use serde_json::Value;
 
 use crate::Plan;
 use crate::changes::Changes;
+use crate::plan::Freshness;
 use crate::spec::{ConnectionRef, Invalid, Policy};
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Operation, Page};
-
-/// How soon a policy that waits for its Secret is looked at again. What is found is shared for as long.
-pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What to do now.
 #[derive(Clone, Debug)]
@@ -35,12 +33,12 @@ pub enum Action {
 pub enum Effect {
     /// Read the policy.
     Read,
-    /// Find the token of a connection. Without `fresh`, what others found a moment ago will do.
+    /// Find the token of a connection.
     Resolve {
         /// As whom the policy acts.
         connection: Box<ConnectionRef>,
-        /// Whether the token itself is needed.
-        fresh: bool,
+        /// How old the answer may be.
+        freshness: Freshness,
     },
     /// Write the status.
     Write(Box<StatusWrite>),

@@ -123,8 +123,13 @@ impl Saving {
         self.has_landed && has_passed(self.saved, interval, now) && self.retry_at(now).is_none()
     }
 
-    pub(super) fn failed(&mut self, now: Timestamp) {
+    /// A write is sent: should it fail, it has failed since now.
+    pub(super) fn sent(&mut self, now: Timestamp) {
         self.failing_since.get_or_insert(now);
+    }
+
+    pub(super) fn failed(&mut self, now: Timestamp) {
+        self.sent(now);
         self.tried = Some(now);
     }
 

@@ -31,7 +31,8 @@ impl Attempt {
 
     /// While a call is under way nothing is done but to look whether an edit ends the run.
     pub(super) fn beside_call(&mut self, now: Timestamp) -> Action {
-        if self.turn.replaced_at.take_if(|at| *at <= now).is_some() {
+        if let Some(at) = self.turn.replaced_at.take_if(|at| *at <= now) {
+            self.turn.replacement = Some(at);
             self.interrupted(Interrupt::Changed, now);
         }
         let Some(call) = &self.call else { return Action::Wait(now) };
@@ -84,7 +85,8 @@ impl Attempt {
 
     /// Turns to what an interrupt asks for, where that comes before what is under way.
     pub(super) fn heed(&mut self, now: Timestamp) {
-        if self.turn.replaced_at.is_some_and(|at| at <= now) {
+        if let Some(at) = self.turn.replaced_at.take_if(|at| *at <= now) {
+            self.turn.replacement = Some(at);
             self.interrupt.get_or_insert(Interrupt::Changed);
         }
         let Some(why) = self.interrupt else { return };
@@ -97,11 +99,13 @@ impl Attempt {
             }
             (Interrupt::Changed, Stage::Permit(_) | Stage::Work | Stage::Refused(_)) => {
                 self.interrupt = None;
-                self.turn.replaced_at = None;
                 self.stage = Stage::Observe;
             }
             (Interrupt::Changed, _) => {}
             (Interrupt::Gone | Interrupt::Stop, Stage::Write(write)) if write.ends_turn() => {}
+            // A claim that got no answer may have been done.
+            (Interrupt::Gone | Interrupt::Stop, Stage::Observe)
+                if self.doubt.is_some() && self.held.is_some() => {}
             (Interrupt::Gone | Interrupt::Stop, _) => self.give_back(why),
         }
     }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::effect::{
-    AccountId, Action, Answer, Effect, Event, FailedStep, Fence, Found, Interrupt, LOOK_AGAIN, Next, Notice,
-    Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Action, Answer, Effect, Event, FailedStep, Fence, Found, Interrupt, Next, Notice, Purpose,
+    Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
 pub use self::held::Kept;
 use self::held::{Doubt, HeldRun, Saving};
@@ -79,8 +79,9 @@ struct Turn {
     has_usable_token: bool,
     /// Since when calls are made.
     working_since: Option<Timestamp>,
-    /// When the next scheduled time ends the run.
+    /// When the next scheduled time ends the run, and the last one that was looked at.
     replaced_at: Option<Timestamp>,
+    replacement: Option<Timestamp>,
 }
 
 impl Attempt {

@@ -28,6 +28,8 @@ pub(super) struct Write {
     pub(super) what: What,
     pub(super) then: Then,
     pub(super) sent: Option<DlqPolicyStatus>,
+    /// The fence did not hold, as far as the API server says.
+    pub(super) is_refused: bool,
 }
 
 /// What is written.
@@ -81,7 +83,7 @@ impl Write {
 
 impl Stage {
     pub(super) fn write(what: What, then: Then) -> Self {
-        Self::Write(Box::new(Write { what, then, sent: None }))
+        Self::Write(Box::new(Write { what, then, sent: None, is_refused: false }))
     }
 
     pub(super) fn after(then: Then) -> Self {

@@ -6,7 +6,7 @@ use super::Attempt;
 use super::effect::{Action, Answer, Effect, Found, Next, Notice, Purpose, Trouble};
 use super::held::{Saving, after, has_passed};
 use super::stage::{CallUnderWay, Stage, Then, What};
-use crate::plan::due;
+use crate::plan::{Freshness, due};
 use crate::run::progress::Failure;
 use crate::run::{Activity, Outcome};
 use crate::spec::Invalid;
@@ -77,7 +77,8 @@ impl Attempt {
         let Stage::Permit(decided) = std::mem::replace(&mut self.stage, Stage::Work) else { return };
         let status = decided.as_deref().or(self.seen.as_ref().map(|seen| &seen.status));
         // A checkpoint after that time names the next one.
-        self.turn.replaced_at = status.and_then(|status| self.replaced_by(status)).filter(|at| *at > now);
+        let replaced_at = status.and_then(|status| self.replaced_by(status));
+        self.turn.replaced_at = replaced_at.filter(|at| Some(*at) != self.turn.replacement);
         if let Some(next) = decided {
             self.stage = Stage::write(What::decision(*next, Purpose::Settle), Then::Work);
         }
@@ -185,7 +186,7 @@ impl Attempt {
 
     pub(super) fn look_for_token(&mut self) -> Option<Action> {
         let connection = Box::new(self.held.as_ref()?.progress.connection().clone());
-        Some(self.effect(Effect::Resolve { connection, fresh: true }))
+        Some(self.effect(Effect::Resolve { connection, freshness: Freshness::New }))
     }
 
     /// Takes in whether there is a newer token.

@@ -31,6 +31,9 @@ impl Attempt {
             return Some(Action::Wait(at));
         }
         let is_decision = matches!(write.what, What::Decision { .. });
+        if !is_decision {
+            self.saving.sent(now);
+        }
         if self.is_stale && !is_decision {
             return Some(self.effect(Effect::Read));
         }
@@ -73,13 +76,12 @@ impl Attempt {
                 // What went before and got no answer is part of it, or came too late.
                 self.doubt = None;
                 self.tell_of(&seen, &sent);
-                let is_edited = is_edited(&seen.policy, &written.policy);
                 self.see(written);
-                self.wrote(write, is_edited, now);
+                self.wrote(write, now);
             }
             WriteOutcome::Same => {
                 self.tell_of(&seen, &sent);
-                self.wrote(write, false, now);
+                self.wrote(write, now);
             }
             WriteOutcome::Refused => self.refused(write, now),
             WriteOutcome::Failed(trouble) => self.not_written(write, trouble, now),
@@ -100,7 +102,7 @@ impl Attempt {
     }
 
     /// Continues after a write.
-    fn wrote(&mut self, write: Box<Write>, is_edited: bool, now: Timestamp) {
+    fn wrote(&mut self, write: Box<Write>, now: Timestamp) {
         self.saving = Saving::since(now);
         self.turn.refusals = 0;
         if write.what.purpose() == Purpose::Finish {
@@ -110,10 +112,16 @@ impl Attempt {
             self.held = None;
         }
         self.stage = match write.then {
-            // What was edited in between comes first.
-            Then::Permit | Then::Work if is_edited => Stage::Decide,
+            // What was edited since the plan was made comes first.
+            Then::Permit | Then::Work if self.is_edited() => Stage::Decide,
             then => Stage::after(then),
         };
+    }
+
+    /// Whether what was seen last is another policy than what is acted on.
+    fn is_edited(&self) -> bool {
+        let seen = self.seen.as_ref().map(|seen| &seen.policy);
+        self.policy.as_ref().zip(seen).is_some_and(|(acted_on, seen)| is_edited(acted_on, seen))
     }
 
     /// The run's end is written: what comes next is planned from what stands there now.
@@ -139,7 +147,7 @@ impl Attempt {
         }
         // It may be with an earlier write of this process, which got no answer.
         self.is_stale = true;
-        self.stage = Stage::Write(write);
+        self.stage = Stage::Write(Box::new(Write { is_refused: true, ..*write }));
     }
 
     fn not_written(&mut self, write: Box<Write>, trouble: Trouble, now: Timestamp) {
@@ -155,6 +163,7 @@ impl Attempt {
         }
         self.saving.failed(now);
         self.stage = if purpose == Purpose::Release {
+            self.held = None;
             Stage::after(write.then)
         } else if self.saving.is_stuck(now) {
             Stage::Done(Next::Retry(Trouble { step: FailedStep::Checkpoint, ..trouble }))
@@ -178,10 +187,16 @@ impl Attempt {
         let Some(read) = read else { return self.lost(&write, now) };
         let policy = self.policy.clone().unwrap_or_else(|| Arc::clone(&read.policy));
         let was_done = self.settle(&read, &policy);
-        let is_ours = is_ours(known.as_ref(), read.status.current_run.as_ref());
+        let found = read.status.current_run.clone();
+        let is_unchanged = found.is_some() && fence(found.as_ref()) == fence(known.as_ref());
         self.see(read);
-        if is_ours {
-            self.stage = Stage::Write(write);
+        if is_unchanged && write.is_refused {
+            // The fence holds, and yet the API server does not take it.
+            let problem = "the API server refuses the status".to_owned();
+            let trouble = Trouble { step: FailedStep::Checkpoint, problem, is_of_everybody: false };
+            self.not_written(Box::new(Write { is_refused: false, ..*write }), trouble, now);
+        } else if is_unchanged || is_next_revision(known.as_ref(), found.as_ref()) {
+            self.stage = Stage::Write(Box::new(Write { is_refused: false, ..*write }));
         } else if was_done {
             // The write that got no answer ended the run.
             self.end_run();
@@ -219,8 +234,7 @@ fn is_edited(before: &Policy, after: &Policy) -> bool {
     (before.generation, &before.requests, before.paused) != (after.generation, &after.requests, after.paused)
 }
 
-/// Whether `read` is the run as this process knows it, or one write of it later.
-fn is_ours(known: Option<&PolicyRun>, read: Option<&PolicyRun>) -> bool {
-    let fence = |run: &PolicyRun| (run.id.clone(), run.start_time, run.holder.clone(), run.revision);
-    is_next_revision(known, read) || known.is_some_and(|known| read.map(fence) == Some(fence(known)))
+/// What [`Fence::Run`] tests.
+fn fence(run: Option<&PolicyRun>) -> Option<impl PartialEq> {
+    run.map(|run| (run.id.clone(), run.start_time, run.holder.clone(), run.revision))
 }

@@ -41,7 +41,21 @@ pub enum Connectivity {
 pub enum Question {
     /// Is there a token?
     Connection {
-        /// Whether somebody has to look now. A policy that waits for its token can share what others found a moment ago.
-        fresh: bool,
+        /// How old the answer may be.
+        freshness: Freshness,
     },
+}
+
+/// How soon a policy that waits for its Secret is looked at again. What is found is known for as long.
+pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// How old the answer to a look for a token may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Freshness {
+    /// What anybody found within [`LOOK_AGAIN`], without the token: for a policy that waits for it.
+    Known,
+    /// What was found just now for another policy.
+    Shared,
+    /// Of this moment: the policy was edited, maybe together with its Secret, or the token that is known was refused.
+    New,
 }

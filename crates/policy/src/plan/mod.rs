@@ -11,7 +11,7 @@ pub use self::cancel::CancelCause;
 use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
-pub use self::facts::{Connectivity, Facts, Question};
+pub use self::facts::{Connectivity, Facts, Freshness, LOOK_AGAIN, Question};
 pub use self::start::Start;
 use self::start::new_run;
 use crate::run::progress;
@@ -82,10 +82,23 @@ pub fn plan(
     let has_token = facts.holds_run && matches!(plan, Plan::Continue { .. });
     let is_asked = policy.work.is_ok() && !has_token && depends_on_connection(&plan, policy, status);
     if facts.connection.is_none() && is_asked {
-        let waits = status.observed_generation == Some(policy.generation) && awaits_token(policy, status);
-        return Err(Question::Connection { fresh: !waits });
+        let is_seen = status.observed_generation == Some(policy.generation);
+        let freshness = if is_seen && awaits_token(policy, status) {
+            Freshness::Known
+        } else {
+            freshness(policy, status)
+        };
+        return Err(Question::Connection { freshness });
     }
     Ok(plan)
+}
+
+/// How old a token may be with which a run starts.
+pub(crate) fn freshness(policy: &Policy, status: &DlqPolicyStatus) -> Freshness {
+    match status.observed_generation {
+        Some(seen) if seen != policy.generation => Freshness::New,
+        _ => Freshness::Shared,
+    }
 }
 
 fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timestamp) -> Plan {

@@ -284,18 +284,21 @@ fn a_policy_that_nobody_saw_was_not_held_and_one_in_a_state_that_cannot_be_read_
 }
 
 #[test]
-fn a_policy_that_waits_for_its_token_shares_what_others_found_and_no_other_does() {
+fn what_others_found_serves_a_policy_that_waits_and_a_token_of_just_now_one_that_nobody_edited() {
     let policy = quarterly(&json!({}), &[]);
     let seen_once = seen(&policy, at("12:00:01"));
     let waiting = look(&with(policy.clone(), missing()), &seen_once, at("12:01:00"));
     let edited = Known::from(Policy { generation: 4, ..policy.policy.clone() });
-    for (row, policy, status, now, fresh) in [
-        ("it waits", &policy, &waiting, "12:02:00", false),
-        ("it was edited", &edited, &waiting, "12:02:00", true),
-        ("a run is due", &policy, &seen_once, "12:15:00", true),
+    let unseen = DlqPolicyStatus::default();
+    for (row, policy, status, now, freshness) in [
+        ("it waits", &policy, &waiting, "12:02:00", Freshness::Known),
+        // Maybe together with its Secret.
+        ("it was edited", &edited, &waiting, "12:02:00", Freshness::New),
+        ("a run is due", &policy, &seen_once, "12:15:00", Freshness::Shared),
+        ("nobody saw it before", &policy, &unseen, "12:02:00", Freshness::Shared),
     ] {
         let asked = crate::plan(&policy.policy, status, &Facts::default(), at(now));
-        assert_eq!(asked, Err(Question::Connection { fresh }), "{row}");
+        assert_eq!(asked, Err(Question::Connection { freshness }), "{row}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::attempt::{
     Action, Answer, Attempt, Effect, Event, FailedStep, Fence, Found, Interrupt, Kept, Next, Notice, Purpose,
     Seen, Settings, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
+use crate::plan::Freshness;
 use crate::spec::Invalid;
 use crate::{CancelCause, Connectivity, Facts, Permissions, Plan, Policy, plan, sample};
 use dlq_crd::{MilliTime, Reason, Trigger};
@@ -241,12 +242,13 @@ impl World {
             Effect::Resolve { .. } if slice.unread.pop() == Some(true) => {
                 Event::Resolved(Err(trouble(FailedStep::ReadSecret)))
             }
-            Effect::Resolve { fresh, .. } => Event::Resolved(Ok(match self.secret {
+            Effect::Resolve { freshness, .. } => Event::Resolved(Ok(match self.secret {
                 Secret::Gone => Err(Invalid::new(Reason::SecretNotFound, "no Secret")),
                 Secret::Empty => Err(Invalid::new(Reason::SecretInvalid, "no token")),
-                Secret::Token { number, .. } => {
-                    Ok(Found { version: version(number), account: fresh.then_some(number.into()) })
-                }
+                Secret::Token { number, .. } => Ok(Found {
+                    version: version(number),
+                    account: (freshness != Freshness::Known).then_some(number.into()),
+                }),
             })),
             Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
             Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),

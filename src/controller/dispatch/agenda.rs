@@ -1,0 +1,190 @@
+//! What is to come for each policy: the decisions of the dispatcher, which waits for nothing.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::Hash;
+
+use crate::controller::watched::class::Class;
+
+/// A question for the right to a turn. An answer to an older one is of no use any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Ask {
+    pub(super) class: Class,
+    pub(super) number: u64,
+}
+
+/// Of each policy of which anything is to come: whether it waits for a turn, has one, or rests until a time.
+#[derive(Debug)]
+pub(super) struct Agenda<K, T> {
+    entries: HashMap<K, Standing<T>>,
+    last: u64,
+}
+
+#[derive(Debug)]
+enum Standing<T> {
+    Asked(Ask),
+    /// With what happened since the turn began.
+    InTurn(Option<Class>),
+    /// Until this timer fires.
+    Resting(T),
+}
+
+impl<K, T> Default for Agenda<K, T> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), last: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash, T> Agenda<K, T> {
+    /// Something happened. What is to be asked for, and the timer that is of no use any more.
+    pub(super) fn trigger(&mut self, policy: &K, class: Class) -> (Option<Ask>, Option<T>) {
+        let timer = match self.entries.get_mut(policy) {
+            Some(Standing::InTurn(again)) => {
+                *again = (*again).max(Some(class));
+                return (None, None);
+            }
+            Some(Standing::Asked(asked)) if asked.class >= class => return (None, None),
+            Some(Standing::Asked(_)) | None => None,
+            Some(Standing::Resting(_)) => match self.entries.remove(policy) {
+                Some(Standing::Resting(timer)) => Some(timer),
+                _ => None,
+            },
+        };
+        (Some(self.ask(policy, class)), timer)
+    }
+
+    /// The timer of a policy has fired.
+    pub(super) fn rested(&mut self, policy: &K) -> Option<Ask> {
+        matches!(self.entries.get(policy), Some(Standing::Resting(_))).then(|| self.ask(policy, Class::Due))
+    }
+
+    fn ask(&mut self, policy: &K, class: Class) -> Ask {
+        self.last += 1;
+        let ask = Ask { class, number: self.last };
+        self.entries.insert(policy.clone(), Standing::Asked(ask));
+        ask
+    }
+
+    /// The right to a turn was granted. Whether it begins.
+    pub(super) fn granted(&mut self, policy: &K, ask: Ask) -> bool {
+        let Some(standing) = self.entries.get_mut(policy) else { return false };
+        let begins = matches!(standing, Standing::Asked(asked) if *asked == ask);
+        if begins {
+            *standing = Standing::InTurn(None);
+        }
+        begins
+    }
+
+    /// A turn ended. What is to be asked for, if something happened meanwhile; else the policy may rest.
+    pub(super) fn ended(&mut self, policy: &K) -> Option<Ask> {
+        let Slot::Occupied(entry) = self.entries.entry(policy.clone()) else { return None };
+        match entry.remove() {
+            Standing::InTurn(Some(class)) => Some(self.ask(policy, class)),
+            Standing::InTurn(None) | Standing::Asked(_) | Standing::Resting(_) => None,
+        }
+    }
+
+    /// It rests until this timer fires.
+    pub(super) fn rest(&mut self, policy: K, timer: T) {
+        self.entries.insert(policy, Standing::Resting(timer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Operation {
+        Trigger(u8, Class),
+        /// The oldest or the newest question is answered.
+        Grant {
+            oldest: bool,
+        },
+        /// The turn ends, and the policy is to rest or not.
+        End(u8, bool),
+        Fire(u8),
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let class = prop_oneof![Just(Class::Housekeeping), Just(Class::Due)];
+        let policy = 0_u8..4;
+        prop_oneof![
+            3 => (policy.clone(), class).prop_map(|(policy, class)| Operation::Trigger(policy, class)),
+            3 => any::<bool>().prop_map(|oldest| Operation::Grant { oldest }),
+            3 => (policy.clone(), any::<bool>()).prop_map(|(policy, rests)| Operation::End(policy, rests)),
+            1 => policy.prop_map(Operation::Fire),
+        ]
+    }
+
+    /// What the agenda is held against: a turn is owed to whoever was triggered since its last turn began.
+    #[derive(Default)]
+    struct Books {
+        owed: BTreeSet<u8>,
+        in_turn: BTreeSet<u8>,
+        timers: BTreeSet<u8>,
+        asked: Vec<(u8, Ask)>,
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_is_triggered_has_a_turn_and_never_two_at_once(operations in vec(operation(), 1..200)) {
+            let mut agenda = Agenda::<u8, u8>::default();
+            let mut books = Books::default();
+            let ends: Vec<_> = (0..4).map(|policy| Operation::End(policy, false)).collect();
+            let grants = vec![Operation::Grant { oldest: true }; 400];
+            // At last every turn ends and every question is answered.
+            let rest = [&ends[..], &grants, &ends, &grants, &ends].concat();
+            for operation in operations.into_iter().chain(rest) {
+                match operation {
+                    Operation::Trigger(policy, class) => {
+                        books.owed.insert(policy);
+                        let (ask, timer) = agenda.trigger(&policy, class);
+                        prop_assert_eq!(timer.is_some(), books.timers.remove(&policy));
+                        books.asked.extend(ask.map(|ask| (policy, ask)));
+                    }
+                    Operation::Grant { oldest } if !books.asked.is_empty() => {
+                        let at = if oldest { 0 } else { books.asked.len() - 1 };
+                        let (policy, ask) = books.asked.remove(at);
+                        if agenda.granted(&policy, ask) {
+                            prop_assert!(books.in_turn.insert(policy), "two turns at once");
+                            books.owed.remove(&policy);
+                        }
+                    }
+                    Operation::End(policy, rests) if books.in_turn.remove(&policy) => {
+                        let ask = agenda.ended(&policy);
+                        prop_assert_eq!(ask.is_some(), books.owed.contains(&policy));
+                        books.asked.extend(ask.map(|ask| (policy, ask)));
+                        if ask.is_none() && rests {
+                            books.timers.insert(policy);
+                            agenda.rest(policy, policy);
+                        }
+                    }
+                    Operation::Fire(policy) if books.timers.remove(&policy) => {
+                        let ask = agenda.rested(&policy);
+                        prop_assert!(ask.is_some());
+                        books.owed.insert(policy);
+                        books.asked.extend(ask.map(|ask| (policy, ask)));
+                    }
+                    Operation::Grant { .. } | Operation::End(..) | Operation::Fire(_) => {}
+                }
+            }
+            prop_assert!(books.owed.is_empty(), "never had a turn: {:?}", books.owed);
+            prop_assert_eq!(agenda.entries.len(), books.timers.len(), "what nothing is to come of is forgotten");
+        }
+    }
+
+    #[test]
+    fn what_is_due_does_not_wait_as_housekeeping() {
+        let mut agenda = Agenda::<u8, ()>::default();
+        let first = agenda.trigger(&1, Class::Housekeeping).0.unwrap();
+        let second = agenda.trigger(&1, Class::Due).0.unwrap();
+        assert_eq!(agenda.trigger(&1, Class::Housekeeping), (None, None), "it is asked for already");
+        assert!(!agenda.granted(&1, first) && agenda.granted(&1, second));
+    }
+}

@@ -1,0 +1,124 @@
+//! Which policy has its turn when. Nothing exists for a policy that waits but its name in a line: turns are bounded before
+//! they begin, and what is due comes before housekeeping.
+
+mod agenda;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
+use tokio::task::JoinSet;
+use tokio_util::time::DelayQueue;
+use tokio_util::time::delay_queue::Key;
+use tracing::error;
+
+use self::agenda::{Agenda, Ask};
+use crate::controller::context::Context;
+use crate::controller::names::PolicyRef;
+use crate::controller::reconcile::reconcile;
+use crate::controller::slots::{Asked, Slot};
+use crate::controller::watched::Watched;
+use crate::controller::watched::class::Class;
+
+/// A policy that is to have a turn.
+pub(crate) type Trigger = (PolicyRef, Class);
+
+/// Gives policies their turns until the process is to stop, and lets those under way end.
+pub(crate) async fn dispatch(
+    mut triggers: BoxStream<'_, Vec<Trigger>>,
+    context: Arc<Context>,
+    watched: Watched,
+) {
+    let mut dispatcher = Dispatcher {
+        context: Arc::clone(&context),
+        watched,
+        agenda: Agenda::default(),
+        timers: DelayQueue::new(),
+        asked: FuturesUnordered::new(),
+        turns: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = context.stop.cancelled() => break,
+            Some(ended) = dispatcher.turns.join_next() => match ended {
+                Ok((policy, next)) => dispatcher.ended(policy, next),
+                // A turn catches its own panics.
+                Err(problem) => error!(%problem, "a turn was lost"),
+            },
+            Some((policy, ask, right)) = dispatcher.asked.next() => dispatcher.begin(policy, ask, Some(right)),
+            Some(policies) = triggers.next() => {
+                for (policy, class) in policies {
+                    dispatcher.trigger(policy, class);
+                }
+            }
+            Some(rested) = dispatcher.timers.next() => {
+                let policy = rested.into_inner();
+                let ask = dispatcher.agenda.rested(&policy);
+                dispatcher.ask(policy, ask);
+            }
+        }
+    }
+    dispatcher.asked.clear();
+    while dispatcher.turns.join_next().await.is_some() {}
+}
+
+struct Dispatcher {
+    context: Arc<Context>,
+    watched: Watched,
+    agenda: Agenda<PolicyRef, Key>,
+    timers: DelayQueue<PolicyRef>,
+    /// The lines for a right to a turn.
+    asked: FuturesUnordered<BoxFuture<'static, (PolicyRef, Ask, Slot)>>,
+    /// With when the next turn is; never, until something happens.
+    turns: JoinSet<(PolicyRef, Option<Duration>)>,
+}
+
+impl Dispatcher {
+    fn trigger(&mut self, policy: PolicyRef, class: Class) {
+        let (ask, timer) = self.agenda.trigger(&policy, class);
+        if let Some(timer) = timer {
+            self.timers.remove(&timer);
+        }
+        self.ask(policy, ask);
+    }
+
+    /// Asks for the right to a turn. Namespaces take turns, and the accounts within one.
+    fn ask(&mut self, policy: PolicyRef, ask: Option<Ask>) {
+        let Some(ask) = ask else { return };
+        if self.context.memory.has_permit(&policy) {
+            // A permit is scarcer than the right to a turn.
+            return self.begin(policy, ask, None);
+        }
+        let account = self.watched.heads.get(&policy).map_or(0, |head| head.glance().account);
+        let namespace = policy.namespace.as_deref().unwrap_or_default();
+        match self.context.rights.of(ask.class).ask(namespace, account) {
+            Asked::Granted(right) => self.begin(policy, ask, Some(right)),
+            Asked::Queued(place) => {
+                self.asked.push(place.granted().map(move |right| (policy, ask, right)).boxed());
+            }
+        }
+    }
+
+    fn begin(&mut self, policy: PolicyRef, ask: Ask, right: Option<Slot>) {
+        if self.agenda.granted(&policy, ask) {
+            let (context, watched) = (Arc::clone(&self.context), self.watched.clone());
+            self.turns.spawn(async move {
+                let next = reconcile(&policy, &context, &watched, right).await;
+                (policy, next)
+            });
+        }
+    }
+
+    fn ended(&mut self, policy: PolicyRef, next: Option<Duration>) {
+        let ask = self.agenda.ended(&policy);
+        if let (None, Some(wait)) = (ask, next) {
+            let timer = self.timers.insert(policy.clone(), wait);
+            self.agenda.rest(policy, timer);
+        } else {
+            self.ask(policy, ask);
+        }
+    }
+}
