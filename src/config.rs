@@ -1,19 +1,20 @@
 //! Flags and environment, parsed and checked once.
 
 mod leader_election;
+mod values;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::Url;
 
 use self::leader_election::LeaseFlags;
 pub use self::leader_election::{LeaseConfig, LeaseError};
+use self::values::{ActionFlag, SecretAccess, duration, names, positive_duration};
 use crate::runtime::telemetry::{LogFormat, OtlpEndpoint, OtlpEndpointError, log_filter};
 use dlq_crd::Action;
 use dlq_policy::Permissions;
@@ -30,11 +31,11 @@ const DEFAULT_URL: &str = "https://qstash.upstash.io";
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Flags {
-    /// Namespaces whose policies are looked after; none: all
+    /// Namespaces whose policies are managed; none: all
     #[arg(long, env = "DLQ_OPERATOR_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     namespaces: Vec<String>,
 
-    /// Label selector of the policies that are looked after
+    /// Label selector of the policies to manage
     #[arg(long, env = "DLQ_OPERATOR_SELECTOR")]
     selector: Option<String>,
 
@@ -160,44 +161,6 @@ impl Environment {
             pod_namespace: value("POD_NAMESPACE"),
         }
     }
-}
-
-/// An action as a flag's value.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ActionFlag {
-    Resume,
-    Restart,
-    Delete,
-}
-
-/// What the operator may do with Secrets.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum SecretAccess {
-    Get,
-    Watch,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let problem = || "write a duration such as 500ms, 10s or 1m".to_owned();
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| problem())?;
-    Duration::try_from(parsed).map_err(|_| problem())
-}
-
-/// A list without its blanks, as an empty variable gives one, and with each name once.
-fn names(list: &[String]) -> Vec<String> {
-    let names: BTreeSet<_> = list.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
-    names.into_iter().map(str::to_owned).collect()
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(
-        |span| {
-            if span.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(span) }
-        },
-    )
 }
 
 /// What the operator runs with.

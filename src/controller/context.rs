@@ -31,7 +31,7 @@ pub(crate) struct Context {
     pub(crate) audit: bool,
     pub(crate) stop: CancellationToken,
     pub(crate) slots: Slots,
-    pub(crate) rights: Rights,
+    pub(crate) rights: Arc<Rights>,
     pub(crate) memory: Memory,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -1,8 +1,11 @@
-//! The Kubernetes glue: watches policies, and for each one observes, validates, plans, executes and persists.
+//! The Kubernetes side: watches policies, gives each its turn, and does the IO of a turn. What is decided in a turn is in
+//! [`dlq_policy::attempt`].
 //!
 //! ```text
-//! watch ──▶ reconcile ──▶ observe ──▶ validate ──▶ plan ──▶ execute ──▶ persist
-//!  heads                  fresh read     policy::*           drain       status patch
+//! watch ──▶ dispatch ──▶ reconcile ──▶ drive ◀──▶ attempt (pure)
+//!  heads     in line      one turn       │
+//!                                        ▼
+//!                    ports: api · connections · slots · tell · Upstash
 //! ```
 
 mod api;

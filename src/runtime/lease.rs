@@ -1,8 +1,9 @@
 //! Takes part in the election of a leader through a Lease (`coordination.k8s.io/v1`): the requests, and when they are
 //! sent. What they are is decided in [`election`](super::election).
 
+mod failure;
+
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::failure::{Error, Failure, Trouble, code, within};
 use super::clock::{Clock, Moment};
 use super::election::{Election, Step, Timing};
 use super::leadership::{Leadership, Renewal, Sent, Terms};
@@ -272,90 +274,6 @@ impl Elector {
 impl fmt::Debug for Elector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Elector").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-/// Why a request came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// Somebody else wrote first: what is to be done has to be decided anew.
-    #[error("somebody else wrote first")]
-    Outdated,
-    /// It may even have been carried out.
-    #[error("{1}")]
-    Trouble(Trouble, #[source] Error),
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Kube(Box<kube::Error>),
-    #[error("no answer in time")]
-    Late,
-}
-
-/// What a person would do about it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Trouble {
-    Unauthorized,
-    Forbidden,
-    NoNamespace,
-    Unreadable,
-    Refused(u16),
-    Unavailable,
-}
-
-impl Trouble {
-    fn way_out(self) -> &'static str {
-        match self {
-            Self::Unauthorized => "give the operator credentials that are valid in this cluster",
-            Self::Forbidden => {
-                "allow the operator to get, create and update leases of coordination.k8s.io in this namespace"
-            }
-            Self::NoNamespace => "create the namespace, or name another with --lease-namespace",
-            Self::Unreadable => "delete the lease: it cannot be read",
-            Self::Refused(_) => "look at the lease: the API server does not take what is written to it",
-            Self::Unavailable => "none needed once the API server answers again",
-        }
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    match timeout(limit, request).await {
-        Ok(answer) => answer.map_err(|error| Error::Kube(Box::new(error))),
-        Err(_) => Err(Error::Late),
-    }
-}
-
-fn code(error: &Error) -> Option<u16> {
-    match error {
-        Error::Kube(error) => match &**error {
-            kube::Error::Api(status) => Some(status.code),
-            _ => None,
-        },
-        Error::Late => None,
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let trouble = match code(&error) {
-            // Also what a create is answered when the lease is there by now.
-            Some(409) => return Self::Outdated,
-            Some(401) => Trouble::Unauthorized,
-            Some(403) => Trouble::Forbidden,
-            Some(429) => Trouble::Unavailable,
-            Some(code) if code < 500 => Trouble::Refused(code),
-            Some(_) => Trouble::Unavailable,
-            None => match &error {
-                Error::Kube(error) if matches!(**error, kube::Error::SerdeError(_)) => Trouble::Unreadable,
-                _ => Trouble::Unavailable,
-            },
-        };
-        Self::Trouble(trouble, error)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The layers of `src/`, which are modules of one crate: who may use whom. Between the crates the compiler keeps them
 //! apart. The tables below are the rule; the rest finds who breaks it.
 
+mod circles;
 mod source;
+mod walk_through;
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +55,7 @@ const EMPTY_NAMES: [&str; 8] =
     ["utils", "util", "common", "helper", "helpers", "manager", "managers", "misc"];
 
 /// Lines of a file before its tests.
-const LONGEST_FILE: usize = 400;
+const LONGEST_FILE: usize = 350;
 const LONGEST_MAIN: usize = 40;
 
 /// Everything that is wrong with one file. `path` is relative to `src/`, or begins with the name of a library.
@@ -310,9 +312,9 @@ mod planted {
         let lines = |count: usize| "fn f() {}\n".repeat(count);
         assert_finds_nothing(
             "policy/plan.rs",
-            &format!("{}#[cfg(test)]\nmod tests {{}}\n{}", lines(400), lines(400)),
+            &format!("{}#[cfg(test)]\nmod tests {{}}\n{}", lines(350), lines(350)),
         );
-        assert_finds("policy/plan.rs", &lines(401), "401 lines before its tests, more than 400");
+        assert_finds("policy/plan.rs", &lines(351), "351 lines before its tests, more than 350");
         assert_finds("main.rs", &lines(41), "41 lines before its tests, more than 40");
     }
 

@@ -9,8 +9,9 @@ use std::ops::{Deref, DerefMut};
 
 use jiff::Timestamp;
 
-use super::validate::{Policy, Source};
+use super::validate::Source;
 use super::{Connectivity, Facts, Permissions, Plan, plan, validate};
+use crate::Policy;
 use dlq_crd::DlqPolicyStatus;
 
 pub(crate) fn permissions() -> Permissions {

@@ -104,17 +104,17 @@ pub(super) const RATE_LIMITED: Definition = counter(
 pub(super) const RECONCILES: Definition = counter(
     "dlq_operator_reconcile_total",
     &["result"],
-    "Looks at a policy, slices of a run's work included.",
+    "Turns with a policy, each with a part of its run's work.",
 );
 pub(super) const RECONCILE_ERRORS: Definition = counter(
     "dlq_operator_reconcile_errors_total",
     &["reason"],
-    "Looks at a policy that failed, by what failed.",
+    "Turns with a policy that failed, by what failed.",
 );
 pub(super) const RECONCILE_DURATION: Definition = histogram(
     "dlq_operator_reconcile_duration_seconds",
     &[],
-    "How long looks at a policy took, waits for a turn and slices of a run's work included.",
+    "How long turns with a policy took, each with a part of its run's work.",
 );
 pub(super) const STATUS_WRITES: Definition =
     counter("dlq_operator_status_writes_total", &["result"], "Writes of a policy's status.");

@@ -65,6 +65,11 @@ impl Slots {
         if is_waiting { Asked::Queued(Place { slot, granted }) } else { Asked::Granted(slot) }
     }
 
+    /// Whether anybody is in line.
+    pub(crate) fn has_line(&self) -> bool {
+        !lock(&self.0).waiting.is_empty()
+    }
+
     /// Changes who holds and who waits, and hands out what is free then.
     fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
         let mut woken = Vec::new();

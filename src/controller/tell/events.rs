@@ -1,6 +1,7 @@
 //! Publishes Kubernetes events, beside everything else: neither a failure nor a wait reaches a reconcile.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,8 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::controller::api::observe::API_TIMEOUT;
-use crate::controller::names::Named;
-use crate::controller::names::{Clock, PolicyRef};
+use crate::controller::names::{Clock, Named, PolicyRef};
+use crate::controller::slots::rights::Rights;
 use crate::controller::tell::series::{AllSeries, Telling};
 use dlq_policy::PolicyEvent;
 use dlq_upstash::error::printable;
@@ -59,12 +60,12 @@ struct Published {
 
 impl Events {
     /// Starts the publishers.
-    pub(crate) fn new(client: &kube::Client, clock: Clock, pod: &str) -> Self {
+    pub(crate) fn new(client: &kube::Client, clock: Clock, pod: &str, rights: &Arc<Rights>) -> Self {
         let start = |_| {
             let (sender, jobs) = mpsc::channel(MOST_WAITING);
             let instance = beginning(pod, MAX_INSTANCE).to_owned();
-            let publisher =
-                Publisher { client: client.clone(), instance, series: AllSeries::default(), last: 0 };
+            let (client, rights) = (client.clone(), Arc::clone(rights));
+            let publisher = Publisher { client, rights, instance, series: AllSeries::default(), last: 0 };
             tokio::spawn(publisher.run(jobs));
             sender
         };
@@ -129,6 +130,7 @@ async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, 
 /// Publishes the events of some policies, one after the other.
 struct Publisher {
     client: kube::Client,
+    rights: Arc<Rights>,
     instance: String,
     series: AllSeries,
     /// The number in the last event's name: kubectl shows events in the order of their names.
@@ -140,6 +142,9 @@ impl Publisher {
         while let Some(job) = jobs.recv().await {
             match job {
                 Job::Publish(published) => {
+                    if jobs.len() < MOST_WAITING / 2 {
+                        self.rights.let_due_go_first().await;
+                    }
                     if !self.publish(*published).await {
                         sleep(AFTER_FAILURE).await;
                     }

@@ -76,9 +76,10 @@ pub async fn run(
         timeout: Some(WATCH_TIMEOUT),
         ..watcher::Config::default()
     };
+    let rights = Arc::<Rights>::default();
     let context = Arc::new(Context {
         status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
-        events: Events::new(&client, clock, &config.pod_name),
+        events: Events::new(&client, clock, &config.pod_name, &rights),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
         client,
         permissions: config.permissions,
@@ -94,7 +95,7 @@ pub async fn run(
         audit: config.audit,
         stop: stop.clone(),
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
-        rights: Rights::default(),
+        rights,
         memory: Memory::default(),
         metrics,
     });

@@ -57,14 +57,31 @@ impl Source {
 
     /// Every path into this crate.
     pub(super) fn used(&self, module: &Module) -> Vec<Used> {
+        self.paths(module, |_| true)
+    }
+
+    /// Every path into this crate but for what is only offered under another name.
+    pub(super) fn imported(&self, module: &Module) -> Vec<Used> {
+        let is_offered = |index: usize| {
+            index > 1 && self.text(index - 1) == "use" && ["pub", ")"].contains(&self.text(index - 2))
+        };
+        self.paths(module, |index| !is_offered(index))
+    }
+
+    fn paths(&self, module: &Module, counts: impl Fn(usize) -> bool) -> Vec<Used> {
         let mut used = Vec::new();
         for (index, token) in self.tokens.iter().enumerate() {
             let starts_path = index == 0 || self.text(index - 1) != "::";
-            if !starts_path || self.text(index + 1) != "::" {
+            if !starts_path || self.text(index + 1) != "::" || !counts(index) {
                 continue;
             }
             match token.text.as_str() {
                 "crate" | "dlq_operator" => self.tree(index + 2, &[], &mut used),
+                "self" => {
+                    let mut base = module.path.clone();
+                    base.extend(self.inline_modules_around(index));
+                    self.tree(index + 2, &base, &mut used);
+                }
                 "super" => {
                     let mut base = module.path.clone();
                     base.extend(self.inline_modules_around(index));

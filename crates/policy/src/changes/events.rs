@@ -5,7 +5,7 @@ use super::{ended, growth, is_same};
 use crate::Policy;
 use crate::plan::due::schedule_since;
 use crate::plan::has_failed_enough;
-use crate::spec::validate::Request;
+use crate::spec::policy::Request;
 use crate::status::conditions::find;
 use dlq_crd::{ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, Trigger};
 

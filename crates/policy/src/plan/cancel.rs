@@ -1,7 +1,7 @@
 //! Why a run must end before it is done.
 
 use crate::run::outcome::Outcome;
-use crate::spec::validate::Invalid;
+use crate::spec::invalid::Invalid;
 use dlq_crd::PolicyRun;
 
 /// Why a run must end.

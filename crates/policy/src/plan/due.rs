@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::is_circuit_open;
 use crate::schedule::Schedule;
-use crate::spec::validate::Policy;
+use crate::spec::policy::Policy;
 use dlq_crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 
 /// Whether a run for an instant whose jittered start is `start` may not start any more.

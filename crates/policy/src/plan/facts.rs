@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::spec::validate::Invalid;
+use crate::spec::invalid::Invalid;
 use dlq_crd::DlqPolicyStatus;
 
 /// What IO found out about a policy, beside what the API server says of it.

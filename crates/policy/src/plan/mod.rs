@@ -17,7 +17,8 @@ use self::start::new_run;
 use crate::run::progress;
 use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
-use crate::spec::validate::{Invalid, Policy, Request, Work};
+use crate::spec::invalid::Invalid;
+use crate::spec::policy::{Policy, Request, Work};
 use crate::status::conditions::find;
 use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger};
 
@@ -96,7 +97,8 @@ pub fn plan(
 /// How old a token may be with which a run starts.
 pub(crate) fn freshness(policy: &Policy, status: &DlqPolicyStatus) -> Freshness {
     match status.observed_generation {
-        Some(seen) if seen != policy.generation => Freshness::New,
+        // A policy that nobody saw has -1 there.
+        Some(seen) if seen >= 1 && seen != policy.generation => Freshness::New,
         _ => Freshness::Shared,
     }
 }

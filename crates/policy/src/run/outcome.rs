@@ -137,6 +137,11 @@ fn entries(count: i64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
+/// Whether the API refused every entry that it was asked to act on.
+pub(super) fn are_all_refused(run: &PolicyRun) -> bool {
+    run.rejected > 0 && run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use dlq_crd::Limits;
 use dlq_upstash::types::{Call, Selection};
 
 /// When the next call may be made.
@@ -47,6 +48,12 @@ pub(crate) fn asked(call: &Call) -> i64 {
         Call::Bulk { selection: Selection::Ids(ids), .. } => i64::try_from(ids.len()).unwrap_or(i64::MAX),
         Call::Single { .. } | Call::Get { .. } => 1,
     }
+}
+
+/// The most entries that one call asks for: a page, or a second's worth.
+pub(super) fn most_of_one_call(limits: &Limits) -> i64 {
+    let second = limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
+    second.min(i64::from(limits.page_size.clamp(1, 100)))
 }
 
 #[cfg(test)]

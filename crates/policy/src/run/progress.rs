@@ -9,11 +9,11 @@ use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
 use super::judge::Selects;
-use super::outcome::Outcome;
-use super::pace::Pace;
+use super::outcome::{Outcome, are_all_refused};
+use super::pace::{Pace, most_of_one_call};
 use crate::spec::ConnectionRef;
+use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
-use crate::spec::validate::Work;
 use dlq_crd::{Limits, PolicyRun, Reason};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Cursor, Page, Selection};
@@ -331,17 +331,6 @@ impl Progress {
         self.outcome = Some(outcome.clone());
         Step::End(outcome.leaving_alone(self.ended_run().left_alone))
     }
-}
-
-/// Whether the API refused every entry that it was asked to act on.
-fn are_all_refused(run: &PolicyRun) -> bool {
-    run.rejected > 0 && run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0
-}
-
-/// The most entries that one call asks for: a page, or a second's worth.
-fn most_of_one_call(limits: &Limits) -> i64 {
-    let second = limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
-    second.min(i64::from(limits.page_size.clamp(1, 100)))
 }
 
 /// When a run must be over, by the limits that it began with.

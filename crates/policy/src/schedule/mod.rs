@@ -17,7 +17,7 @@ use self::pattern::Pattern;
 use self::wall_clock::WallClock;
 use crate::spec::duration;
 use crate::spec::hash::spread;
-use crate::spec::validate::Invalid;
+use crate::spec::invalid::Invalid;
 use dlq_crd::Reason;
 
 /// When a policy runs.

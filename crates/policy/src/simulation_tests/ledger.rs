@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::spec::validate::{Request, Work};
+use crate::spec::policy::{Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
 use dlq_crd::{
     ConcurrencyPolicy, DlqPolicyStatus, Limits, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals,

@@ -2,8 +2,8 @@
 
 use url::Url;
 
+use super::invalid::Invalid;
 use super::permissions::{Permissions, base_url};
-use super::validate::Invalid;
 use dlq_crd::{Connection, Reason, SecretKeyRef};
 
 /// The longest name and the longest key of a Secret, in bytes.

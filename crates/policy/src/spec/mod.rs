@@ -3,12 +3,16 @@
 mod connection;
 pub(crate) mod duration;
 pub(crate) mod hash;
+pub(crate) mod invalid;
 mod overrides;
 pub mod permissions;
+pub(crate) mod policy;
 pub(crate) mod selection;
 pub mod validate;
 
 pub use connection::ConnectionRef;
+pub use invalid::Invalid;
 pub use permissions::Permissions;
+pub use policy::{Policy, Request, Requests, Work};
 pub use selection::Selected;
-pub use validate::{Invalid, Policy, Requests, Work, validate};
+pub use validate::validate;

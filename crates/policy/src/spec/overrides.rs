@@ -2,8 +2,8 @@
 
 use url::Url;
 
+use super::invalid::Invalid;
 use super::permissions::Permissions;
-use super::validate::Invalid;
 use dlq_crd::Reason;
 use dlq_upstash::types::{MAX_HEADER_BYTES, Overrides};
 

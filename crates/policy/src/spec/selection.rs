@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::duration;
-use super::validate::Invalid;
+use super::invalid::Invalid;
 use crate::run::window::Bound;
 use dlq_crd::{AgeText, DateTimeText, Filters};
 use dlq_upstash::types::{Criteria, DlqId, MAX_FILTER_BYTES};

@@ -5,120 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{ConnectionRef, connection_ref};
+use super::connection::connection_ref;
 use super::hash::{spec_hash, text_hash};
+use super::invalid::Invalid;
 use super::overrides::api_overrides;
 use super::permissions::Permissions;
-use super::selection::{self, Selected};
+use super::policy::{Policy, Request, Requests, Work};
+use super::selection;
 use crate::schedule::Schedule;
 use dlq_crd::{
     ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, TimeZoneText, annotations,
 };
 use dlq_upstash::error::visible;
-use dlq_upstash::types::{Action, Overrides};
 
 /// The most ended runs that a history can hold.
 const MAX_HISTORY: usize = 50;
-
-/// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Invalid {
-    /// For the `Ready` condition.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-}
-
-impl Invalid {
-    pub fn new(reason: Reason, message: &str) -> Self {
-        Self { reason, message: message.to_owned() }
-    }
-
-    pub(crate) fn spec(field: &str, problem: &str) -> Self {
-        Self::new(Reason::InvalidSpec, &format!("{field}: {problem}"))
-    }
-}
-
-/// A policy as the operator understands it. Later steps cannot fail on what a user wrote.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// `metadata.generation`.
-    pub generation: i64,
-    /// The hash of action, filters, overrides, connection and dryRun; empty when the spec cannot be read.
-    pub spec_hash: String,
-    /// What a run does.
-    pub work: Result<Work, Invalid>,
-    /// When runs start; `None`: once for each `spec_hash`.
-    pub schedule: Result<Option<Schedule>, Invalid>,
-    /// How late a run may start.
-    pub starting_deadline: Option<jiff::SignedDuration>,
-    /// What an instant does during a run.
-    pub concurrency: ConcurrencyPolicy,
-    /// `spec.suspend`.
-    pub suspend: bool,
-    /// Held by the annotation or by `--pause-all`.
-    pub paused: bool,
-    /// `--force-dry-run`.
-    pub force_dry_run: bool,
-    /// What the annotations ask for.
-    pub requests: Requests,
-    /// Limits of the next run.
-    pub limits: Limits,
-    /// How many failures in a row open the circuit.
-    pub pause_after_failures: Option<i64>,
-    /// How many ended runs are kept.
-    pub history_limit: usize,
-}
-
-/// What a run does, to which entries, as whom.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// The action, as the resource names it.
-    pub action: dlq_crd::Action,
-    /// `spec.dryRun`.
-    pub dry_run: bool,
-    /// Which entries.
-    pub selected: Selected,
-    /// Settings of the new workflow runs.
-    pub overrides: Overrides,
-    /// The account.
-    pub connection: ConnectionRef,
-}
-
-impl Work {
-    /// The action, as the API names it.
-    pub fn api_action(&self) -> Action {
-        match self.action {
-            dlq_crd::Action::Resume => Action::Resume,
-            dlq_crd::Action::Restart => Action::Restart,
-            dlq_crd::Action::Delete => Action::Delete,
-        }
-    }
-}
-
-/// What the annotations ask for; see [`annotations`].
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Requests {
-    /// `requestedAt`.
-    pub run: Option<Request>,
-    /// `requestedBy`.
-    pub requested_by: Option<String>,
-    /// `requestReason`.
-    pub request_reason: Option<String>,
-    /// `cancelAt`.
-    pub cancel: Option<Request>,
-    /// `resetAt`.
-    pub reset: Option<Request>,
-}
-
-/// The value of an annotation that is handled once.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Request {
-    /// The value, or a hash of one that is too long, by which the status remembers it.
-    pub value: String,
-    /// Too long to be taken.
-    pub too_long: bool,
-}
 
 /// What of an object a policy is made from.
 #[derive(Clone, Copy, Debug)]

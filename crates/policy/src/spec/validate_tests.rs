@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sample::{self, permissions};
+use crate::{ConnectionRef, Selected};
+use dlq_upstash::types::Overrides;
 
 #[path = "selection_tests.rs"]
 mod selection;

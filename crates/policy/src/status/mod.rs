@@ -19,7 +19,7 @@ use crate::plan::due::next_run;
 use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal};
 use crate::run::Activity;
 use crate::run::outcome::Outcome;
-use crate::spec::validate::Policy;
+use crate::spec::policy::Policy;
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
 };

@@ -3,7 +3,8 @@
 
 use crate::plan::{Plan, is_circuit_open, is_new_work, refusal};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN};
-use crate::spec::validate::{Invalid, Policy};
+use crate::spec::invalid::Invalid;
+use crate::spec::policy::Policy;
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, TokenRefusal};
 
 /// Whether the policy is accepted and able to run, and why.

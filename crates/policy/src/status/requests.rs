@@ -1,7 +1,7 @@
 //! Which requests by annotation are handled.
 
 use crate::plan::Plan;
-use crate::spec::validate::Policy;
+use crate::spec::policy::Policy;
 use dlq_crd::DlqPolicyStatus;
 
 /// Marks the values that this look handles: what is too long is handled by being refused, and what cannot lead to

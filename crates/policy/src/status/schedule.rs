@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::conditions::seconds;
 use crate::plan::due::{are_times_astray, is_astray, skipped_during};
 use crate::plan::{Plan, was_held};
-use crate::spec::validate::Policy;
+use crate::spec::policy::Policy;
 use dlq_crd::{DlqPolicyStatus, PolicyRun};
 
 /// Remembers which scheduled times the run keeps from starting, so that no later run, request or edit forgets it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::sample::Known;
-use crate::spec::validate::Invalid;
+use crate::spec::invalid::Invalid;
 use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
 
 fn at(clock: &str) -> Timestamp {
