@@ -11,7 +11,7 @@ use dlq_crd::PolicyRun;
 use dlq_policy::attempt::Answer;
 use dlq_upstash::types::{Call, Operation};
 
-/// As the operator's own lines, so that one filter (`info,dlq_operator=debug`) shows all that belongs to a run.
+/// Below the operator's own log target, so that one filter (`info,dlq_operator=debug`) shows all that belongs to a run.
 const LOG: &str = "dlq_operator::drain";
 
 /// A call that was sent.

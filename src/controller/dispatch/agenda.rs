@@ -6,14 +6,14 @@ use std::hash::Hash;
 
 use crate::controller::watched::class::Class;
 
-/// A question for the right to a turn. An answer to an older one is of no use any more.
+/// A request for the right to a turn. A grant of an older one is of no use any more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ask {
     pub(super) class: Class,
     pub(super) number: u64,
 }
 
-/// Of each policy of which anything is to come: whether it waits for a turn, has one, or rests until a time.
+/// For each policy with something to come: whether it waits for a turn, has one, or rests until a time.
 #[derive(Debug)]
 pub(super) struct Agenda<K, T> {
     entries: HashMap<K, Standing<T>>,

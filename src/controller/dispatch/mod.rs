@@ -72,7 +72,7 @@ struct Dispatcher {
     timers: DelayQueue<PolicyRef>,
     /// The lines for a right to a turn.
     asked: FuturesUnordered<BoxFuture<'static, (PolicyRef, Ask, Slot)>>,
-    /// With when the next turn is; never, until something happens.
+    /// Each yields the policy and the time until its next turn; none: when something happens.
     turns: JoinSet<(PolicyRef, Option<Duration>)>,
 }
 

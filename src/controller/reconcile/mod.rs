@@ -98,7 +98,7 @@ async fn turn(
     outcome
 }
 
-/// Keeps what is known for the next turn; for none where the policy is gone.
+/// Keeps what is known for the next turn, or gives the run back if the policy is gone.
 async fn keep(policy: &PolicyRef, context: &Context, watched: &Watched, session: Session) {
     context.memory.keep_session(policy.clone(), session);
     // Looked up afterwards: the watch tells of a deletion once, and may have told before this.

@@ -272,7 +272,7 @@ impl Ports for PolicyPorts<'_> {
                 },
             },
         };
-        // Others look meanwhile.
+        // Others take their turns meanwhile.
         state.turn = None;
         match line.permit() {
             Ok(slot) => {

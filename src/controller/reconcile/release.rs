@@ -20,7 +20,7 @@ pub(crate) const RELEASE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many are given back at once: more would be slower, each on a connection of its own.
 const RELEASES: usize = 16;
 
-/// Gives back all runs that wait for their next turn, for a clean stop. A run that is not given back until then counts an
+/// Gives back all runs that wait for their next turn, for a clean stop. A run that is not given back by then counts an
 /// interruption when it is taken over.
 pub(crate) async fn release_all(context: &Context, until: Instant) {
     let sessions = context.memory.take_runs();

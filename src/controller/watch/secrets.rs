@@ -1,4 +1,4 @@
-//! Watches the metadata of Secrets where the operator may, so that policies that wait for one are looked at at once. No
+//! Watches the metadata of Secrets where the operator may, so that policies that wait for one get a turn at once. No
 //! Secret's data is asked for here, and nothing of one is kept.
 
 use std::future::ready;

@@ -15,7 +15,7 @@ use crate::{Connectivity, Plan, Progress, plan, status};
 use dlq_crd::{DlqPolicyStatus, PolicyRun, Reason};
 
 impl Attempt {
-    /// Makes a plan, and begins what it says. An effect, where the plan depends on what somebody has to find out.
+    /// Makes a plan, and begins what it says. Returns an effect if something has to be found out first.
     pub(super) fn decide(&mut self, now: Timestamp) -> Option<Action> {
         let seen = Arc::clone(self.seen.as_ref()?);
         let policy = &seen.policy;
@@ -25,9 +25,9 @@ impl Attempt {
             Ok(plan) => plan,
             Err(Question::Connection { freshness }) => return self.ask(policy, freshness),
         };
-        // Which version of the Secret there is suffices to plan a run, and not to do it.
-        let is_begun = matches!(plan, Plan::Start(_) | Plan::Continue { .. }) && !self.facts.holds_run;
-        if is_begun && self.found.as_ref().is_none_or(|found| found.account.is_none()) {
+        // The Secret's version is enough to plan a run; to do it takes the token.
+        let needs_token = matches!(plan, Plan::Start(_) | Plan::Continue { .. }) && !self.facts.holds_run;
+        if needs_token && self.found.as_ref().is_none_or(|found| found.account.is_none()) {
             return self.ask(policy, freshness(policy, &seen.status));
         }
         self.notice(Notice::Planned(Box::new(plan.clone())));

@@ -114,8 +114,8 @@ pub struct StatusWrite {
 /// The precondition of a write: one that is out of date fails. Each also tests `metadata.uid`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fence {
-    /// The status is the one that was seen. Edits of labels, annotations or the spec since then count as a moment later: the
-    /// watch tells of them.
+    /// The status is the one that was seen. Edits of labels, annotations or the spec since then do not break it: they are
+    /// treated as coming just after, and the watch tells of them.
     Status,
     /// The run in the status is this process', in the revision that was seen. Edits by others do not hold it up.
     Run,

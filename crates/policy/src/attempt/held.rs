@@ -85,7 +85,7 @@ pub(super) struct Doubt {
 impl Doubt {
     /// One more write, in place of what was seen.
     pub(super) fn and(known: Option<Self>, seen: &Seen, sent: DlqPolicyStatus) -> Self {
-        // Of a status that cannot be read this is all that is read again.
+        // Of an unreadable status only the conditions can be compared.
         let sent = if seen.is_status_readable {
             sent
         } else {

@@ -90,7 +90,7 @@ impl Attempt {
         next_time(status).filter(|_| due::replaces(policy, status))
     }
 
-    /// How long the status of a run that waits names a time to come, and nothing ends the run.
+    /// Until when the status of a waiting run stays true, and no scheduled time replaces the run.
     fn until_refresh(&self, now: Timestamp) -> Timestamp {
         let Some(seen) = &self.seen else { return Timestamp::MAX };
         self.replaced_by(&seen.status).unwrap_or_else(|| {

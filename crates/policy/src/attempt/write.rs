@@ -52,18 +52,19 @@ impl Attempt {
     }
 
     fn next_status(&self, what: &What, seen: &Seen, now: Timestamp) -> Option<DlqPolicyStatus> {
-        if let What::Decision { next, .. } = what {
-            return Some((**next).clone());
-        }
-        let (policy, held) = (self.policy.as_deref()?, self.held.as_ref()?);
-        let (before, progress) = (&seen.status, &held.progress);
+        let before = &seen.status;
+        let policy = || self.policy.as_deref();
+        let held = || self.held.as_ref();
         Some(match what {
             What::Decision { next, .. } => (**next).clone(),
-            What::Checkpoint(activity) => status::running(policy, before, progress.run(), *activity, now),
-            What::Finish => {
-                status::finished(policy, before, &progress.ended_run(), held.outcome.as_ref()?, now)
+            What::Checkpoint(activity) => {
+                status::running(policy()?, before, held()?.progress.run(), *activity, now)
             }
-            What::Release => status::released(before, progress.handed_back()),
+            What::Finish => {
+                let (run, outcome) = (held()?.progress.ended_run(), held()?.outcome.as_ref()?);
+                status::finished(policy()?, before, &run, outcome, now)
+            }
+            What::Release => status::released(before, held()?.progress.handed_back()),
         })
     }
 
@@ -153,7 +154,7 @@ impl Attempt {
     fn not_written(&mut self, write: Box<Write>, trouble: Trouble, now: Timestamp) {
         let purpose = write.what.purpose();
         if let What::Decision { .. } = write.what {
-            // A claim may be done nevertheless: the next turn tells, and then nothing was done that is not known.
+            // A claim may have been done nevertheless: the next turn finds out, and no call was made meanwhile.
             self.stage = Stage::Done(Next::Retry(trouble));
             return;
         }

@@ -161,7 +161,7 @@ impl Progress {
         Activity::of(&self.run)
     }
 
-    /// What comes next.
+    /// What comes next. It may be asked without anything being sent.
     pub fn next(&mut self, now: Timestamp) -> Step {
         if let Some(outcome) = self.outcome.clone() {
             return self.end(outcome);
