@@ -241,12 +241,6 @@ impl Ports for PolicyPorts<'_> {
             // The run makes no call any more.
             lock(&self.state).slot = None;
         }
-        if write.purpose == Purpose::Finish {
-            tokio::select! {
-                () = self.context.rights.let_due_go_first() => {}
-                () = self.context.stop.cancelled() => {}
-            }
-        }
         match self.context.status.write(self.policy, &write).await {
             Ok(Some(object)) => WriteOutcome::Done(self.see(decode(object))),
             Ok(None) => WriteOutcome::Same,

@@ -37,8 +37,7 @@ impl Rights {
         }
     }
 
-    /// Lets the turns that are due and in line go first, for a while: a run that is late matters more than one whose end is
-    /// written late.
+    /// Lets the turns that are due and in line go first, for a while: a run that is late matters more than an event that is.
     pub(crate) async fn let_due_go_first(&self) {
         let until = Instant::now() + LONGEST_COURTESY;
         while self.due.has_line() && Instant::now() < until {
