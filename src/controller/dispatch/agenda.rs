@@ -122,7 +122,7 @@ mod tests {
         ]
     }
 
-    /// What the agenda is held against: a turn is owed to whoever was triggered since its last turn began.
+    /// Independent books: a policy is owed a turn if it was triggered after its last turn began.
     #[derive(Default)]
     struct Books {
         owed: BTreeSet<u8>,

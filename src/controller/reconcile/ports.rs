@@ -83,8 +83,7 @@ impl<'a> PolicyPorts<'a> {
         // Before it is looked up: what comes after that is then not missed.
         let notify = context.memory.begin_work(policy);
         let known = watched.key(policy).into_iter().collect();
-        let ports = Self::build(context, policy, session, turn, known);
-        Self { term, watched: Some(watched), changed: Changed { context, policy, notify }, ..ports }
+        Self { term, watched: Some(watched), ..Self::build(context, policy, session, turn, notify, known) }
     }
 
     /// For the last turn with a policy.
@@ -93,7 +92,7 @@ impl<'a> PolicyPorts<'a> {
         policy: &'a PolicyRef,
         session: Session,
     ) -> Self {
-        Self::build(context, policy, session, None, Vec::new())
+        Self::build(context, policy, session, None, Arc::default(), Vec::new())
     }
 
     fn build(
@@ -101,6 +100,7 @@ impl<'a> PolicyPorts<'a> {
         policy: &'a PolicyRef,
         session: Session,
         turn: Option<Slot>,
+        notify: Arc<Notify>,
         known: Vec<HeadKey>,
     ) -> Self {
         let Session { connected, waits, .. } = session;
@@ -112,7 +112,7 @@ impl<'a> PolicyPorts<'a> {
             name: Named(policy).to_string(),
             term: None,
             watched: None,
-            changed: Changed { context, policy, notify: Arc::default() },
+            changed: Changed { context, policy, notify },
             state: Mutex::new(state),
         }
     }

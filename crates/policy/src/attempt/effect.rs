@@ -68,7 +68,7 @@ pub enum Event {
     Answered(Answer),
     /// Something else happened that the turn may have to heed.
     Interrupted(Interrupt),
-    /// The time to wait is over.
+    /// The time that was waited for has come.
     Woken,
 }
 

@@ -93,7 +93,7 @@ impl Attempt {
         match (why, &self.stage) {
             (_, Stage::Done(_)) => {}
             (Interrupt::TermOver, _) => {
-                // What became of a write without an answer is found out all the same.
+                // A standby still looks into a write that got no answer.
                 let is_in_doubt = self.doubt.is_some();
                 self.stage = Stage::Done(if is_in_doubt { Next::Now } else { Next::OnChange });
             }

@@ -41,7 +41,7 @@ pub(super) enum What {
     Checkpoint(Activity),
     /// Its end.
     Finish,
-    /// The run for whoever takes it up.
+    /// The run without a holder, so that another process can take it up.
     Release,
 }
 

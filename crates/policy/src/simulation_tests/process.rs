@@ -20,7 +20,7 @@ use dlq_crd::{MilliTime, Reason, Trigger};
 use dlq_upstash::types::Call;
 
 const RETRY_LIMIT: u32 = 3;
-/// After so many calls in one turn each takes longer than a turn, so that a case is over soon.
+/// From this many calls in one turn on, each call takes longer than a turn may, which keeps cases short.
 const MOST_CALLS: usize = 30;
 const LONG: i64 = 11_000;
 /// A turn that takes more steps goes around in a circle.

@@ -98,7 +98,7 @@ pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
     }
 }
 
-/// The status in which the run is for whoever takes it up. Of the schedule it says nothing: nobody looked.
+/// The status in which the run has no holder, so that another process can take it up. It says nothing new of the schedule.
 pub fn released(before: &DlqPolicyStatus, run: PolicyRun) -> DlqPolicyStatus {
     DlqPolicyStatus { processed: Some(run.processed), current_run: Some(run), ..before.clone() }
 }
