@@ -12,6 +12,7 @@ use crate::controller::names::Clock;
 use crate::controller::slots::Slots;
 use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
+use crate::controller::watched::in_hand::InHand;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::Permissions;
 use dlq_policy::attempt::Settings;
@@ -33,5 +34,6 @@ pub(crate) struct Context {
     pub(crate) slots: Slots,
     pub(crate) rights: Arc<Rights>,
     pub(crate) memory: Memory,
+    pub(crate) in_hand: InHand,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, Request};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -21,6 +22,20 @@ use dlq_policy::attempt::{Fence, Seen, StatusWrite, Stored};
 const SAID_OF_ANY_STATUS: [&str; 4] = ["conditions", "message", "observedGeneration", "phase"];
 const FIELD_MANAGER: &str = "dlq-operator";
 
+/// A policy after a write.
+pub(crate) struct Written {
+    pub(crate) object: DynamicObject,
+    /// As the API server answered.
+    pub(crate) text: Box<RawValue>,
+}
+
+impl Written {
+    fn read(text: Box<RawValue>) -> Result<Self, kube::Error> {
+        let object = serde_json::from_str(text.get()).map_err(kube::Error::SerdeError)?;
+        Ok(Self { object, text })
+    }
+}
+
 /// Writes statuses.
 pub(crate) struct StatusWriter {
     client: kube::Client,
@@ -37,7 +52,7 @@ impl StatusWriter {
         &self,
         policy: &PolicyRef,
         write: &StatusWrite,
-    ) -> Result<Option<DynamicObject>, WriteError> {
+    ) -> Result<Option<Written>, WriteError> {
         let changes = changes(&write.seen.stored.status, written_as(&write.seen, &write.next)?);
         if changes.is_empty() {
             return Ok(None);
@@ -53,14 +68,22 @@ impl StatusWriter {
         policy: &PolicyRef,
         fence: Fence,
         patch: json_patch::Patch,
-    ) -> Result<DynamicObject, WriteError> {
+    ) -> Result<Written, WriteError> {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = policies(self.client.clone(), policy.namespace.as_deref().unwrap_or_default());
-        let patch = Patch::<()>::Json(patch);
+        let request = Request::new(api.resource_url()).patch_subresource(
+            "status",
+            &policy.name,
+            &parameters,
+            &Patch::<()>::Json(patch),
+        );
+        let request = request.map_err(kube::Error::BuildRequest).map_err(Box::new);
+        let request = request.map_err(WriteError::Refused)?;
         let span = report::status_write(policy);
-        let write = timeout(API_TIMEOUT, api.patch_status(&policy.name, &parameters, &patch))
-            .instrument(span.clone());
+        // By the client itself, so that the answer can be kept as it came.
+        let write = async { Written::read(self.client.request(request).await?) };
+        let write = timeout(API_TIMEOUT, write).instrument(span.clone());
         let outcome = match write.await {
             Err(_) => Err(WriteError::Timeout),
             Ok(Ok(object)) => Ok(object),
@@ -100,7 +123,9 @@ fn conditions(fence: Fence, stored: &Stored) -> Vec<Value> {
     match fence {
         Fence::Status if is_comparable(&stored.status) => vec![test("/status", &stored.status)],
         // For a first status, or one that cannot be compared.
-        Fence::Status => vec![test("/metadata/resourceVersion", &stored.version.as_str().into())],
+        Fence::Status | Fence::Version => {
+            vec![test("/metadata/resourceVersion", &stored.version.as_str().into())]
+        }
         Fence::Run => {
             let known = &stored.status["currentRun"];
             // A spec that comes back has a run of the same ID again, which starts later.
@@ -159,7 +184,7 @@ fn is_conflict(error: &kube::Error, fence: Fence) -> bool {
     let names_causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
     match status.code {
         404 => true,
-        409 => fence == Fence::Status,
+        409 => fence != Fence::Run,
         422 => !names_causes,
         _ => false,
     }

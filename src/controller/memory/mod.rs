@@ -184,6 +184,11 @@ impl Memory {
         self.take(policy, |remembered| remembered.working.take_if(|working| Arc::ptr_eq(working, notify)));
     }
 
+    /// Whether a turn with the policy is under way.
+    pub(crate) fn is_working(&self, policy: &PolicyRef) -> bool {
+        lock(&self.0).get(policy).is_some_and(|remembered| remembered.working.is_some())
+    }
+
     /// Wakes the turn with a policy, if there is one.
     pub(crate) fn wake(&self, policy: &PolicyRef) {
         if let Some(work) = lock(&self.0).get(policy).and_then(|remembered| remembered.working.as_ref()) {

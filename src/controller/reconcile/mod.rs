@@ -1,5 +1,6 @@
 //! One turn with one policy: everything between a watch event and the next time that the policy is of interest.
 
+mod changed;
 mod ports;
 pub(crate) mod release;
 
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use kube::api::DynamicObject;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -33,6 +35,8 @@ const PADDING: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// How soon the next turn begins where there is more to do: others come first.
 const AT_ONCE: Duration = Duration::from_millis(1);
+/// A turn that comes within this time finds its object in hand.
+const SOON: SignedDuration = SignedDuration::from_mins(2);
 /// The shortest wait after an error.
 const SHORTEST: Duration = Duration::from_millis(500);
 /// How long the right to a turn is kept from others after the API server had no answer.
@@ -48,12 +52,14 @@ pub(crate) async fn reconcile(
 ) -> Option<Duration> {
     let since = Instant::now();
     let term = context.leadership.term();
+    // Out of date by the next turn, if there is none now.
+    let in_hand = context.in_hand.take(policy);
     // A standby takes no turn, but for what it wrote last when it led; when it leads it takes one with each policy.
     if context.stop.is_cancelled() || (term.is_none() && !context.memory.is_in_doubt(policy)) {
         return None;
     }
     let leads = term.is_some();
-    let turn = Box::pin(turn(policy, context, watched, term, right));
+    let turn = Box::pin(turn(policy, context, watched, term, right, in_hand));
     let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Err(Error::Panicked));
     if leads {
         context.metrics.looked(&outcome, since.elapsed());
@@ -74,14 +80,20 @@ async fn turn(
     watched: &Watched,
     term: Option<Term>,
     right: Option<Slot>,
+    in_hand: Option<DynamicObject>,
 ) -> Result<Option<Duration>, Error> {
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
-    let mut attempt = Attempt::begin(settings, kept, term.is_some(), (context.clock)());
+    let leads = term.is_some();
     let ports = PolicyPorts::new(context, policy, watched, session, term, right);
+    let in_hand = in_hand.and_then(|object| ports.show(object));
+    let mut attempt = Attempt::begin(settings, kept, leads, (context.clock)()).with_in_hand(in_hand);
     let next = drive(&mut attempt, &ports).await;
     if attempt.has_usable_token() {
         context.memory.await_no_secret(policy);
+    }
+    if is_soon(&next, (context.clock)()) {
+        ports.keep_in_hand();
     }
     let (session, right) = ports.end(attempt.keep());
     keep(policy, context, watched, session).await;
@@ -133,6 +145,11 @@ fn after_error(policy: &PolicyRef, context: &Context, error: &Error) -> Duration
     let failures = context.memory.failed(policy.clone());
     warn!(policy = %Named(policy), problem, failures, "reconcile failed");
     SHORTEST + backoff::delay(failures, fastrand::f64())
+}
+
+/// Whether the next turn comes so soon that what is known of the object is worth its memory until then.
+fn is_soon(next: &Next, now: Timestamp) -> bool {
+    matches!(next, Next::At(time) if time.duration_since(now) <= SOON)
 }
 
 /// How long to wait for a time.

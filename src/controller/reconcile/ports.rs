@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use futures::future::pending;
 use jiff::Timestamp;
+use kube::api::DynamicObject;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tracing::Span;
 
+use super::changed::Changed;
 use crate::controller::api::observe::{Observed, decode, observe};
+use crate::controller::api::persist::Written;
 use crate::controller::connections::Connected;
 use crate::controller::context::Context;
 use crate::controller::memory::line::Line;
 use crate::controller::memory::session::Session;
 use crate::controller::metrics::RunWaits;
-use crate::controller::names::Named;
-use crate::controller::names::{PolicyRef, lock};
+use crate::controller::names::{Named, PolicyRef, lock};
 use crate::controller::slots::{Asked, Slot};
 use crate::controller::tell::report;
 use crate::controller::watched::Watched;
@@ -43,19 +46,6 @@ pub(crate) struct PolicyPorts<'a> {
     state: Mutex<State>,
 }
 
-/// Is told when the watch sees the policy, until it is dropped.
-struct Changed<'a> {
-    context: &'a Context,
-    policy: &'a PolicyRef,
-    notify: Arc<Notify>,
-}
-
-impl Drop for Changed<'_> {
-    fn drop(&mut self) {
-        self.context.memory.end_work(self.policy, &self.notify);
-    }
-}
-
 struct State {
     /// The right to look at a policy, until calls are made or waited for.
     turn: Option<Slot>,
@@ -68,6 +58,8 @@ struct State {
     known: Vec<HeadKey>,
     told: Option<Interrupt>,
     seen: Option<(HeadKey, Arc<Seen>)>,
+    /// The object after the last write.
+    written: Option<Box<RawValue>>,
 }
 
 impl<'a> PolicyPorts<'a> {
@@ -105,7 +97,7 @@ impl<'a> PolicyPorts<'a> {
     ) -> Self {
         let Session { connected, waits, .. } = session;
         let accounts = [connected, None];
-        let state = State { turn, slot: None, accounts, waits, known, told: None, seen: None };
+        let state = State { turn, slot: None, accounts, waits, known, told: None, seen: None, written: None };
         Self {
             context,
             policy,
@@ -131,6 +123,17 @@ impl<'a> PolicyPorts<'a> {
         let connected =
             accounts.into_iter().flatten().find(|connected| Some(connected.fingerprint) == account);
         (Session { kept, connected, waits }, turn)
+    }
+
+    /// What a turn makes of an object that it was given.
+    pub(crate) fn show(&self, object: DynamicObject) -> Option<Arc<Seen>> {
+        object.metadata.deletion_timestamp.is_none().then(|| self.see(decode(object)))
+    }
+
+    /// Keeps the object after the last write for the next turn.
+    pub(crate) fn keep_in_hand(&self) {
+        let written = lock(&self.state).written.take();
+        written.inspect(|object| self.context.in_hand.put(self.policy.clone(), object));
     }
 
     fn namespace(&self) -> &str {
@@ -242,7 +245,14 @@ impl Ports for PolicyPorts<'_> {
             lock(&self.state).slot = None;
         }
         match self.context.status.write(self.policy, &write).await {
-            Ok(Some(object)) => WriteOutcome::Done(self.see(decode(object))),
+            Ok(Some(Written { object, text })) => {
+                let version = object.metadata.resource_version.clone().unwrap_or_default();
+                if self.watched.is_none_or(|watched| !watched.has_shown(self.policy, &version)) {
+                    self.context.in_hand.wrote(self.policy.clone(), version);
+                }
+                lock(&self.state).written = Some(text);
+                WriteOutcome::Done(self.see(decode(object)))
+            }
             Ok(None) => WriteOutcome::Same,
             Err(error) => error.outcome(),
         }

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::controller::api::observe::API_TIMEOUT;
 use crate::controller::names::{Clock, Named, PolicyRef};
 use crate::controller::slots::rights::Rights;
+use crate::controller::tell::held::Held;
 use crate::controller::tell::series::{AllSeries, Telling};
 use dlq_policy::PolicyEvent;
 use dlq_upstash::error::printable;
@@ -65,7 +66,8 @@ impl Events {
             let (sender, jobs) = mpsc::channel(MOST_WAITING);
             let instance = beginning(pod, MAX_INSTANCE).to_owned();
             let (client, rights) = (client.clone(), Arc::clone(rights));
-            let publisher = Publisher { client, rights, instance, series: AllSeries::default(), last: 0 };
+            let (series, held) = (AllSeries::default(), Held::default());
+            let publisher = Publisher { client, rights, instance, series, held, last: 0 };
             tokio::spawn(publisher.run(jobs));
             sender
         };
@@ -133,13 +135,26 @@ struct Publisher {
     rights: Arc<Rights>,
     instance: String,
     series: AllSeries,
+    held: Held<Box<Published>>,
     /// The number in the last event's name: kubectl shows events in the order of their names.
     last: i128,
 }
 
 impl Publisher {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(job) = jobs.recv().await {
+        loop {
+            let job = tokio::select! {
+                biased;
+                published = self.held.next() => Job::Publish(published),
+                job = jobs.recv() => match job {
+                    Some(Job::Publish(published)) => match self.hold(published) {
+                        Some(published) => Job::Publish(published),
+                        None => continue,
+                    },
+                    Some(flush) => flush,
+                    None => break,
+                },
+            };
             match job {
                 Job::Publish(published) => {
                     if jobs.len() < MOST_WAITING / 2 {
@@ -150,11 +165,28 @@ impl Publisher {
                     }
                 }
                 Job::Flush(done) => {
-                    // Who asked may have given up.
+                    for published in self.held.take_all() {
+                        self.publish(*published).await;
+                    }
+                    // Whoever asked may have given up.
                     let _ = done.send(());
                 }
             }
         }
+    }
+
+    /// Keeps an event until its time has come. Gives back what is published now.
+    fn hold(&mut self, published: Box<Published>) -> Option<Box<Published>> {
+        let Published { uid, told, at, .. } = &*published;
+        let wait = told.held_until.and_then(|until| Duration::try_from(until.duration_since(*at)).ok());
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            self.held.hold(uid.clone(), published, wait);
+            return None;
+        }
+        if told.reason.ends_a_run() {
+            self.held.drop_of(uid);
+        }
+        Some(published)
     }
 
     /// Publishes one, or counts it; `false` if that failed. It is not tried again.

@@ -1,6 +1,7 @@
 //! Tells what a turn did: in events, metrics and the log.
 
 pub(crate) mod events;
+mod held;
 pub(crate) mod report;
 mod series;
 
@@ -69,7 +70,7 @@ fn log(policy: &PolicyRef, notice: Notice) {
             warn!(%policy, run_id, "{what}");
         }
         Notice::Overtaken => {
-            debug!(%policy, "another process wrote after a write of this one that got no answer");
+            debug!(%policy, "a write that got no answer was not done, or another process wrote after it");
         }
         Notice::Left(run) => {
             info!(%policy, run_id = run.id, action = %run.action, pages = run.pages, processed = run.processed,

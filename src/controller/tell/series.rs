@@ -127,7 +127,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn failed(text: &str) -> PolicyEvent {
-        PolicyEvent { reason: EventReason::RunFailed, text: text.to_owned() }
+        PolicyEvent::new(EventReason::RunFailed, text)
     }
 
     /// Counts an event, and what came of it.
@@ -176,7 +176,7 @@ mod tests {
         let new = (0..600).filter(|run| is_new(tell(&mut all, "a", &run.to_string(), start + SECOND * *run)));
         assert_eq!(new.count(), 25 + 9);
         assert_eq!(tell(&mut all, "b", "down", start + SECOND * 600), Telling::New, "another policy's own");
-        let invalid = PolicyEvent { reason: EventReason::InvalidSpec, text: "no".to_owned() };
+        let invalid = PolicyEvent::new(EventReason::InvalidSpec, "no");
         assert_eq!(all.count("a", &invalid, start + SECOND * 600), Telling::New, "another reason's own");
         let later = start + SECOND * 600 + ONE_MORE_AFTER * MOST_NEW;
         assert_eq!(tell(&mut all, "c", "down", later), Telling::New);

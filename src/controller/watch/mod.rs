@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use crate::controller::tell::events::Events;
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
 use crate::controller::watched::head::PolicyHead;
+use crate::controller::watched::in_hand::InHand;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::attempt::{Interrupt, Settings};
 use dlq_upstash::client::Transport;
@@ -97,6 +98,7 @@ pub async fn run(
         slots: Slots::new(config.max_concurrent_runs, config.max_runs_per_connection),
         rights,
         memory: Memory::default(),
+        in_hand: InHand::default(),
         metrics,
     });
     let (filled, mut cache) = watch::channel(0_usize);
@@ -154,13 +156,22 @@ async fn control(
         stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
     let (all, clock) = (heads.clone(), context.clock);
     let terms = context.leadership.gained().map(move |()| everything(&all, clock()));
-    let known = heads.clone();
+    let (known, shown) = (heads.clone(), Arc::clone(&context));
     let mut news = News { context: Arc::clone(&context), scope, heads, filled: Some(filled) };
     let policies = watcher(api, config)
         .default_backoff()
         .modify(move |head| {
-            let before = known.get(&ObjectRef::from_obj(head)).map(|before| before.key());
+            let policy = ObjectRef::from_obj(head);
+            let before = known.get(&policy).map(|before| before.key());
             head.note_news(before.as_ref());
+            let object = head.take_object();
+            // A turn under way may be about to write.
+            let is_new = shown.in_hand.is_shown(&policy, head.meta().resource_version.as_deref())
+                && !shown.memory.is_working(&policy);
+            let is_wanted = is_new && head.is_news() && head.class((shown.clock)()) == Class::Due;
+            if let Some(object) = object.filter(|_| is_wanted) {
+                shown.in_hand.put(policy, &object);
+            }
         })
         .reflect(writer)
         .map(move |event| news.of(event));
@@ -220,6 +231,7 @@ impl News {
 /// Forgets a policy that nobody looks at again, here at least: its labels may have changed. Its run is given back.
 fn let_go(context: &Arc<Context>, policy: PolicyRef) {
     context.metrics.forget(&policy);
+    context.in_hand.forget(&policy);
     if let Some(session) = context.memory.forget(&policy) {
         let context = Arc::clone(context);
         tokio::spawn(async move { release(&context, &policy, session, Interrupt::Gone).await });

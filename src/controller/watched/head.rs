@@ -11,6 +11,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::class::Class;
 use super::glance::{Glance, Loose, Spec, Status};
@@ -29,6 +30,8 @@ pub(crate) struct PolicyHead {
     glance: Glance,
     /// Whether it differs from the head before it, if there was one.
     news: bool,
+    /// The whole object, until it is taken.
+    object: Option<Box<RawValue>>,
 }
 
 /// What makes two heads differ: whatever may change the plan, and nothing that the operator writes itself.
@@ -72,6 +75,11 @@ impl PolicyHead {
     /// Whether it may change the plan. A policy that comes back, as its labels match again, is news.
     pub(crate) fn is_news(&self) -> bool {
         self.news
+    }
+
+    /// Takes the whole object, which nothing keeps.
+    pub(crate) fn take_object(&mut self) -> Option<Box<RawValue>> {
+        self.object.take()
     }
 
     /// How soon its turn is to come, when nobody edited it just now.
@@ -147,7 +155,9 @@ impl<'de> Deserialize<'de> for PolicyHead {
             annotations: Option<Requests>,
         }
 
-        let Object { metadata, spec, status } = Object::deserialize(deserializer)?;
+        let object = Box::<RawValue>::deserialize(deserializer)?;
+        let Object { metadata, spec, status } =
+            serde_json::from_str(object.get()).map_err(serde::de::Error::custom)?;
         let requests = metadata.annotations.unwrap_or_default();
         let is_requested =
             requests.run.as_deref().is_some_and(|run| Some(run) != Status::handled_request(&status));
@@ -157,6 +167,7 @@ impl<'de> Deserialize<'de> for PolicyHead {
             is_requested,
             deleting: metadata.deletion_timestamp.is_some(),
             news: true,
+            object: Some(object),
             metadata: ObjectMeta {
                 name: metadata.name,
                 namespace: metadata.namespace,

@@ -3,7 +3,9 @@
 pub(crate) mod class;
 pub(crate) mod glance;
 pub(crate) mod head;
+pub(crate) mod in_hand;
 
+use kube::Resource;
 use kube::runtime::reflector::Store;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,6 +24,12 @@ impl Watched {
     /// What makes the policy differ from others that were seen, as the watch has it; none if it is gone.
     pub(crate) fn key(&self, policy: &PolicyRef) -> Option<HeadKey> {
         self.heads.get(policy).map(|head| head.key())
+    }
+
+    /// Whether the watch has shown the policy in this version.
+    pub(crate) fn has_shown(&self, policy: &PolicyRef, version: &str) -> bool {
+        let shown = self.heads.get(policy);
+        shown.is_some_and(|head| head.meta().resource_version.as_deref() == Some(version))
     }
 
     /// Has the policy looked at again, when it is called.

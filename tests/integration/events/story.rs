@@ -94,6 +94,7 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
     scene.status("slow", "a page has landed", works).await;
     scene.annotate("slow", &[("requestedAt", "1")]).await;
     wait_until_told(&scene, "slow", "RunAlreadyActive", 1).await;
+    wait_until_told(&scene, "slow", "RunStarted", 1).await;
     scene.annotate("slow", &[("cancelAt", "1")]).await;
     wait_until_told(&scene, "held", "PolicySuspended", 1).await;
     scene.annotate("held", &[("requestedAt", "1")]).await;
@@ -147,19 +148,24 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
 }
 
 #[tokio::test]
-async fn an_ordinary_run_is_told_in_two_events_and_one_that_found_nothing_in_none() {
-    let scene = Scene::start_with("two-events", &["--checkpoint-interval=0"]).await;
+async fn a_run_is_told_by_its_end_a_longer_one_by_its_start_too_and_one_that_found_nothing_not_at_all() {
+    let scene = Scene::start_with("few-events", &["--checkpoint-interval=0"]).await;
+    scene
+        .simulator
+        .set_faults(&json!([{ "dlq": "long", "fault": { "latency": { "ms": 1000 } } }]))
+        .await
+        .unwrap();
     scene.apply("empty", resume(json!({}))).await;
     scene.apply("empty-dry", resume(json!({ "dryRun": true }))).await;
     scene.ran("empty", 1).await;
     scene.ran("empty-dry", 1).await;
-    let (long, short) = (account(&scene, "long", 500).await, account(&scene, "short", 3).await);
-    scene.apply("long", resume(json!({ "limits": { "pageSize": 20 }, "connection": long }))).await;
-    scene.apply("short", resume(json!({ "connection": short }))).await;
-    for name in ["long", "short"] {
+    let (long, short) = (account(&scene, "long", 7).await, account(&scene, "short", 30).await);
+    scene.apply("long", resume(json!({ "limits": { "pageSize": 1 }, "connection": long }))).await;
+    scene.apply("short", resume(json!({ "limits": { "pageSize": 3 }, "connection": short }))).await;
+    for (name, told) in [("long", &["RunStarted", "RunSucceeded"][..]), ("short", &["RunSucceeded"])] {
         scene.ran(name, 1).await;
         wait_until_told(&scene, name, "RunSucceeded", 1).await;
-        assert_eq!(reasons(&scene, name).await, ["RunStarted", "RunSucceeded"], "{name}");
+        assert_eq!(reasons(&scene, name).await, told, "{name}");
     }
     for name in ["empty", "empty-dry"] {
         assert_eq!(reasons(&scene, name).await, Vec::<String>::new(), "{name}");
@@ -168,6 +174,8 @@ async fn an_ordinary_run_is_told_in_two_events_and_one_that_found_nothing_in_non
         wait_until_told(&scene, name, "RunRequestIgnored", 1).await;
         assert_eq!(reasons(&scene, name).await, ["RunRequestIgnored"], "{name}");
     }
+    // What was held has not come later either.
+    assert_eq!(reasons(&scene, "short").await, ["RunSucceeded"]);
 }
 
 /// What `kubectl describe` shows below `Events:`, but for the ages.

@@ -114,6 +114,8 @@ pub struct StatusWrite {
 /// The precondition of a write: one that is out of date fails. Each also tests `metadata.uid`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fence {
+    /// Nothing of the object was written since: for one that is older than the turn.
+    Version,
     /// The status is the one that was seen. Edits of labels, annotations or the spec since then do not break it: they are
     /// treated as coming just after, and the watch tells of them.
     Status,
@@ -295,7 +297,7 @@ pub enum Notice {
         /// What was to be written.
         purpose: Purpose,
     },
-    /// Another process wrote after a write that got no answer: what became of that is not known.
+    /// Others wrote before or after a write that got no answer: what became of it is not known.
     Overtaken,
     /// The run is left, as its policy is gone or another's to manage.
     Left(Box<PolicyRun>),

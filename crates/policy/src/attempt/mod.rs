@@ -52,14 +52,13 @@ pub struct Attempt {
     leads: bool,
     stage: Stage,
     seen: Option<Arc<Seen>>,
+    sight: Sight,
     /// What is acted on: the policy as it was when the plan was made.
     policy: Option<Arc<Policy>>,
     facts: Facts,
     found: Option<Found>,
     held: Option<HeldRun>,
     doubt: Option<Doubt>,
-    /// A write since the last read was refused or got no answer: what is stored is not known.
-    is_stale: bool,
     turn: Turn,
     saving: Saving,
     /// The effect that has no event yet, beside a call.
@@ -67,6 +66,17 @@ pub struct Attempt {
     call: Option<CallUnderWay>,
     interrupt: Option<Interrupt>,
     untold: VecDeque<Told>,
+}
+
+/// How what was seen stands to what is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sight {
+    /// It was stored a moment ago.
+    Current,
+    /// It is older than the turn: others may have written since.
+    InHand,
+    /// A write since the last read was refused or got no answer: what is stored is not known.
+    Stale,
 }
 
 /// What happened in this turn so far.
@@ -95,12 +105,12 @@ impl Attempt {
             leads,
             stage: if is_of_interest { Stage::Observe } else { Stage::Done(Next::OnChange) },
             seen: held.as_ref().map(|held| Arc::clone(&held.seen)),
+            sight: Sight::Current,
             policy: held.as_ref().map(|held| Arc::clone(&held.policy)),
             facts: Facts::default(),
             found: None,
             held,
             doubt,
-            is_stale: false,
             turn: Turn::default(),
             saving: Saving::since(now),
             is_waiting: false,
@@ -108,6 +118,19 @@ impl Attempt {
             interrupt: None,
             untold: VecDeque::new(),
         }
+    }
+
+    /// Decides on what a watch or the answer to a write showed before this turn, instead of reading first: it must not be
+    /// older than what this process wrote last. What comes of that is written only if the object is still the same, and it
+    /// is read otherwise. A process that knows of a run, or is in doubt, reads in any case.
+    #[must_use]
+    pub fn with_in_hand(mut self, seen: Option<Arc<Seen>>) -> Self {
+        if let Some(seen) = seen.filter(|_| self.leads && self.held.is_none() && self.doubt.is_none()) {
+            self.see(seen);
+            self.sight = Sight::InHand;
+            self.stage = Stage::Decide;
+        }
+        self
     }
 
     /// What is known for the turn to come.
@@ -257,6 +280,6 @@ impl Attempt {
     fn see(&mut self, seen: Arc<Seen>) {
         self.facts.clock_offset = seen.clock_offset;
         self.seen = Some(seen);
-        self.is_stale = false;
+        self.sight = Sight::Current;
     }
 }

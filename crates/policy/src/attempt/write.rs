@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Attempt;
 use super::effect::{
     Action, Effect, FailedStep, Fence, Next, Notice, Purpose, Seen, StatusWrite, Trouble, WriteOutcome,
 };
 use super::held::{Doubt, Saving, after};
 use super::stage::{Stage, Then, What, Write};
+use super::{Attempt, Sight};
 use crate::changes;
 use crate::run::Activity;
 use crate::spec::Policy;
@@ -34,7 +34,7 @@ impl Attempt {
         if !is_decision {
             self.saving.sent(now);
         }
-        if self.is_stale && !is_decision {
+        if self.sight == Sight::Stale && !is_decision {
             return Some(self.effect(Effect::Read));
         }
         let seen = Arc::clone(self.seen.as_ref()?);
@@ -43,7 +43,11 @@ impl Attempt {
             return None;
         };
         let next = status::revised(&seen.status, next);
-        let fence = if is_decision { Fence::Status } else { Fence::Run };
+        let fence = match &write.what {
+            What::Decision { .. } if self.sight == Sight::InHand => Fence::Version,
+            What::Decision { .. } => Fence::Status,
+            What::Checkpoint(_) | What::Finish | What::Release => Fence::Run,
+        };
         let purpose = write.what.purpose();
         if let Stage::Write(write) = &mut self.stage {
             write.sent = Some(next.clone());
@@ -80,6 +84,8 @@ impl Attempt {
                 self.see(written);
                 self.wrote(write, now);
             }
+            // That nothing is to be done is true of what was shown, and may not be of what is there now.
+            WriteOutcome::Same if self.sight == Sight::InHand => self.stage = Stage::Observe,
             WriteOutcome::Same => {
                 self.tell_of(&seen, &sent);
                 self.wrote(write, now);
@@ -88,7 +94,7 @@ impl Attempt {
             WriteOutcome::Failed(trouble) => self.not_written(write, trouble, now),
             WriteOutcome::InDoubt(trouble) => {
                 self.doubt = Some(Doubt::and(self.doubt.take(), &seen, sent));
-                self.is_stale = true;
+                self.sight = Sight::Stale;
                 self.not_written(write, trouble, now);
             }
         }
@@ -138,7 +144,7 @@ impl Attempt {
             if matches!(purpose, Purpose::Claim | Purpose::TakeOver) {
                 self.held = None;
             }
-            self.turn.refusals += 1;
+            self.turn.refusals += u8::from(self.sight != Sight::InHand);
             self.stage = if self.turn.refusals < MOST_REFUSALS {
                 Stage::Observe
             } else {
@@ -147,7 +153,7 @@ impl Attempt {
             return;
         }
         // It may be with an earlier write of this process, which got no answer.
-        self.is_stale = true;
+        self.sight = Sight::Stale;
         self.stage = Stage::Write(Box::new(Write { is_refused: true, ..*write }));
     }
 

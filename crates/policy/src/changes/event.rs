@@ -1,5 +1,7 @@
 //! An event, and what there is to tell.
 
+use jiff::Timestamp;
+
 /// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicyEvent {
@@ -7,12 +9,14 @@ pub struct PolicyEvent {
     pub reason: EventReason,
     /// One sentence.
     pub text: String,
+    /// Not published before this time, and never if the run has ended by then: of a short run only the end is told.
+    pub held_until: Option<Timestamp>,
 }
 
 impl PolicyEvent {
     /// An event of this text.
     pub fn new(reason: EventReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), held_until: None }
     }
 }
 
@@ -104,6 +108,19 @@ impl EventReason {
                 | Self::Unauthorized
                 | Self::UncertainPage
                 | Self::FilterMismatch
+        )
+    }
+
+    /// Whether it tells of a run's end.
+    pub fn ends_a_run(self) -> bool {
+        matches!(
+            self,
+            Self::RunSucceeded
+                | Self::DryRunSucceeded
+                | Self::LimitReached
+                | Self::RunCancelled
+                | Self::RunFailed
+                | Self::Unauthorized
         )
     }
 

@@ -1,7 +1,9 @@
 //! Which Kubernetes events tell of a change.
 
+use jiff::SignedDuration;
+
 use super::event::{EventReason, PolicyEvent};
-use super::{ended, growth, is_same};
+use super::{duration, ended, growth, is_same};
 use crate::Policy;
 use crate::plan::due::schedule_since;
 use crate::plan::has_failed_enough;
@@ -28,12 +30,16 @@ pub(super) fn between(
     events
 }
 
+/// A run that ends sooner is told of by its end alone.
+const SHORT_RUN: SignedDuration = SignedDuration::from_secs(5);
+
 /// What is told when the first write of a run's entries lands: most runs of a healthy queue find none, and are not told of.
 fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
     let known = before.current_run.as_ref()?;
     let run =
         after.current_run.as_ref().or(after.last_run.as_ref()).filter(|run| is_same(Some(known), run))?;
-    if has_entries(known) || !has_entries(run) {
+    let is_short = run.completion_time.is_some() && duration(run) < SHORT_RUN;
+    if has_entries(known) || !has_entries(run) || is_short {
         return None;
     }
     let what = if run.dry_run { "dry run" } else { "run" };
@@ -42,7 +48,10 @@ fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option
         Trigger::Manual => "by request",
         Trigger::Spec => "for a new spec",
     };
-    Some(PolicyEvent::new(EventReason::RunStarted, format!("a {} {what} started {why}", run.action)))
+    Some(PolicyEvent {
+        held_until: run.start_time.timestamp().checked_add(SHORT_RUN).ok(),
+        ..PolicyEvent::new(EventReason::RunStarted, format!("a {} {what} started {why}", run.action))
+    })
 }
 
 fn has_entries(run: &PolicyRun) -> bool {

@@ -74,7 +74,8 @@ fn a_run_is_counted_when_its_end_is_written() {
     assert_eq!(duration(after.last_run.as_ref().unwrap()), SignedDuration::from_secs(90));
 }
 
-const REASONS: [(EventReason, bool, bool); 21] = {
+/// Each with whether it warns, and whether it tells of a run: 's' of its start or course, 'e' of its end.
+const REASONS: [(EventReason, bool, char); 21] = {
     use EventReason::{
         CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, InvalidSchedule, InvalidSpec,
         InvalidTimeZone, LimitReached, MissedSchedule, PolicySuspended, PolicyUnsuspended, RunAlreadyActive,
@@ -82,35 +83,40 @@ const REASONS: [(EventReason, bool, bool); 21] = {
         UncertainPage, UrlNotAllowed,
     };
     [
-        (RunStarted, false, true),
-        (RunSucceeded, false, true),
-        (DryRunSucceeded, false, true),
-        (LimitReached, false, true),
-        (RunCancelled, false, true),
-        (RunFailed, true, true),
-        (Unauthorized, true, true),
-        (UncertainPage, true, true),
-        (FilterMismatch, true, true),
-        (PolicySuspended, false, false),
-        (PolicyUnsuspended, false, false),
-        (CircuitClosed, false, false),
-        (RunAlreadyActive, false, false),
-        (CircuitOpened, true, false),
-        (MissedSchedule, true, false),
-        (InvalidSchedule, true, false),
-        (InvalidTimeZone, true, false),
-        (InvalidSpec, true, false),
-        (SecretNotFound, true, false),
-        (UrlNotAllowed, true, false),
-        (RunRequestIgnored, true, false),
+        (RunStarted, false, 's'),
+        (RunSucceeded, false, 'e'),
+        (DryRunSucceeded, false, 'e'),
+        (LimitReached, false, 'e'),
+        (RunCancelled, false, 'e'),
+        (RunFailed, true, 'e'),
+        (Unauthorized, true, 'e'),
+        (UncertainPage, true, 's'),
+        (FilterMismatch, true, 's'),
+        (PolicySuspended, false, '-'),
+        (PolicyUnsuspended, false, '-'),
+        (CircuitClosed, false, '-'),
+        (RunAlreadyActive, false, '-'),
+        (CircuitOpened, true, '-'),
+        (MissedSchedule, true, '-'),
+        (InvalidSchedule, true, '-'),
+        (InvalidTimeZone, true, '-'),
+        (InvalidSpec, true, '-'),
+        (SecretNotFound, true, '-'),
+        (UrlNotAllowed, true, '-'),
+        (RunRequestIgnored, true, '-'),
     ]
 };
 
 #[test]
 fn a_reason_is_called_by_its_name_and_warns_where_somebody_should_look() {
-    for (reason, is_warning, is_of_a_run) in REASONS {
+    for (reason, is_warning, of_a_run) in REASONS {
         assert_eq!(reason.as_str(), format!("{reason:?}"));
-        assert_eq!((reason.is_warning(), reason.is_of_a_run()), (is_warning, is_of_a_run), "{reason:?}");
+        assert_eq!(reason.is_warning(), is_warning, "{reason:?}");
+        assert_eq!(
+            (reason.is_of_a_run(), reason.ends_a_run()),
+            (of_a_run != '-', of_a_run == 'e'),
+            "{reason:?}"
+        );
     }
 }
 

@@ -63,12 +63,16 @@ pub(super) struct Slice {
     pub(super) queued: bool,
     /// What happens while it waits for something, the first one last.
     pub(super) meanwhile: Vec<Operation>,
+    /// After how many steps the watch tells of an edit. None: at once.
+    pub(super) lag: Option<u8>,
     /// Which of its reads get no answer, the first one last.
     pub(super) unread: Vec<bool>,
     /// What it is told after so many steps.
     pub(super) interrupt: Option<(u8, Interrupt)>,
     /// The share of each backoff.
     pub(super) jitter: f64,
+    /// It is given the policy as it was so many changes ago, if it has a use for it.
+    pub(super) in_hand: Option<usize>,
 }
 
 impl Slice {
@@ -210,8 +214,18 @@ fn slice() -> impl Strategy<Value = Slice> {
     let interrupt = option::weighted(0.1, (0_u8..30, interrupt));
     let crash_after = option::weighted(0.15, 0_u8..40);
     let trouble = (faults, crash_after, unread, interrupt);
-    (fates, trouble, latency, any::<bool>(), jitter, meanwhile).prop_map(
-        |(fates, (faults, crash_after, unread, interrupt), latency, every_page, jitter, meanwhile)| Slice {
+    let meanwhile = (meanwhile, option::weighted(0.4, 0_u8..20));
+    let in_hand = option::weighted(0.3, prop_oneof![2 => Just(0_usize), 1 => 1_usize..8]);
+    (fates, trouble, latency, any::<bool>(), jitter, meanwhile, in_hand).prop_map(
+        |(
+            fates,
+            (faults, crash_after, unread, interrupt),
+            latency,
+            every_page,
+            jitter,
+            (meanwhile, lag),
+            in_hand,
+        )| Slice {
             queued: fates.len() == 3,
             fates,
             otherwise: Fate::Served,
@@ -221,8 +235,10 @@ fn slice() -> impl Strategy<Value = Slice> {
             every_page,
             jitter,
             meanwhile,
+            lag,
             unread,
             interrupt,
+            in_hand,
         },
     )
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::api_server::{Precondition, Written};
+use super::api_server::{Object, Precondition, Written};
 use super::books::Books;
 use super::operations::{Operation, Secret, Slice};
 use super::upstash::{self, Fate};
@@ -39,6 +39,12 @@ pub(super) struct Process {
     books: Books,
     /// What it last decided.
     planned: Option<Plan>,
+    /// Which version of the policy it wrote last.
+    wrote: usize,
+    /// Which version it has been shown or told of.
+    pub(super) knows: usize,
+    /// After how many steps the watch tells it of an edit.
+    behind: Option<u8>,
 }
 
 /// A call under way: what comes of it, and when.
@@ -50,6 +56,10 @@ struct Flight {
 /// The Secret in the version that holds this token.
 fn version(token: u8) -> String {
     format!("secret/{token}")
+}
+
+fn version_of(seen: &Seen) -> usize {
+    seen.stored.version.parse().unwrap()
 }
 
 fn name(next: &Next) -> &'static str {
@@ -77,12 +87,19 @@ impl Process {
             wake: None,
             books: Books::default(),
             planned: None,
+            wrote: 0,
+            knows: 0,
+            behind: None,
         }
     }
 
     /// Whether it does not know what became of its last writes.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.kept.is_in_doubt()
+    }
+
+    fn knows(&mut self, seen: &Seen) {
+        self.knows = self.knows.max(version_of(seen));
     }
 
     fn settings(&self, slice: &Slice) -> Arc<Settings> {
@@ -99,7 +116,8 @@ impl World {
     pub(super) fn crash(&mut self) {
         self.told.lost();
         let permissions = self.process.permissions.clone();
-        self.process = Process { permissions, ..Process::new(self.process.number + 1) };
+        let wrote = self.api.object(0).version;
+        self.process = Process { permissions, wrote, knows: wrote, ..Process::new(self.process.number + 1) };
     }
 
     /// The process gives its run back before it goes.
@@ -114,7 +132,13 @@ impl World {
         self.process.wake = None;
         let (settings, now) = (self.process.settings(&slice), self.now());
         let kept = std::mem::take(&mut self.process.kept);
-        let mut attempt = Attempt::begin(settings, kept, true, now);
+        let in_hand = slice.in_hand.map(|changes_ago| self.api.object(changes_ago));
+        let in_hand = in_hand.filter(|object| object.version >= self.process.wrote);
+        let in_hand = in_hand.map(|object| self.seen_as(object));
+        if let Some(seen) = &in_hand {
+            self.process.knows(seen);
+        }
+        let mut attempt = Attempt::begin(settings, kept, true, now).with_in_hand(in_hand);
         let mut flight = None;
         let mut event = None;
         let mut calls = 0;
@@ -126,6 +150,7 @@ impl World {
             if let Some(interrupt) = slice.interrupts() {
                 attempt.on(Event::Interrupted(interrupt), self.now());
             }
+            self.catch_up(&mut attempt);
             match attempt.next(self.now()) {
                 Action::Tell(told) => self.is_told(*told, &attempt),
                 Action::GiveUp => {
@@ -171,7 +196,7 @@ impl World {
             self.happen(operation);
             if is_edit {
                 self.ledger.meet("an edit during a turn");
-                attempt.on(Event::Interrupted(Interrupt::Changed), self.now());
+                self.process.behind = Some(slice.lag.unwrap_or_default());
             }
             return;
         }
@@ -188,6 +213,16 @@ impl World {
             assert!(until < Timestamp::MAX && left.is_positive(), "waits for nothing: {attempt:#?}");
             self.time += left;
             attempt.on(Event::Woken, self.now());
+        }
+    }
+
+    /// The watch tells of an edit, sooner or later.
+    fn catch_up(&mut self, attempt: &mut Attempt) {
+        let behind = self.process.behind;
+        self.process.behind = behind.and_then(|steps| steps.checked_sub(1));
+        if behind == Some(0) {
+            self.process.knows = self.api.object(0).version;
+            attempt.on(Event::Interrupted(Interrupt::Changed), self.now());
         }
     }
 
@@ -238,7 +273,7 @@ impl World {
             Effect::Read if slice.unread.pop() == Some(true) => {
                 Event::Read(Err(trouble(FailedStep::ReadPolicy)))
             }
-            Effect::Read => Event::Read(Ok(Some(self.seen()))),
+            Effect::Read => Event::Read(Ok(Some(self.show()))),
             Effect::Resolve { .. } if slice.unread.pop() == Some(true) => {
                 Event::Resolved(Err(trouble(FailedStep::ReadSecret)))
             }
@@ -256,13 +291,20 @@ impl World {
         }
     }
 
-    fn seen(&self) -> Arc<Seen> {
+    /// The process is shown the policy as it stands.
+    fn show(&mut self) -> Arc<Seen> {
+        let seen = self.seen_as(self.api.object(0));
+        self.process.knows(&seen);
+        seen
+    }
+
+    fn seen_as(&self, object: &Object) -> Arc<Seen> {
         Arc::new(Seen {
             uid: "uid".to_owned(),
-            policy: Arc::new(self.policy()),
-            status: self.api.status(),
+            policy: Arc::new(object.policy(&self.process.permissions)),
+            status: object.status(),
             is_status_readable: true,
-            stored: Stored::default(),
+            stored: Stored { version: object.version.to_string(), ..Stored::default() },
             clock_offset: self.process.clock_offset,
         })
     }
@@ -277,8 +319,9 @@ impl World {
         } else {
             policy
         };
-        let plan = self.process.planned.clone().filter(|_| fence == Fence::Status);
+        let plan = self.process.planned.clone().filter(|_| fence != Fence::Run);
         let precondition = match fence {
+            Fence::Version => Precondition::Version(version_of(&seen)),
             Fence::Status => Precondition::Unchanged(Box::new(seen.status.clone())),
             Fence::Run => Precondition::OurRun(Box::new(seen.status.current_run.clone().expect("a run"))),
         };
@@ -302,15 +345,28 @@ impl World {
         }
         let is_replaced = matches!(plan, Some(Plan::Cancel { why: CancelCause::Replaced, .. }))
             && purpose == Purpose::Finish;
+        let version = self.api.object(0).version;
+        let is_out_of_date = matches!(precondition, Precondition::Version(known) if known != version);
         match self.write(policy.clone(), next, precondition, plan, purpose) {
             Written::Yes => {
+                self.process.wrote = self.api.object(0).version;
                 if is_replaced {
                     self.check_replaced(&policy);
                 }
-                WriteOutcome::Done(self.seen())
+                WriteOutcome::Done(self.show())
             }
-            Written::Conflict => WriteOutcome::Refused,
-            Written::Unknown => WriteOutcome::InDoubt(trouble(FailedStep::Timeout)),
+            Written::Conflict => {
+                if is_out_of_date {
+                    self.ledger.meet("a decision on an object that was out of date");
+                }
+                WriteOutcome::Refused
+            }
+            Written::Unknown => {
+                if is_out_of_date {
+                    self.told.out_of_date();
+                }
+                WriteOutcome::InDoubt(trouble(FailedStep::Timeout))
+            }
         }
     }
 

@@ -12,8 +12,9 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 50] = [
+const HAPPENS: [&str; 51] = [
     "a call that was given up",
+    "a decision on an object that was out of date",
     "a late write counts",
     "a late write undoes nothing",
     "a newer token in the middle of a run",

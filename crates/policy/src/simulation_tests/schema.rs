@@ -67,6 +67,7 @@ fn check(schema: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
             | "default"
             | "description"
             | "x-kubernetes-list-type"
+            | "x-kubernetes-map-type"
             | "x-kubernetes-validations" => true,
             unknown => panic!("the schema has the keyword {unknown}, which is not judged here"),
         };

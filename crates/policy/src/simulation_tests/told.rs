@@ -17,6 +17,8 @@ pub(super) struct Told {
     /// Processes that ended took with them what they had not told, or others wrote before it was found out.
     was_lost: bool,
     has_rival: bool,
+    /// A write without an answer rested on an object that was out of date.
+    was_out_of_date: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,11 +65,16 @@ impl Told {
         self.has_rival = true;
     }
 
+    /// A write that gets no answer was decided on an object that was out of date: it is not done, whatever is read.
+    pub(super) fn out_of_date(&mut self) {
+        self.was_out_of_date = true;
+    }
+
     /// A process gave up finding out what became of its writes.
     pub(super) fn overtaken(&mut self) {
         // What a process sent before it died may arrive after that.
-        assert!(self.has_rival || self.was_lost, "nobody else writes");
-        self.was_lost = true;
+        assert!(self.has_rival || self.was_lost || self.was_out_of_date, "nobody else writes");
+        self.was_lost |= self.has_rival;
     }
 
     /// Nothing more happens. Whether everything had to be told.

@@ -121,7 +121,7 @@ impl World {
         purpose: Purpose,
     ) -> Written {
         let fault = self.faults.pop().unwrap_or(Fault::None);
-        let is_unchanged = matches!(precondition, Precondition::Unchanged(_));
+        let is_unchanged = matches!(precondition, Precondition::Unchanged(_) | Precondition::Version(_));
         self.api.check(&next);
         let write = self.on_its_way(policy, next, precondition, plan, purpose);
         match fault {
@@ -258,9 +258,9 @@ impl World {
         }
     }
 
-    /// A process is about to call: by the policy as it stands, of which the watch told it.
+    /// A process is about to call: by the policy as it knows it. The watch may be behind, and a write's answer ahead of it.
     pub(super) fn check_call(&self, run: &PolicyRun, call: &Call) {
-        let policy = self.policy();
+        let policy = self.api.version(self.process.knows).policy(&self.process.permissions);
         check_call(&policy, run, call, self.now());
         // What is acted on by IDs that nobody named is what the run selects.
         if let Call::Bulk { selection: Selection::Ids(ids), .. } = call

@@ -245,10 +245,14 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         status
     };
     let found = with(|run| run.processed = 3);
-    let ended = |before: &DlqPolicyStatus| {
+    let start = claimed.current_run.as_ref().unwrap().start_time.timestamp();
+    let five_seconds = start + SignedDuration::from_secs(5);
+    let ended_at = |before: &DlqPolicyStatus, end| {
         let run = before.current_run.clone().unwrap();
-        finished(&policy(&json!({})), before, &run, &well(), at("12:05:00"))
+        finished(&policy(&json!({})), before, &run, &well(), end)
     };
+    let ended = |before: &DlqPolicyStatus| ended_at(before, five_seconds);
+    let sooner = ended_at(&found, five_seconds - SignedDuration::from_millis(1));
     let another = with(|run| {
         run.id = "another".to_owned();
         run.processed = 3;
@@ -260,6 +264,7 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         ("refused ones", &claimed, with(|run| run.rejected = 1), true),
         ("more of them", &found, with(|run| run.processed = 9), false),
         ("all at once", &claimed, ended(&found), true),
+        ("all within five seconds", &claimed, sooner, false),
         ("told before", &found, ended(&found), false),
         ("an end without any", &claimed, ended(&claimed), false),
         ("another run", &claimed, another, false),
@@ -269,6 +274,8 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         let events = changes(&policy(&json!({})), before, &after).events;
         let started = events.iter().find(|event| event.reason == EventReason::RunStarted);
         assert_eq!(started.is_some(), told, "{row}");
-        assert!(started.is_none_or(|event| event.text == "a resume run started by request"), "{row}");
+        let Some(started) = started else { continue };
+        assert_eq!(started.text, "a resume run started by request", "{row}");
+        assert_eq!(started.held_until, Some(five_seconds), "{row}");
     }
 }

@@ -1,0 +1,149 @@
+//! Objects as they were last shown, for turns that begin soon: such a turn needs no read.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use kube::api::{DynamicObject, ObjectMeta};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::controller::names::{PolicyRef, lock};
+
+/// How much is kept at most. What comes when that is used up is read when its turn comes.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The objects in hand, each until its policy's next turn. None is older than what this process wrote last: what a write
+/// led to is told by what was there before it, and told once.
+#[derive(Default)]
+pub(crate) struct InHand(Mutex<Objects>);
+
+#[derive(Default)]
+struct Objects {
+    texts: HashMap<PolicyRef, Box<str>>,
+    bytes: usize,
+    /// Versions that this process wrote and the watch has yet to show.
+    written: HashMap<PolicyRef, String>,
+}
+
+/// An object, in the parts that a turn looks at.
+#[derive(Deserialize, Serialize)]
+struct Whole<'a> {
+    metadata: ObjectMeta,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    status: Option<&'a RawValue>,
+}
+
+impl InHand {
+    /// This process wrote a version. What the watch shows before it shows that one is older.
+    pub(crate) fn wrote(&self, policy: PolicyRef, version: String) {
+        lock(&self.0).written.insert(policy, version);
+    }
+
+    /// The watch shows a version. Whether it is as new as what this process wrote last.
+    pub(crate) fn is_shown(&self, policy: &PolicyRef, version: Option<&str>) -> bool {
+        let written = &mut lock(&self.0).written;
+        let is_awaited = written.get(policy).map(|written| Some(written.as_str()) != version);
+        if is_awaited == Some(false) {
+            written.remove(policy);
+        }
+        is_awaited != Some(true)
+    }
+
+    /// Forgets a policy.
+    pub(crate) fn forget(&self, policy: &PolicyRef) {
+        let mut objects = lock(&self.0);
+        objects.remove(policy);
+        objects.written.remove(policy);
+    }
+
+    /// Keeps an object in place of the one before, if there is room.
+    pub(crate) fn put(&self, policy: PolicyRef, object: &RawValue) {
+        let Ok(mut whole) = serde_json::from_str::<Whole<'_>>(object.get()) else { return };
+        whole.metadata.managed_fields = None;
+        let Ok(text) = serde_json::to_string(&whole) else { return };
+        let mut objects = lock(&self.0);
+        objects.remove(&policy);
+        if objects.bytes + text.len() <= MOST_BYTES {
+            objects.bytes += text.len();
+            objects.texts.insert(policy, text.into_boxed_str());
+        }
+    }
+
+    /// Takes a policy's object.
+    pub(crate) fn take(&self, policy: &PolicyRef) -> Option<DynamicObject> {
+        let text = lock(&self.0).remove(policy)?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+impl Objects {
+    fn remove(&mut self, policy: &PolicyRef) -> Option<Box<str>> {
+        let text = self.texts.remove(policy)?;
+        self.bytes -= text.len();
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(message: &str) -> Box<RawValue> {
+        let object = json!({
+            "apiVersion": "dlq-operator.dev/v1alpha1",
+            "kind": "DlqPolicy",
+            "metadata": {"name": "a", "resourceVersion": "7", "managedFields": [{"manager": "kubectl"}]},
+            "spec": {"action": "resume"},
+            "status": {"message": message},
+        });
+        RawValue::from_string(object.to_string()).unwrap()
+    }
+
+    fn policy(name: &str) -> PolicyRef {
+        PolicyRef::new(name).within("n")
+    }
+
+    #[test]
+    fn an_object_is_taken_once_as_it_was_put_last_and_without_managed_fields() {
+        let in_hand = InHand::default();
+        in_hand.put(policy("a"), &object("before"));
+        in_hand.put(policy("a"), &object("now"));
+        let taken = in_hand.take(&policy("a")).unwrap();
+        assert_eq!(taken.data, json!({"spec": {"action": "resume"}, "status": {"message": "now"}}));
+        assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(taken.metadata.managed_fields, None);
+        assert!(in_hand.take(&policy("a")).is_none() && in_hand.take(&policy("b")).is_none());
+        assert_eq!(lock(&in_hand.0).bytes, 0);
+    }
+
+    #[test]
+    fn what_the_watch_shows_is_older_than_a_write_until_it_shows_that() {
+        let in_hand = InHand::default();
+        let a = policy("a");
+        assert!(in_hand.is_shown(&a, Some("6")));
+        in_hand.wrote(a.clone(), "7".to_owned());
+        in_hand.wrote(a.clone(), "9".to_owned());
+        assert!(!in_hand.is_shown(&a, Some("6")) && !in_hand.is_shown(&a, Some("7")));
+        assert!(in_hand.is_shown(&policy("b"), Some("6")));
+        assert!(in_hand.is_shown(&a, Some("9")) && in_hand.is_shown(&a, Some("10")));
+        in_hand.wrote(a.clone(), "11".to_owned());
+        in_hand.forget(&a);
+        assert!(in_hand.is_shown(&a, Some("1")));
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_kept_and_costs_nobody_else_the_room() {
+        let in_hand = InHand::default();
+        let large = object(&"x".repeat(MOST_BYTES / 3));
+        for name in ["a", "b", "c"] {
+            in_hand.put(policy(name), &large);
+        }
+        in_hand.put(policy("d"), &object("small"));
+        let has = |name| in_hand.take(&policy(name)).is_some();
+        assert_eq!(["a", "b", "c", "d"].map(has), [true, true, false, true]);
+    }
+}
