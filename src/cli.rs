@@ -38,7 +38,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look after the policies of a cluster (what is done when no command is given)
+    /// Manage the policies of a cluster (the default command)
     Run(Box<Flags>),
     /// Print the definition of the resource, as YAML
     Crd,
@@ -58,7 +58,7 @@ const BUILD: Build = Build {
     },
 };
 
-/// Why the operator could not go on.
+/// Why the operator could not continue.
 #[derive(Debug, Error)]
 enum Error {
     #[error(transparent)]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! watch ──▶ dispatch ──▶ reconcile ──▶ drive ◀──▶ attempt (pure)
-//!  heads     in line      one turn       │
+//!  store     in line      one turn       │
 //!                                        ▼
 //!                    ports: api · connections · slots · tell · Upstash
 //! ```

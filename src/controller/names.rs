@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 
-use super::watched::head::PolicyHead;
+use super::watched::policy::WatchedPolicy;
 
 /// Tells what time it is.
 pub type Clock = fn() -> Timestamp;
 
-pub(crate) type PolicyRef = ObjectRef<PolicyHead>;
+pub(crate) type PolicyRef = ObjectRef<WatchedPolicy>;
 
 /// A policy in logs: `namespace/name`.
 pub(crate) struct Named<'a>(pub(crate) &'a PolicyRef);

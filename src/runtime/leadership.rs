@@ -61,7 +61,7 @@ impl fmt::Debug for Leadership {
     }
 }
 
-/// The time in which this process leads. Once over it is over for good.
+/// The time in which this process leads. Once ended it never returns.
 #[derive(Clone)]
 pub struct Term(Option<Arc<Held>>);
 
@@ -97,7 +97,7 @@ impl Stopwatch {
 }
 
 impl Held {
-    /// The time since the last renewal; none once the term is over.
+    /// The time since the last renewal; none once the term has ended.
     fn age(&self, renewed_at: Duration) -> Option<Duration> {
         if self.ended.is_cancelled() {
             return None;
@@ -113,12 +113,12 @@ impl Held {
 }
 
 impl Term {
-    /// Whether it is over, by the clock.
+    /// Whether it has ended, by the clock.
     pub fn is_over(&self) -> bool {
         self.0.as_ref().is_some_and(|held| held.age(*lock(&held.renewed_at)).is_none())
     }
 
-    /// Waits until it is over.
+    /// Waits until it ends.
     pub async fn over(&self) {
         let Some(held) = &self.0 else { return std::future::pending().await };
         loop {
@@ -131,7 +131,7 @@ impl Term {
         }
     }
 
-    /// How long a call that is sent now may take, so that it ends before another can lead. Zero when it is over.
+    /// How long a call that is sent now may take, so that it ends before another can lead. Zero when it has ended.
     pub fn time_for_a_call(&self) -> Duration {
         let Some(held) = &self.0 else { return Duration::MAX };
         let age = held.age(*lock(&held.renewed_at));

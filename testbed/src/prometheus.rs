@@ -121,13 +121,13 @@ impl Prometheus {
         &mut self.process
     }
 
-    /// An instant query, now. It fails unless the answer is a vector or a scalar.
+    /// A scheduled time query, now. It fails unless the answer is a vector or a scalar.
     pub async fn query(&self, promql: &str) -> Result<Vec<Sample>> {
         let data = self.get("query", &[("query", promql)]).await?;
         samples(&data).with_context(|| format!("{promql}: {data}"))
     }
 
-    /// An instant query about a Unix time.
+    /// A scheduled time query about a Unix time.
     pub async fn query_at(&self, promql: &str, time: i64) -> Result<Vec<Sample>> {
         let data = self.get("query", &[("query", promql), ("time", &time.to_string())]).await?;
         samples(&data).with_context(|| format!("{promql}: {data}"))

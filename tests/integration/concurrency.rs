@@ -1,4 +1,4 @@
-//! Where instants fall: shifted by jitter, during a run that they replace, and while nothing can start.
+//! Where scheduled times fall: shifted by jitter, during a run that they replace, and while nothing can start.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ fn jittered(history_limit: i64) -> Vec<Case> {
     specs.map(|spec| Case { entries: Vec::new(), spec }).collect()
 }
 
-/// How far, in whole seconds, a policy's next start is after an instant of its schedule.
+/// How far, in whole seconds, a policy's next start is after a scheduled time of its schedule.
 fn offset(index: usize, status: &Value) -> i64 {
     let next = time(&status["nextScheduleTime"]);
     if index < MINUTELY {
@@ -89,7 +89,7 @@ async fn jitter_shifts_all_instants_of_a_policy_alike_and_loses_none() {
         assert_eq!(time(&ended.last().unwrap()["scheduledTime"]), time(&status["lastScheduleTime"]));
         for pair in ended.windows(2) {
             let gap = time(&pair[1]["scheduledTime"]).duration_since(time(&pair[0]["scheduledTime"]));
-            assert_eq!(gap.as_secs(), INTERVAL, "no instant is skipped or done twice: {status:#}");
+            assert_eq!(gap.as_secs(), INTERVAL, "no scheduled time is skipped or done twice: {status:#}");
         }
         for run in &ended {
             let nominal = time(&run["scheduledTime"]);
@@ -102,7 +102,7 @@ async fn jitter_shifts_all_instants_of_a_policy_alike_and_loses_none() {
     }
 }
 
-/// The runs that the next instant ended, each with when that was due and the run after it.
+/// The runs that the next scheduled time ended, each with when that was due and the run after it.
 fn replaced(status: &Value, interval: i64, offset: i64) -> Vec<(Value, Timestamp, Option<Value>)> {
     let ended = ended(status);
     let with_next = ended.iter().enumerate().map(|(index, run)| (run, ended.get(index + 1)));
@@ -158,7 +158,7 @@ async fn replace_ends_a_run_at_the_edge_of_a_page_and_the_next_one_loses_and_rep
             assert_eq!(run["reason"], "Cancelled");
             let Some(next) = next else { continue };
             let gap = time(&next["scheduledTime"]).duration_since(time(&run["scheduledTime"]));
-            assert_eq!(gap.as_secs(), 5, "the instant that ended it starts the next: {next:#}");
+            assert_eq!(gap.as_secs(), 5, "the scheduled time that ended it starts the next: {next:#}");
             let gap = time(&next["startTime"]).duration_since(end);
             assert!(!gap.is_negative() && gap < LATE, "{gap:#}: {next:#}");
         }
@@ -266,7 +266,7 @@ async fn instants_that_pass_while_a_policy_cannot_run_are_over_also_for_another_
     scene.operator.kill().unwrap();
     scene.operator.restart(None).await.unwrap();
     let over = since + SignedDuration::from_secs(7);
-    eventually(PATIENCE, "two instants pass", async || clock::now() > over).await.unwrap();
+    eventually(PATIENCE, "two scheduled times pass", async || clock::now() > over).await.unwrap();
     for (name, held) in names.iter().zip(&held) {
         let status = scene.policy(name).await["status"].take();
         assert_eq!(runs(&status), runs(held), "{name} does nothing meanwhile: {status:#}");

@@ -88,7 +88,7 @@ impl Stage {
     }
 }
 
-/// Waits for a condition, looking so often that no instant of two leaders is likely missed.
+/// Waits for a condition, looking so often that no scheduled time of two leaders is likely missed.
 async fn until_without_two(one: &Candidate, other: &Candidate, what: &str, mut met: impl FnMut() -> bool) {
     let since = Instant::now();
     while !met() {

@@ -47,7 +47,7 @@ async fn the_next_time_of_a_run_in_line_is_kept_up_to_date() {
     scene.apply("waiting", spec).await;
     let first = scene.condition("waiting", "Running", "True", "Queued").await;
     let later = scene
-        .status("waiting", "the next instant is named", |status| {
+        .status("waiting", "the next scheduled time is named", |status| {
             status["nextScheduleTime"] != first["nextScheduleTime"]
         })
         .await;

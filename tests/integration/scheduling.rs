@@ -1,4 +1,4 @@
-//! What a policy does about instants that pass while nobody can run them, and about requests that come at a bad time.
+//! What a policy does about scheduled times that pass while nobody can run them, and about requests that come at a bad time.
 
 use dlq_operator::runtime::clock;
 use jiff::{SignedDuration, Timestamp};
@@ -66,7 +66,11 @@ async fn instants_that_pass_while_the_operator_is_down_are_caught_up_once() {
     let caught_up = after["history"].as_array().unwrap().iter().map(|run| time(&run["scheduledTime"]));
     let caught_up: Vec<_> = caught_up.filter(|at| *at > last).collect();
     let first = *caught_up.last().unwrap();
-    assert_eq!(first.duration_since(since).as_secs() % 7, 0, "the instant that was due, and not the start");
+    assert_eq!(
+        first.duration_since(since).as_secs() % 7,
+        0,
+        "the scheduled time that was due, and not the start"
+    );
     let passed = first.duration_since(last).as_secs() / 7;
     assert!(passed >= 3, "the latest of them: {after:#}");
     assert_eq!(after["missedSchedules"], json!(passed - 1), "{after:#}");
@@ -88,7 +92,7 @@ async fn an_instant_that_is_too_late_is_missed_and_told_once() {
     assert_eq!(status["totals"]["runs"], 0, "{status:#}");
     assert_eq!(time(&status["lastMissedTime"]), since + SignedDuration::from_secs(20));
     let status = scene.ran("late", 1).await;
-    assert_eq!(status["missedSchedules"], 1, "the next instant is on time: {status:#}");
+    assert_eq!(status["missedSchedules"], 1, "the next scheduled time is on time: {status:#}");
     assert_eq!(time(&status["lastScheduleTime"]), since + SignedDuration::from_secs(40));
     wait_until_told(&scene, "late", "MissedSchedule").await;
     assert_eq!(told(&scene, "late", "MissedSchedule").await, 1);
@@ -104,7 +108,7 @@ async fn instants_that_pass_during_a_run_are_over() {
     scene.simulator.clear_faults().await.unwrap();
     let run = &first["lastRun"];
     let (start, end) = (time(&run["startTime"]), time(&run["completionTime"]));
-    assert!(end.duration_since(start) > SignedDuration::from_secs(8), "instants passed meanwhile");
+    assert!(end.duration_since(start) > SignedDuration::from_secs(8), "scheduled times passed meanwhile");
     assert_eq!((&run["result"], &run["processed"]), (&json!("Succeeded"), &json!(400)));
     assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 400);
     let second = scene.ran("forbid", 2).await;

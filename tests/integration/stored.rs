@@ -129,7 +129,7 @@ async fn what_older_operators_stored_is_gone_on_with_after_an_upgrade() {
         assert_holds(field, &status[field], &before[field]);
     }
     assert_eq!(status["phase"], "Scheduled");
-    assert_eq!(status["currentRun"], Value::Null, "no request and no instant is handled twice");
+    assert_eq!(status["currentRun"], Value::Null, "no request and no scheduled time is handled twice");
 
     let status = scene.ran("bare", 1).await;
     assert_eq!(status["lastRun"]["processed"], 3, "{:#}", status["lastRun"]);

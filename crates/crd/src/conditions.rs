@@ -45,7 +45,7 @@ impl fmt::Display for ConditionType {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[schemars(transform = undescribed)]
 pub enum Reason {
-    /// The policy waits for the next instant of its schedule.
+    /// The policy waits for the next scheduled time.
     Scheduled,
     /// The policy has no schedule and has done its work; or no run is in progress.
     Idle,

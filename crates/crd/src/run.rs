@@ -42,7 +42,7 @@ pub struct PolicyRun {
     #[serde(default)]
     pub dry_run: bool,
 
-    /// The instant of the schedule that the run is for.
+    /// The scheduled time that the run is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<MilliTime>,
 
@@ -266,7 +266,7 @@ pub struct Window {
 /// What started a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Trigger {
-    /// An instant of the schedule.
+    /// A scheduled time.
     Schedule,
     /// The annotation `requestedAt`.
     Manual,
@@ -291,7 +291,7 @@ impl Trigger {
 pub enum RunResult {
     /// All that matched was acted on.
     Succeeded,
-    /// It could not go on.
+    /// It could not continue.
     Failed,
     /// Somebody ended it.
     Cancelled,

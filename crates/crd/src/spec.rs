@@ -133,24 +133,24 @@ pub struct DlqPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<TimeZoneText>,
 
-    /// Delays every instant of the schedule by up to this long (`30s`), by the same offset every time, made from the
+    /// Delays every scheduled time by up to this long (`30s`), by the same offset every time, made from the
     /// policy's namespace and name, so that many policies with one schedule do not start at once. The offset is
-    /// always shorter than the time between two instants. Default: none.
+    /// always shorter than the time between two scheduled times. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<JitterText>,
 
-    /// How many seconds late a run may still start; later the instant counts as missed. With 0 all are, as with a
+    /// How many seconds late a run may still start; later the scheduled time counts as missed. With 0 all are, as with a
     /// CronJob. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub starting_deadline_seconds: Option<i64>,
 
-    /// What an instant of the schedule does while the run before is still in progress: `Forbid` lets it pass, `Replace`
+    /// What a scheduled time does while the run before is still in progress: `Forbid` lets it pass, `Replace`
     /// cancels that run and starts anew. Default: `Forbid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
 
-    /// `true` starts no run and cancels one that is in progress. Instants that pass meanwhile are not caught up.
+    /// `true` starts no run and cancels one that is in progress. Scheduled times that pass meanwhile are not caught up.
     #[serde(default)]
     pub suspend: bool,
 
@@ -184,7 +184,7 @@ fn default_history_limit() -> i32 {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Go on at the step that failed.
+    /// Continue at the step that failed.
     Resume,
     /// Begin anew.
     Restart,
@@ -209,11 +209,11 @@ impl fmt::Display for Action {
     }
 }
 
-/// What an instant of the schedule does while the run before is still in progress: `Forbid` lets it pass, `Replace` cancels
+/// What a scheduled time does while the run before is still in progress: `Forbid` lets it pass, `Replace` cancels
 /// that run and starts anew. Default: `Forbid`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ConcurrencyPolicy {
-    /// The instant passes.
+    /// The scheduled time passes.
     #[default]
     Forbid,
     /// The run is cancelled and a new one starts.

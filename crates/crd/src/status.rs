@@ -44,11 +44,11 @@ pub struct DlqPolicyStatus {
     pub observed_schedule: Option<String>,
 
     /// Since when this schedule counts: when it was first seen, or when the policy was last suspended, paused, not
-    /// ready or its circuit open. No instant up to this one is ever due.
+    /// ready or its circuit open. No scheduled time up to this one is ever due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_since: Option<Time>,
 
-    /// The latest instant of the schedule that a run was started for: the instant that was due (without jitter), not
+    /// The latest scheduled time that a run was started for: the scheduled time that was due (without jitter), not
     /// when the run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
@@ -93,7 +93,7 @@ pub struct DlqPolicyStatus {
     #[schemars(length(max = 256))]
     pub refused_secret: Option<String>,
 
-    /// The latest instant of the schedule that was missed.
+    /// The latest scheduled time that was missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_missed_time: Option<Time>,
 
@@ -110,7 +110,7 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Time>,
 
-    /// How many instants of the schedule were missed.
+    /// How many scheduled times were missed.
     #[serde(default)]
     pub missed_schedules: i64,
 
@@ -172,7 +172,7 @@ pub enum TokenRefusal {
 pub enum Phase {
     /// It waits for something that may come by itself, such as a Secret, or has not run yet.
     Pending,
-    /// It waits for the next instant of its schedule.
+    /// It waits for the next scheduled time.
     Scheduled,
     /// A run is in progress.
     Running,

@@ -10,7 +10,7 @@ enum Word<T> {
     Unknown(#[expect(dead_code, reason = "it is read to see that it is a word")] String),
 }
 
-/// Reads a word that is not known as none: the rest of the status still counts, so that the operator before can go on
+/// Reads a word that is not known as none: the rest of the status still counts, so that the operator before can continue
 /// when a newer one is taken back.
 pub(super) fn known<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -57,7 +57,7 @@ pub struct Cursor(pub String);
 /// What to do with entries.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Action {
-    /// Go on at the step that failed.
+    /// Continue at the step that failed.
     Resume,
     /// Begin anew.
     Restart,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::controller::error;
-use crate::controller::watched::head::HeadKey;
+use crate::controller::watched::policy::ChangeKey;
 use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
 use dlq_policy::attempt::{FailedStep, Trouble};
 use dlq_policy::spec::validate::Source;
@@ -48,8 +48,8 @@ impl Observed {
         validate(&source, permissions)
     }
 
-    pub(crate) fn key(&self) -> HeadKey {
-        HeadKey::of(&self.metadata)
+    pub(crate) fn key(&self) -> ChangeKey {
+        ChangeKey::of(&self.metadata)
     }
 }
 

@@ -3,13 +3,14 @@
 
 mod agenda;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 use tracing::error;
@@ -21,6 +22,9 @@ use crate::controller::reconcile::reconcile;
 use crate::controller::slots::{Asked, Slot};
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
+
+/// How soon a policy has its next turn if one was lost.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 /// A policy that is to have a turn.
 pub(crate) type Trigger = (PolicyRef, Class);
@@ -38,16 +42,13 @@ pub(crate) async fn dispatch(
         timers: DelayQueue::new(),
         asked: FuturesUnordered::new(),
         turns: JoinSet::new(),
+        tasks: HashMap::new(),
     };
     loop {
         tokio::select! {
             biased;
             () = context.stop.cancelled() => break,
-            Some(ended) = dispatcher.turns.join_next() => match ended {
-                Ok((policy, next)) => dispatcher.ended(policy, next),
-                // A turn catches its own panics.
-                Err(problem) => error!(%problem, "a turn was lost"),
-            },
+            Some(ended) = dispatcher.turns.join_next_with_id() => dispatcher.joined(ended),
             Some((policy, ask, right)) = dispatcher.asked.next() => dispatcher.begin(policy, ask, Some(right)),
             Some(policies) = triggers.next() => {
                 for (policy, class) in policies {
@@ -72,8 +73,10 @@ struct Dispatcher {
     timers: DelayQueue<PolicyRef>,
     /// The lines for a right to a turn.
     asked: FuturesUnordered<BoxFuture<'static, (PolicyRef, Ask, Slot)>>,
-    /// Each yields the policy and the time until its next turn; none: when something happens.
-    turns: JoinSet<(PolicyRef, Option<Duration>)>,
+    /// Each yields the time until the policy's next turn; none: when something happens.
+    turns: JoinSet<Option<Duration>>,
+    /// Whose turn it is.
+    tasks: HashMap<Id, PolicyRef>,
 }
 
 impl Dispatcher {
@@ -92,7 +95,7 @@ impl Dispatcher {
             // A permit is scarcer than the right to a turn.
             return self.begin(policy, ask, None);
         }
-        let account = self.watched.heads.get(&policy).map_or(0, |head| head.glance().account);
+        let account = self.watched.store.get(&policy).map_or(0, |watched| watched.summary().account);
         let namespace = policy.namespace.as_deref().unwrap_or_default();
         match self.context.rights.of(ask.class).ask(namespace, account) {
             Asked::Granted(right) => self.begin(policy, ask, Some(right)),
@@ -105,10 +108,20 @@ impl Dispatcher {
     fn begin(&mut self, policy: PolicyRef, ask: Ask, right: Option<Slot>) {
         if self.agenda.granted(&policy, ask) {
             let (context, watched) = (Arc::clone(&self.context), self.watched.clone());
-            self.turns.spawn(async move {
-                let next = reconcile(&policy, &context, &watched, right).await;
-                (policy, next)
-            });
+            let of = policy.clone();
+            let turn = self.turns.spawn(async move { reconcile(&of, &context, &watched, right).await });
+            self.tasks.insert(turn.id(), policy);
+        }
+    }
+
+    /// A task ended: with its turn, or with a panic outside of what the turn catches.
+    fn joined(&mut self, ended: Result<(Id, Option<Duration>), JoinError>) {
+        let (id, next) = ended.unwrap_or_else(|problem| {
+            error!(%problem, "a turn was lost; please report this as a bug");
+            (problem.id(), Some(AFTER_LOSS))
+        });
+        if let Some(policy) = self.tasks.remove(&id) {
+            self.ended(policy, next);
         }
     }
 

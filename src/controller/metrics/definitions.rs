@@ -69,7 +69,7 @@ pub(super) const UNCERTAIN_PAGES: Definition = counter(
 pub(super) const MISSED: Definition = counter(
     "dlq_operator_missed_schedules_total",
     &["namespace", "name"],
-    "Instants of the schedule that were missed.",
+    "Scheduled times that were missed.",
 );
 pub(super) const LATENESS: Definition = histogram(
     "dlq_operator_schedule_lateness_seconds",

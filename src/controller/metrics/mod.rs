@@ -19,7 +19,7 @@ pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
 use crate::controller::error::{Error, WriteError};
 use crate::controller::names::{Clock, PolicyRef};
-use crate::controller::watched::head::PolicyHead;
+use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::Exposition;
 use crate::runtime::metrics::process::ProcessCollector;
@@ -131,8 +131,8 @@ impl Metrics {
     }
 
     /// Shows the policies of a watch.
-    pub(crate) fn watch(&self, heads: Store<PolicyHead>) {
-        self.policies.watch(heads);
+    pub(crate) fn watch(&self, store: Store<WatchedPolicy>) {
+        self.policies.watch(store);
     }
 
     /// Forgets a policy that is gone.

@@ -16,8 +16,8 @@ use super::definitions::{
 };
 use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::names::{PolicyRef, lock};
-use crate::controller::watched::glance::Glance;
-use crate::controller::watched::head::PolicyHead;
+use crate::controller::watched::policy::WatchedPolicy;
+use crate::controller::watched::summary::PolicySummary;
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
 use dlq_crd::{Action, Trigger};
 use dlq_policy::Truth;
@@ -34,13 +34,13 @@ pub(super) struct Counts {
 
 impl Counts {
     /// The counts with a zero for what is likely to be counted next: an increase is seen only by who saw the zero.
-    fn with_zeros(mut self, glance: &Glance) -> Self {
-        let Some(action) = ACTIONS.into_iter().map(Action::as_str).find(|name| *name == &*glance.action)
+    fn with_zeros(mut self, summary: &PolicySummary) -> Self {
+        let Some(action) = ACTIONS.into_iter().map(Action::as_str).find(|name| *name == &*summary.action)
         else {
             return self;
         };
         self.entries.entry(action).or_default();
-        let trigger = if glance.schedule.is_empty() { Trigger::Spec } else { Trigger::Schedule };
+        let trigger = if summary.schedule.is_empty() { Trigger::Spec } else { Trigger::Schedule };
         for result in LIKELY_RESULTS {
             self.runs.entry([action, trigger.as_str(), result.as_str()]).or_default();
         }
@@ -64,7 +64,7 @@ impl Counts {
 pub(super) struct Policies {
     /// Whether there is a series for each policy.
     pub(super) is_each: bool,
-    stores: Mutex<Vec<Store<PolicyHead>>>,
+    stores: Mutex<Vec<Store<WatchedPolicy>>>,
     counts: Mutex<HashMap<PolicyRef, Counts>>,
     /// Of all policies, where they are not told apart.
     sum: Mutex<Counts>,
@@ -82,8 +82,8 @@ impl Policies {
     }
 
     /// Shows the policies of a watch.
-    pub(super) fn watch(&self, heads: Store<PolicyHead>) {
-        lock(&self.stores).push(heads);
+    pub(super) fn watch(&self, store: Store<WatchedPolicy>) {
+        lock(&self.stores).push(store);
     }
 
     /// Counts something of a policy.
@@ -100,33 +100,33 @@ impl Policies {
         lock(&self.counts).remove(policy);
     }
 
-    fn heads(&self) -> Vec<Arc<PolicyHead>> {
+    fn store(&self) -> Vec<Arc<WatchedPolicy>> {
         lock(&self.stores).iter().flat_map(Store::state).collect()
     }
 
     /// A row for each policy that the watches know. What was counted of others goes with them.
     fn rows(&self) -> Vec<Row> {
-        let heads: HashMap<PolicyRef, Arc<PolicyHead>> =
-            self.heads().into_iter().map(|head| (ObjectRef::from_obj(&*head), head)).collect();
+        let store: HashMap<PolicyRef, Arc<WatchedPolicy>> =
+            self.store().into_iter().map(|watched| (ObjectRef::from_obj(&*watched), watched)).collect();
         let mut known = {
             let mut counts = lock(&self.counts);
-            counts.retain(|policy, _| heads.contains_key(policy));
+            counts.retain(|policy, _| store.contains_key(policy));
             counts.clone()
         };
-        let row = |(policy, head): (PolicyRef, Arc<PolicyHead>)| {
-            Row::of(&policy, head.glance().clone(), known.remove(&policy).unwrap_or_default())
+        let row = |(policy, watched): (PolicyRef, Arc<WatchedPolicy>)| {
+            Row::of(&policy, watched.summary().clone(), known.remove(&policy).unwrap_or_default())
         };
-        heads.into_iter().map(row).collect()
+        store.into_iter().map(row).collect()
     }
 
     /// One row of sums.
-    fn sums(&self) -> (Vec<Glance>, Counts) {
-        let glances: Vec<_> = self.heads().iter().map(|head| head.glance().clone()).collect();
+    fn sums(&self) -> (Vec<PolicySummary>, Counts) {
+        let summaries: Vec<_> = self.store().iter().map(|watched| watched.summary().clone()).collect();
         let mut counts = lock(&self.sum).clone();
-        for glance in &glances {
-            counts.add(&Counts::default().with_zeros(glance));
+        for summary in &summaries {
+            counts.add(&Counts::default().with_zeros(summary));
         }
-        (glances, counts)
+        (summaries, counts)
     }
 }
 
@@ -134,15 +134,15 @@ impl Policies {
 struct Row {
     namespace: String,
     name: String,
-    glance: Glance,
+    summary: PolicySummary,
     counts: Counts,
 }
 
 impl Row {
-    fn of(policy: &PolicyRef, glance: Glance, counts: Counts) -> Self {
-        let counts = counts.with_zeros(&glance);
+    fn of(policy: &PolicyRef, summary: PolicySummary, counts: Counts) -> Self {
+        let counts = counts.with_zeros(&summary);
         let namespace = policy.namespace.clone().unwrap_or_default();
-        Self { namespace, name: policy.name.clone(), glance, counts }
+        Self { namespace, name: policy.name.clone(), summary, counts }
     }
 
     /// The labels of a series of this policy; `more`: what comes after namespace and name.
@@ -179,15 +179,15 @@ fn amount(items: impl Iterator) -> f64 {
 }
 
 /// A gauge that each policy has at most one series of.
-type Read = fn(&Glance) -> Option<f64>;
+type Read = fn(&PolicySummary) -> Option<f64>;
 
 const GAUGES: [(Definition, Read); 6] = [
-    (RUN_ACTIVE, |glance| Some(bit(glance.is_running))),
-    (LAST_RUN, |glance| glance.last_run.map(unix)),
-    (LAST_SUCCESS, |glance| glance.last_success.map(unix)),
-    (NEXT_RUN, |glance| glance.next_run.map(unix)),
-    (CIRCUIT_OPEN, |glance| Some(bit(glance.is_circuit_open))),
-    (CONSECUTIVE_FAILURES, |glance| Some(number(glance.consecutive_failures))),
+    (RUN_ACTIVE, |summary| Some(bit(summary.is_running))),
+    (LAST_RUN, |summary| summary.last_run.map(unix)),
+    (LAST_SUCCESS, |summary| summary.last_success.map(unix)),
+    (NEXT_RUN, |summary| summary.next_run.map(unix)),
+    (CIRCUIT_OPEN, |summary| Some(bit(summary.is_circuit_open))),
+    (CONSECUTIVE_FAILURES, |summary| Some(number(summary.consecutive_failures))),
 ];
 
 fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
@@ -197,11 +197,11 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
         definition.encode(encoder, |mut encoder| rows.iter().try_for_each(|row| series(&mut encoder, row)))
     };
     write(&POLICY_INFO, &|encoder, row| {
-        let labels = row.series(&POLICY_INFO, &[&row.glance.action, &row.glance.schedule]);
+        let labels = row.series(&POLICY_INFO, &[&row.summary.action, &row.summary.schedule]);
         encode_gauge(encoder, &labels, 1.0)
     })?;
     write(&POLICY_CONDITION, &|encoder, row| {
-        for (kind, truth) in &row.glance.conditions {
+        for (kind, truth) in &row.summary.conditions {
             for status in Truth::ALL {
                 let labels = row.series(&POLICY_CONDITION, &[kind.as_str(), status.as_str()]);
                 encode_gauge(encoder, &labels, bit(status == *truth))?;
@@ -212,7 +212,7 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
     for (definition, read) in &GAUGES {
         write(definition, &|encoder, row| {
             let labels = || row.series(definition, &[]);
-            read(&row.glance).map_or(Ok(()), |value| encode_gauge(encoder, &labels(), value))
+            read(&row.summary).map_or(Ok(()), |value| encode_gauge(encoder, &labels(), value))
         })?;
     }
     write(&RUNS, &|encoder, row| {
@@ -231,9 +231,9 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
 }
 
 /// Gauges whose sum says nothing are left out.
-fn encode_sums(encoder: &mut DescriptorEncoder<'_>, glances: &[Glance], counts: &Counts) -> Written {
+fn encode_sums(encoder: &mut DescriptorEncoder<'_>, summaries: &[PolicySummary], counts: &Counts) -> Written {
     let mut conditions: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    for (kind, truth) in glances.iter().flat_map(|glance| &glance.conditions) {
+    for (kind, truth) in summaries.iter().flat_map(|summary| &summary.conditions) {
         for status in Truth::ALL {
             *conditions.entry((kind.as_str(), status.as_str())).or_default() += bit(status == *truth);
         }
@@ -243,8 +243,8 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, glances: &[Glance], counts: 
             encode_gauge(&mut encoder, &summed(&POLICY_CONDITION, &[kind, status]), *count)
         })
     })?;
-    let running = amount(glances.iter().filter(|glance| glance.is_running));
-    let open = amount(glances.iter().filter(|glance| glance.is_circuit_open));
+    let running = amount(summaries.iter().filter(|summary| summary.is_running));
+    let open = amount(summaries.iter().filter(|summary| summary.is_circuit_open));
     for (definition, value) in [(RUN_ACTIVE, running), (CIRCUIT_OPEN, open)] {
         definition.encode(encoder, |mut encoder| encode_gauge(&mut encoder, &Labels::new(), value))?;
     }
@@ -273,8 +273,8 @@ impl Collector for PolicyCollector {
         if self.0.is_each {
             encode_rows(&mut encoder, &self.0.rows())
         } else {
-            let (glances, counts) = self.0.sums();
-            encode_sums(&mut encoder, &glances, &counts)
+            let (summaries, counts) = self.0.sums();
+            encode_sums(&mut encoder, &summaries, &counts)
         }
     }
 }

@@ -31,19 +31,19 @@ fn object(name: &str) -> Value {
 
 struct Scrape {
     policies: Arc<Policies>,
-    writer: Writer<PolicyHead>,
+    writer: Writer<WatchedPolicy>,
 }
 
 impl Scrape {
     fn new(is_each: bool, objects: impl IntoIterator<Item = Value>) -> Self {
-        let (heads, mut writer) = reflector::store();
+        let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&Event::Init);
         for object in objects {
             writer.apply_watcher_event(&Event::InitApply(serde_json::from_value(object).unwrap()));
         }
         writer.apply_watcher_event(&Event::InitDone);
         let policies = Arc::new(Policies::new(is_each));
-        policies.watch(heads);
+        policies.watch(store);
         Self { policies, writer }
     }
 

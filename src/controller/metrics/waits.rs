@@ -1,5 +1,5 @@
 //! How long runs waited because Upstash asked them to. A wait counts while it lasts, so that an hour of it is seen before
-//! the hour is over.
+//! the hour has passed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

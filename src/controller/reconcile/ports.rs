@@ -22,7 +22,7 @@ use crate::controller::names::{Named, PolicyRef, lock};
 use crate::controller::slots::{Asked, Slot};
 use crate::controller::tell::report;
 use crate::controller::watched::Watched;
-use crate::controller::watched::head::HeadKey;
+use crate::controller::watched::policy::ChangeKey;
 use crate::runtime::leadership::Term;
 use dlq_crd::PolicyRun;
 use dlq_drain::Ports;
@@ -55,9 +55,9 @@ struct State {
     accounts: [Option<Connected>; 2],
     waits: Option<RunWaits>,
     /// What was read or heard of the policy: anything else is news.
-    known: Vec<HeadKey>,
+    known: Vec<ChangeKey>,
     told: Option<Interrupt>,
-    seen: Option<(HeadKey, Arc<Seen>)>,
+    seen: Option<(ChangeKey, Arc<Seen>)>,
     /// The object after the last write.
     written: Option<Box<RawValue>>,
 }
@@ -93,7 +93,7 @@ impl<'a> PolicyPorts<'a> {
         session: Session,
         turn: Option<Slot>,
         notify: Arc<Notify>,
-        known: Vec<HeadKey>,
+        known: Vec<ChangeKey>,
     ) -> Self {
         let Session { connected, waits, .. } = session;
         let accounts = [connected, None];

@@ -31,8 +31,8 @@ use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
-use crate::controller::watched::head::PolicyHead;
 use crate::controller::watched::in_hand::InHand;
+use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Leadership;
 use dlq_policy::attempt::{Interrupt, Settings};
 use dlq_upstash::client::Transport;
@@ -58,7 +58,7 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
 }
 
-/// Looks after the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
+/// Manages the policies until `stop`. `on_filled` is called once every watch has seen all its policies.
 pub async fn run(
     process: Process,
     config: Config,
@@ -145,30 +145,30 @@ async fn control(
     let api = scope
         .as_deref()
         .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    let (heads, writer) = reflector::store::<PolicyHead>();
-    context.metrics.watch(heads.clone());
+    let (store, writer) = reflector::store::<WatchedPolicy>();
+    context.metrics.watch(store.clone());
     let (granted, permits) = mpsc::unbounded_channel();
-    let watched = Watched { heads: heads.clone(), granted };
+    let watched = Watched { store: store.clone(), granted };
     let secrets = watcher::Config { timeout: config.timeout, ..watcher::Config::default() };
     let due = |policy| vec![(policy, Class::Due)];
     let secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context)).map(due);
     let permits =
         stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
-    let (all, clock) = (heads.clone(), context.clock);
+    let (all, clock) = (store.clone(), context.clock);
     let terms = context.leadership.gained().map(move |()| everything(&all, clock()));
-    let (known, shown) = (heads.clone(), Arc::clone(&context));
-    let mut news = News { context: Arc::clone(&context), scope, heads, filled: Some(filled) };
+    let (known, shown) = (store.clone(), Arc::clone(&context));
+    let mut news = News { context: Arc::clone(&context), scope, store, filled: Some(filled) };
     let policies = watcher(api, config)
         .default_backoff()
-        .modify(move |head| {
-            let policy = ObjectRef::from_obj(head);
+        .modify(move |watched| {
+            let policy = ObjectRef::from_obj(watched);
             let before = known.get(&policy).map(|before| before.key());
-            head.note_news(before.as_ref());
-            let object = head.take_object();
+            watched.note_news(before.as_ref());
+            let object = watched.take_object();
             // A turn under way may be about to write.
-            let is_new = shown.in_hand.is_shown(&policy, head.meta().resource_version.as_deref())
+            let is_new = shown.in_hand.is_shown(&policy, watched.meta().resource_version.as_deref())
                 && !shown.memory.is_working(&policy);
-            let is_wanted = is_new && head.is_news() && head.class((shown.clock)()) == Class::Due;
+            let is_wanted = is_new && watched.is_news() && watched.class((shown.clock)()) == Class::Due;
             if let Some(object) = object.filter(|_| is_wanted) {
                 shown.in_hand.put(policy, &object);
             }
@@ -180,30 +180,30 @@ async fn control(
 }
 
 /// All policies of a watch: what is due comes first.
-fn everything(heads: &Store<PolicyHead>, now: Timestamp) -> Vec<Trigger> {
-    heads.state().iter().map(|head| (ObjectRef::from_obj(&**head), head.class(now))).collect()
+fn everything(store: &Store<WatchedPolicy>, now: Timestamp) -> Vec<Trigger> {
+    store.state().iter().map(|watched| (ObjectRef::from_obj(&**watched), watched.class(now))).collect()
 }
 
 /// What events of a watch lead to.
 struct News {
     context: Arc<Context>,
     scope: Option<String>,
-    heads: Store<PolicyHead>,
+    store: Store<WatchedPolicy>,
     /// Told once that the watch has seen all its policies.
     filled: Option<watch::Sender<usize>>,
 }
 
 impl News {
-    fn of(&mut self, event: watcher::Result<Event<PolicyHead>>) -> Vec<Trigger> {
+    fn of(&mut self, event: watcher::Result<Event<WatchedPolicy>>) -> Vec<Trigger> {
         let memory = &self.context.memory;
         match event {
-            Ok(Event::Apply(head)) => {
-                let policy = ObjectRef::from_obj(&head);
+            Ok(Event::Apply(watched)) => {
+                let policy = ObjectRef::from_obj(&watched);
                 memory.wake(&policy);
-                return head.is_news().then_some((policy, Class::Due)).into_iter().collect();
+                return watched.is_news().then_some((policy, Class::Due)).into_iter().collect();
             }
-            Ok(Event::Delete(head)) => {
-                let policy = ObjectRef::from_obj(&head);
+            Ok(Event::Delete(watched)) => {
+                let policy = ObjectRef::from_obj(&watched);
                 memory.wake(&policy);
                 let_go(&self.context, policy);
             }
@@ -212,14 +212,14 @@ impl News {
                 let ours = |policy: &PolicyRef| self.scope.is_none() || policy.namespace == self.scope;
                 for policy in memory.remembered().into_iter().filter(ours) {
                     memory.wake(&policy);
-                    if self.heads.get(&policy).is_none() {
+                    if self.store.get(&policy).is_none() {
                         let_go(&self.context, policy);
                     }
                 }
                 if let Some(filled) = self.filled.take() {
                     filled.send_modify(|count| *count += 1);
                 }
-                return everything(&self.heads, (self.context.clock)());
+                return everything(&self.store, (self.context.clock)());
             }
             Ok(Event::Init | Event::InitApply(_)) => {}
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),

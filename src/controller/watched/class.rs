@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::glance::Glance;
+use super::summary::PolicySummary;
 
 /// How soon a policy's turn is to come. The later one comes first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -16,11 +16,16 @@ pub(crate) enum Class {
 impl Class {
     /// Of a policy of this generation that nobody edited just now, when a process begins to lead. `is_requested`: a run was
     /// asked for that no status names.
-    pub(crate) fn of(glance: &Glance, generation: Option<i64>, is_requested: bool, now: Timestamp) -> Self {
-        let is_new = glance.observed_generation != generation;
-        let begins_at_once = is_new && glance.schedule.is_empty() && !glance.is_suspended;
-        let is_due = glance.next_run.is_some_and(|next| next <= now);
-        if glance.is_running || is_due || begins_at_once || is_requested {
+    pub(crate) fn of(
+        summary: &PolicySummary,
+        generation: Option<i64>,
+        is_requested: bool,
+        now: Timestamp,
+    ) -> Self {
+        let is_new = summary.observed_generation != generation;
+        let begins_at_once = is_new && summary.schedule.is_empty() && !summary.is_suspended;
+        let is_due = summary.next_run.is_some_and(|next| next <= now);
+        if summary.is_running || is_due || begins_at_once || is_requested {
             Self::Due
         } else {
             Self::Housekeeping
@@ -35,39 +40,39 @@ mod tests {
     #[test]
     fn what_may_begin_or_continue_comes_before_what_only_rests() {
         let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-        let rests = Glance {
+        let rests = PolicySummary {
             schedule: "@hourly".into(),
             observed_generation: Some(2),
             next_run: Some("2026-11-20T13:00:00Z".parse().unwrap()),
-            ..Glance::default()
+            ..PolicySummary::default()
         };
-        let one_shot = Glance { schedule: "".into(), next_run: None, ..rests.clone() };
-        for (row, glance, is_requested, expected) in [
+        let one_shot = PolicySummary { schedule: "".into(), next_run: None, ..rests.clone() };
+        for (row, summary, is_requested, expected) in [
             ("nothing is due", rests.clone(), false, Class::Housekeeping),
             (
                 "never seen, on a schedule",
-                Glance { observed_generation: None, ..rests.clone() },
+                PolicySummary { observed_generation: None, ..rests.clone() },
                 false,
                 Class::Housekeeping,
             ),
-            ("its time has come", Glance { next_run: Some(now), ..rests.clone() }, false, Class::Due),
-            ("a run is in progress", Glance { is_running: true, ..rests.clone() }, false, Class::Due),
+            ("its time has come", PolicySummary { next_run: Some(now), ..rests.clone() }, false, Class::Due),
+            ("a run is in progress", PolicySummary { is_running: true, ..rests.clone() }, false, Class::Due),
             ("somebody asked for a run", rests, true, Class::Due),
             ("done, without a schedule", one_shot.clone(), false, Class::Housekeeping),
             (
                 "never seen, without a schedule",
-                Glance { observed_generation: None, ..one_shot.clone() },
+                PolicySummary { observed_generation: None, ..one_shot.clone() },
                 false,
                 Class::Due,
             ),
             (
                 "never seen, and suspended",
-                Glance { observed_generation: None, is_suspended: true, ..one_shot },
+                PolicySummary { observed_generation: None, is_suspended: true, ..one_shot },
                 false,
                 Class::Housekeeping,
             ),
         ] {
-            assert_eq!(Class::of(&glance, Some(2), is_requested, now), expected, "{row}");
+            assert_eq!(Class::of(&summary, Some(2), is_requested, now), expected, "{row}");
         }
     }
 }

@@ -1,35 +1,35 @@
 //! The policies of one watch, and how one of them is looked at again before anybody edits it.
 
 pub(crate) mod class;
-pub(crate) mod glance;
-pub(crate) mod head;
 pub(crate) mod in_hand;
+pub(crate) mod policy;
+pub(crate) mod summary;
 
 use kube::Resource;
 use kube::runtime::reflector::Store;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::controller::names::PolicyRef;
-use crate::controller::watched::head::{HeadKey, PolicyHead};
+use crate::controller::watched::policy::{ChangeKey, WatchedPolicy};
 
 /// The policies of one watch.
 #[derive(Clone)]
 pub(crate) struct Watched {
-    pub(crate) heads: Store<PolicyHead>,
+    pub(crate) store: Store<WatchedPolicy>,
     /// Those whose permit was granted.
     pub(crate) granted: UnboundedSender<PolicyRef>,
 }
 
 impl Watched {
     /// What makes the policy differ from others that were seen, as the watch has it; none if it is gone.
-    pub(crate) fn key(&self, policy: &PolicyRef) -> Option<HeadKey> {
-        self.heads.get(policy).map(|head| head.key())
+    pub(crate) fn key(&self, policy: &PolicyRef) -> Option<ChangeKey> {
+        self.store.get(policy).map(|watched| watched.key())
     }
 
     /// Whether the watch has shown the policy in this version.
     pub(crate) fn has_shown(&self, policy: &PolicyRef, version: &str) -> bool {
-        let shown = self.heads.get(policy);
-        shown.is_some_and(|head| head.meta().resource_version.as_deref() == Some(version))
+        let shown = self.store.get(policy);
+        shown.is_some_and(|watched| watched.meta().resource_version.as_deref() == Some(version))
     }
 
     /// Has the policy looked at again, when it is called.

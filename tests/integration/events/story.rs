@@ -111,9 +111,9 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
     }
     scene.operator.kill().unwrap();
     let since: Timestamp = status["scheduleSince"].as_str().unwrap().parse().unwrap();
-    // An instant passes, and then its deadline.
+    // A scheduled time passes, and then its deadline.
     let now = clock::now();
-    eventually(PATIENCE, "an instant is missed", async || {
+    eventually(PATIENCE, "a scheduled time is missed", async || {
         let since_then = clock::now().duration_since(since);
         clock::now().duration_since(now).as_secs() > 7 && (3..5).contains(&(since_then.as_secs() % 6))
     })

@@ -29,7 +29,7 @@ async fn counts_are_those_of_the_ledger_and_of_the_statuses() {
     scene.apply_secret("unknown", "token", "unknown-token").await;
     scene.apply("refused", with(resume(), json!({ "connection": other("unknown") }))).await;
     scene.ran("refused", 1).await;
-    // Two instants have passed for which it is too late.
+    // Two scheduled times have passed for which it is too late.
     scene
         .apply("missed", with(resume(), json!({ "schedule": "0 * * * *", "startingDeadlineSeconds": 1 })))
         .await;

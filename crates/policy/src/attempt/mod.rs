@@ -283,3 +283,6 @@ impl Attempt {
         self.sight = Sight::Current;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,19 +54,18 @@ impl Attempt {
         let deadline = held.progress.deadline().unwrap_or(Timestamp::MAX);
         let queued = is_long.then(|| held.progress.run().clone());
         let until = if is_long { self.until_refresh(now) } else { after(since, UNTIL_QUEUED) };
-        let then = Then::HandBack(Next::OnPermit(until.min(deadline)));
+        let next = Next::OnPermit(until.min(deadline));
         let Stage::Permit(decided) = std::mem::replace(&mut self.stage, Stage::Observe) else { return };
-        self.stage = match (decided, queued, &self.policy) {
-            (Some(next), Some(run), Some(policy)) => {
-                let next = status::running(policy, &next, &run, Activity::Queued, now);
-                Stage::write(What::decision(next, Purpose::Settle), then)
+        self.stage = match (decided, queued) {
+            (Some(decided), queued) => {
+                let status = match queued.zip(self.policy.as_deref()) {
+                    Some((run, policy)) => status::running(policy, &decided, &run, Activity::Queued, now),
+                    None => *decided,
+                };
+                Stage::write(What::decision(status, Purpose::Settle), Then::HandBack(next))
             }
-            (Some(next), None, _) => Stage::write(What::decision(*next, Purpose::Settle), then),
-            (None, Some(_), _) => Stage::write(What::Checkpoint(Activity::Queued), then),
-            (_, _, _) => {
-                let Then::HandBack(next) = then else { return };
-                Stage::Done(next)
-            }
+            (None, Some(_)) => Stage::write(What::Checkpoint(Activity::Queued), Then::HandBack(next)),
+            (None, None) => Stage::Done(next),
         };
     }
 
@@ -147,16 +146,14 @@ impl Attempt {
     pub(super) fn answered(&mut self, answer: Answer, now: Timestamp) {
         if matches!(answer, Answer::TimedOut) {
             self.abandon(now);
-            return self.hand_back_work();
         }
         let Some((CallUnderWay { call, .. }, held)) = self.call.take().zip(self.held.as_mut()) else {
-            return;
+            return self.hand_back_work();
         };
         match answer {
             Answer::Page(page) => held.progress.answered(&call, &page, now),
             Answer::Unsendable(problem) => held.progress.unsendable(&problem),
-            Answer::NotSent => return self.hand_back_work(),
-            Answer::TimedOut => {}
+            Answer::NotSent | Answer::TimedOut => return self.hand_back_work(),
             Answer::Error { error, jitter } => {
                 if held.progress.failed(&call, &error, now, jitter) == Failure::TokenRefused {
                     self.token_refused(error.to_string());

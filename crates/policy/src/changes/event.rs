@@ -43,7 +43,7 @@ pub enum EventReason {
     RunAlreadyActive,
     /// A run failed.
     RunFailed,
-    /// An instant was missed.
+    /// A scheduled time was missed.
     MissedSchedule,
     /// The schedule cannot be read.
     InvalidSchedule,

@@ -19,7 +19,7 @@ pub enum CancelCause {
     Invalid(Invalid),
     /// `--force-dry-run`.
     ForceDryRun,
-    /// The next instant is due, and `concurrencyPolicy` is `Replace`.
+    /// The next scheduled time is due, and `concurrencyPolicy` is `Replace`.
     Replaced,
     /// It waits for its Secret, and has taken as long as it may.
     DeadlineExceeded,
@@ -38,7 +38,7 @@ impl CancelCause {
             Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),
             Self::ForceDryRun => "cancelled because the operator runs with --force-dry-run".to_owned(),
             Self::Replaced => {
-                "cancelled because the next instant is due and concurrencyPolicy is Replace".to_owned()
+                "cancelled because the next scheduled time is due and concurrencyPolicy is Replace".to_owned()
             }
             Self::DeadlineExceeded => return Outcome::deadline_exceeded(run),
         })

@@ -1,4 +1,4 @@
-//! Which instants of a schedule are due, over, or to come.
+//! Which scheduled times are due, past, or to come.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,13 +8,13 @@ use crate::schedule::Schedule;
 use crate::spec::policy::Policy;
 use dlq_crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
 
-/// Whether a run for an instant whose jittered start is `start` may not start any more.
+/// Whether a run for a scheduled time whose jittered start is `start` may not start any more.
 pub(crate) fn is_too_late(policy: &Policy, start: Timestamp, now: Timestamp) -> bool {
     policy.starting_deadline.is_some_and(|deadline| now.duration_since(start) > deadline)
 }
 
 /// A time that is farther ahead was written under a clock that was wrong. It would silence a policy until then. Smaller
-/// steps back are lived through, so that no instant runs twice.
+/// steps back are lived through, so that no scheduled time runs twice.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
 pub(crate) fn is_astray(time: &Time, now: Timestamp) -> bool {
@@ -56,7 +56,7 @@ pub(crate) fn handled_until(status: &DlqPolicyStatus, since: Timestamp) -> Times
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Due {
-    /// The latest instant.
+    /// The latest scheduled time.
     pub(crate) at: Timestamp,
     /// The latest one before it that nobody dealt with, and how many there are.
     pub(crate) missed: Option<(Timestamp, i64)>,
@@ -123,7 +123,7 @@ pub fn replaces(policy: &Policy, status: &DlqPolicyStatus) -> bool {
     policy.concurrency == ConcurrencyPolicy::Replace && !is_circuit_open(policy, status)
 }
 
-/// The latest instant after `floor` whose jittered start has come.
+/// The latest scheduled time after `floor` whose jittered start has come.
 pub(crate) fn due(
     schedule: &Schedule,
     since: Timestamp,
@@ -145,7 +145,7 @@ pub(crate) fn next_start(
     floor: Timestamp,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    // Jitter never reaches the next instant, so only the latest one can still be to come.
+    // Jitter never reaches the next scheduled time, so only the latest one can still be to come.
     let pending = schedule
         .most_recent(floor, now, since)
         .map(|instant| schedule.jittered(instant, since))

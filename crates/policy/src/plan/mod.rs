@@ -39,13 +39,13 @@ pub enum Plan {
     },
     /// No run can start before somebody fixes the spec.
     Invalid(Invalid),
-    /// `spec.suspend`: instants and requests pass.
+    /// `spec.suspend`: scheduled times and requests pass.
     Suspended,
     /// The annotation or the flag: likewise.
     Paused,
-    /// Too many failures in a row: instants pass, and only a request starts a trial.
+    /// Too many failures in a row: scheduled times pass, and only a request starts a trial.
     CircuitOpen,
-    /// The connection is missing: instants pass, a request waits.
+    /// The connection is missing: scheduled times pass, a request waits.
     Waiting {
         /// For what.
         on: Invalid,
@@ -55,9 +55,9 @@ pub enum Plan {
         /// When something is, jitter included.
         next: Option<Timestamp>,
     },
-    /// An instant was due, and it is too late for it.
+    /// A scheduled time was due, and it is too late for it.
     Missed {
-        /// The instant.
+        /// The scheduled time.
         at: Timestamp,
         /// How many were missed, this one included.
         count: i64,
@@ -302,11 +302,11 @@ fn scheduled(
     now: Timestamp,
 ) -> Plan {
     let Some(since) = schedule_since(schedule, status, now) else {
-        // First seen now: no instant up to now is due.
+        // First seen now: no scheduled time up to now is due.
         return Plan::Idle { next: next_start(schedule, now, now, now) };
     };
     if was_held(status) {
-        // Instants passed while no run could start. They are over: see `status::observed`, which remembers it.
+        // Scheduled times passed while no run could start. They are not caught up: `status::observed` remembers it.
         return Plan::Idle { next: next_start(schedule, since, now, now) };
     }
     let next = next_run(schedule, status, since, now);

@@ -121,7 +121,7 @@ fn jitter_moves_the_start_and_the_deadline_but_not_the_instant() {
     assert_eq!(word(&plan(&policy, &status, start)), "start 12:15:00");
     assert_eq!(word(&plan(&policy, &status, start + minute)), "start 12:15:00");
     assert_eq!(word(&plan(&policy, &status, start + minute + millisecond)), "missed 1 up to 12:15:00");
-    // A run that ends between an instant and its start leaves it to be done.
+    // A run that ends between a scheduled time and its start leaves it to be done.
     let status = running(&policy, &status, start);
     let next_start = schedule.jittered(at("12:30:00"), at("12:00:01"));
     let between = ended(&policy, &status, next_start - millisecond, &well());
@@ -134,7 +134,7 @@ fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
     let policy = quarterly(&json!({"concurrencyPolicy": "Replace"}), &[]);
     let status = running(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"));
     assert!(decided(&policy, &status, "12:29:59").starts_with("continue"));
-    let due = "cancel: because the next instant is due and concurrencyPolicy is Replace";
+    let due = "cancel: because the next scheduled time is due and concurrencyPolicy is Replace";
     assert_eq!(decided(&policy, &status, "12:30:00"), due);
     let cancelled = ended(&policy, &status, at("12:30:00.100"), &Outcome::cancelled("replaced".into()));
     assert_eq!(decided(&policy, &cancelled, "12:30:00.100"), "start 12:30:00");

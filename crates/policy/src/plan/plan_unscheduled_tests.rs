@@ -119,7 +119,7 @@ fn work_whose_token_was_refused_starts_again_with_a_new_one() {
     assert_eq!(decided(&usable, &away, "12:03:00"), "start Spec");
     let again = ran(&usable, &away, at("12:03:00"), at("12:03:05"), &token_refused());
     assert_eq!(decided(&refused, &again, "12:04:00"), "idle");
-    // With a schedule the next instant is the next try.
+    // With a schedule the next scheduled time is the next try.
     let policy = quarterly(&json!({}), &[]);
     let status =
         ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &token_refused());
@@ -151,7 +151,7 @@ fn the_token_is_looked_for_when_something_depends_on_it() {
     let table = [
         ("nothing is due", &policy, &seen_once, "12:02:00", false),
         ("the spec is new", &edited, &seen_once, "12:02:00", true),
-        ("an instant is due", &policy, &seen_once, "12:15:00", true),
+        ("a scheduled time is due", &policy, &seen_once, "12:15:00", true),
         ("the Secret was missing", &policy, &waiting, "12:02:00", true),
         ("the policy is held", &suspended, &seen_once, "12:02:00", false),
         ("the policy was held", &policy, &held, "12:02:00", true),

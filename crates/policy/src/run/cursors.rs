@@ -73,7 +73,7 @@ impl Cursors {
         self.empty_pages = 0;
     }
 
-    /// Goes on to the next page.
+    /// Continues with the next page.
     ///
     /// # Errors
     /// The pages lead nowhere.

@@ -27,7 +27,7 @@ impl Outcome {
         Self { result, reason, message: message.into(), not_ready: None, refused_secret: None }
     }
 
-    /// The run could not go on.
+    /// The run could not continue.
     pub(crate) fn failed(reason: Reason, message: impl Into<String>) -> Self {
         Self::new(RunResult::Failed, reason, message)
     }

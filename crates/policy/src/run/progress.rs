@@ -28,7 +28,7 @@ pub enum Step {
     Call(Call),
     /// Wait until then.
     Wait(Timestamp),
-    /// It is over.
+    /// It ended.
     End(Outcome),
 }
 
@@ -281,7 +281,7 @@ impl Progress {
         self.bisected();
     }
 
-    /// Goes on to the next page once the refused one is done.
+    /// Continues with the next page once the refused one is done.
     fn bisected(&mut self) {
         let Some(bisection) = &self.bisection else { return };
         let Some(page) = bisection.outcome() else { return };

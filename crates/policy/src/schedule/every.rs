@@ -1,4 +1,4 @@
-//! `@every 1h30m`: instants at a constant distance.
+//! `@every 1h30m`: scheduled times at a constant distance.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,7 +37,7 @@ impl Every {
         (self.passed(just_before, since) - self.passed(after, since)).max(0)
     }
 
-    /// How many instants lie after `since` and up to `until`.
+    /// How many scheduled times lie after `since` and up to `until`.
     fn passed(self, until: Timestamp, since: Timestamp) -> i64 {
         (until.duration_since(whole(since)).as_secs() / self.seconds).max(0)
     }
@@ -48,7 +48,7 @@ impl Every {
     }
 }
 
-/// Instants lie on whole seconds.
+/// Scheduled times lie on whole seconds.
 fn whole(time: Timestamp) -> Timestamp {
     let below = SignedDuration::from_nanos(i64::from(time.subsec_nanosecond()).rem_euclid(1_000_000_000));
     time.checked_sub(below).unwrap_or(time)

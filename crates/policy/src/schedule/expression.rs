@@ -1,7 +1,7 @@
 //! The five fields as CronJob reads them, written as the parser reads them.
 //!
 //! The two agree on what most fields mean. Where they do not, a field is written in other words: `N/2` with its end (in
-//! the day of the week the parser would go on to 7, Sunday), a step that leaves the field as the first value, `?` as
+//! the day of the week the parser would continue to 7, Sunday), a step that leaves the field as the first value, `?` as
 //! `*`. And as both look for a star to decide whether the day of the month and the day of the week must both match, a
 //! field begins with a star exactly where CronJob sees one: in any item of its list, unless a step has taken it away.
 

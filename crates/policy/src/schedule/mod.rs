@@ -1,8 +1,8 @@
-//! The instants of a schedule. They are those that a Kubernetes CronJob with the same `schedule` and `timeZone` has.
+//! The scheduled times of a schedule. They are those that a Kubernetes CronJob with the same `schedule` and `timeZone` has.
 //!
 //! Source: the CronJob page of the Kubernetes documentation ("Schedule syntax", "Time zones") and the behaviour of the
 //! library that its controller uses, of which `tests/data/cronjob_instants.json` holds what it answers. Where that
-//! library loses an instant at a change of a zone's offset, or makes one up, the wall clock decides.
+//! library loses a scheduled time at a change of a zone's offset, or makes one up, the wall clock decides.
 
 mod every;
 mod expression;
@@ -59,7 +59,7 @@ impl Schedule {
         &self.text
     }
 
-    /// The first instant after `after`. `since` is when the schedule was first seen, from where `@every` counts.
+    /// The first scheduled time after `after`. `since` is when the schedule was first seen, from where `@every` counts.
     pub fn next_after(&self, after: Timestamp, since: Timestamp) -> Option<Timestamp> {
         match &self.cadence {
             Cadence::Cron(clock) => clock.next_after(after),
@@ -67,7 +67,7 @@ impl Schedule {
         }
     }
 
-    /// The last instant after `after` and up to `until`.
+    /// The last scheduled time after `after` and up to `until`.
     pub fn most_recent(&self, after: Timestamp, until: Timestamp, since: Timestamp) -> Option<Timestamp> {
         match &self.cadence {
             Cadence::Cron(clock) => clock.most_recent(after, until),
@@ -76,7 +76,7 @@ impl Schedule {
     }
 
     /// When a run for `instant` starts: later by the jitter's offset, which is cut so that it never reaches the next
-    /// instant.
+    /// scheduled time.
     pub fn jittered(&self, instant: Timestamp, since: Timestamp) -> Timestamp {
         let second = SignedDuration::from_secs(1);
         let gap =
@@ -85,7 +85,7 @@ impl Schedule {
         instant.saturating_add(offset).unwrap_or(instant)
     }
 
-    /// How many instants lie after `after` and before `before`, of a cron expression those of the last hundred years.
+    /// How many scheduled times lie after `after` and before `before`, of a cron expression those of the last hundred years.
     pub fn count_between(&self, after: Timestamp, before: Timestamp, since: Timestamp) -> i64 {
         match &self.cadence {
             Cadence::Cron(clock) => clock.count_between(after, before),

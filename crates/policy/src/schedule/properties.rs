@@ -1,4 +1,4 @@
-//! Whatever the schedule, the zone and the clock, the instants keep their promises.
+//! Whatever the schedule, the zone and the clock, the scheduled times keep their promises.
 
 use std::iter::successors;
 
@@ -72,7 +72,7 @@ fn parse(text: &str, zone: &str) -> Schedule {
     Schedule::parse(text, Some(zone), None, "payments/resume").unwrap()
 }
 
-/// The instants after `after` and up to `until`, one by one.
+/// The scheduled times after `after` and up to `until`, one by one.
 fn walk(schedule: &Schedule, after: Timestamp, until: Timestamp, since: Timestamp) -> Vec<Timestamp> {
     let next = |last: &Timestamp| schedule.next_after(*last, since);
     successors(next(&after), next).take_while(|at| *at <= until).collect()

@@ -1,4 +1,4 @@
-//! The instants at which a zone's wall clock shows what a pattern matches: none in an hour that is skipped, both in an
+//! The scheduled times at which a zone's wall clock shows what a pattern matches: none in an hour that is skipped, both in an
 //! hour that comes twice.
 
 use jiff::civil::DateTime;
@@ -10,7 +10,7 @@ use super::pattern::Pattern;
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 /// Longer than from one leap day to the next over a year such as 2100; no pattern is silent for longer.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2_922 * 24);
-/// How far back instants are counted, so that no time in a status, however wrong, keeps the counting busy.
+/// How far back scheduled times are counted, so that no time in a status, however wrong, keeps the counting busy.
 const CENTURY: SignedDuration = SignedDuration::from_hours(36_525 * 24);
 
 #[derive(Clone, Debug)]

@@ -47,7 +47,7 @@ pub(super) struct Ledger {
     pub(super) met: BTreeSet<String>,
     runs: BTreeMap<RunKey, Deeds>,
     instants: BTreeSet<Timestamp>,
-    /// The latest instant that was run or told as missed.
+    /// The latest scheduled time that was run or told as missed.
     told: Option<Timestamp>,
     /// Of each run: the scheduled times, after the first and up to the second, that it is known to have kept from
     /// starting.
@@ -237,10 +237,14 @@ impl Ledger {
         now: Timestamp,
     ) {
         let Ok(Some(schedule)) = &policy.schedule else { panic!("a run on no schedule") };
-        let at = run.scheduled_time.expect("an instant").timestamp();
+        let at = run.scheduled_time.expect("a scheduled time").timestamp();
         let since = after.schedule_since.as_ref().expect("when it was first seen").0;
         let start = schedule.jittered(at, since);
-        assert_eq!(schedule.next_after(at - SignedDuration::from_nanos(1), since), Some(at), "no instant");
+        assert_eq!(
+            schedule.next_after(at - SignedDuration::from_nanos(1), since),
+            Some(at),
+            "no scheduled time"
+        );
         assert!(self.instants.insert(at), "{at} runs twice");
         assert!(start <= now, "{at} runs early");
         assert!(self.open.as_ref().is_some_and(|(_, open)| at > *open), "{at} passed while held");
@@ -291,7 +295,7 @@ impl Ledger {
         self.kept.values().any(|(from, until)| *from < at && at <= *until)
     }
 
-    /// Of the instants since the last one that was told, no more are missed than there are.
+    /// Of the scheduled times since the last one that was told, no more are missed than there are.
     fn count_missed(&mut self, policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus) {
         let missed = after.missed_schedules - before.missed_schedules;
         assert!(missed >= 0);

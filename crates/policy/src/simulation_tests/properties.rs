@@ -1,4 +1,4 @@
-//! Whatever happens in the world, in whatever order: no instant runs twice, no run exceeds its limits, every run ends,
+//! Whatever happens in the world, in whatever order: no scheduled time runs twice, no run exceeds its limits, every run ends,
 //! and the API server would take every status.
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ const HAPPENS: [&str; 51] = [
     "a write that was overtaken",
     "an edit during a turn",
     "an idle policy has begun its work",
-    "an idle policy runs at its instant",
+    "an idle policy runs at its scheduled time",
     "because: BadRequest",
     "because: Cancelled",
     "because: CursorLoop",

@@ -230,7 +230,7 @@ impl World {
         panic!("the run does not end: {:#?}", self.api.status().current_run);
     }
 
-    /// An idle policy with a schedule runs at its next instant; one without has begun all work that it was given.
+    /// An idle policy with a schedule runs at its next scheduled time; one without has begun all work that it was given.
     fn check_due(&mut self, policy: &Policy, status: &DlqPolicyStatus, slice: &Slice) {
         let facts = Facts { connection: Some(Connectivity::Usable), ..Facts::default() };
         let Ok(plan) = plan(policy, status, &facts, self.now()) else { panic!("asks again") };
@@ -247,7 +247,7 @@ impl World {
                 let begun = before.last_schedule_time != after.last_schedule_time;
                 let missed = before.missed_schedules < after.missed_schedules;
                 assert!(begun || missed, "nothing happens at {next}: {before:#?}");
-                self.ledger.meet("an idle policy runs at its instant");
+                self.ledger.meet("an idle policy runs at its scheduled time");
             }
             Plan::Idle { next: None } => {
                 assert!(matches!(policy.schedule, Ok(None)), "the schedule is forgotten");

@@ -20,7 +20,7 @@ pub struct Policy {
     pub schedule: Result<Option<Schedule>, Invalid>,
     /// How late a run may start.
     pub starting_deadline: Option<jiff::SignedDuration>,
-    /// What an instant does during a run.
+    /// What a scheduled time does during a run.
     pub concurrency: ConcurrencyPolicy,
     /// `spec.suspend`.
     pub suspend: bool,

@@ -15,7 +15,7 @@ pub(super) fn note_skipped(policy: &Policy, run: &PolicyRun, status: &mut DlqPol
     }
 }
 
-/// Remembers which schedule is in force since when. Leaving a state in which instants pass counts as seeing the
+/// Remembers which schedule is in force since when. Leaving a state in which scheduled times pass counts as seeing the
 /// schedule anew: what passed meanwhile is never caught up.
 pub(super) fn note_schedule(
     policy: &Policy,

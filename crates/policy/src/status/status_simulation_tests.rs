@@ -13,7 +13,7 @@ struct Simulation {
     status: DlqPolicyStatus,
     /// How long each run takes.
     takes: SignedDuration,
-    /// The instants that a run was started for.
+    /// The scheduled times that a run was started for.
     started: Vec<Timestamp>,
 }
 

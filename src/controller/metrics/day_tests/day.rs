@@ -11,7 +11,7 @@ use serde_json::json;
 use super::clock;
 use super::object::Object;
 use super::process::Process;
-use crate::controller::watched::head::PolicyHead;
+use crate::controller::watched::policy::WatchedPolicy;
 
 /// Scrapes are off the full minute, so that none lies on the edge of a range: versions of Prometheus differ in which edges
 /// belong to it.
@@ -22,7 +22,7 @@ struct Day {
     objects: Vec<Object>,
     /// The leader, and a standby; none while they are replaced.
     replicas: Vec<Process>,
-    watch: Writer<PolicyHead>,
+    watch: Writer<WatchedPolicy>,
 }
 
 impl Day {
@@ -64,13 +64,13 @@ impl Day {
     }
 
     fn start(&mut self, first: usize, version: &'static str) {
-        let (heads, watch) = reflector::store();
+        let (store, watch) = reflector::store();
         self.watch = watch;
         self.tell();
         self.replicas = [true, false]
             .into_iter()
             .enumerate()
-            .map(|(number, leads)| Process::new(first + number, version, leads, heads.clone()))
+            .map(|(number, leads)| Process::new(first + number, version, leads, store.clone()))
             .collect();
         for object in &mut self.objects {
             object.wake = clock::now();
@@ -88,8 +88,8 @@ impl Day {
     fn tell(&mut self) {
         self.watch.apply_watcher_event(&Event::Init);
         for object in &self.objects {
-            let head = serde_json::from_value(object.json()).unwrap();
-            self.watch.apply_watcher_event(&Event::InitApply(head));
+            let watched = serde_json::from_value(object.json()).unwrap();
+            self.watch.apply_watcher_event(&Event::InitApply(watched));
         }
         self.watch.apply_watcher_event(&Event::InitDone);
     }

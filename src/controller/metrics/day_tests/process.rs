@@ -8,7 +8,7 @@ use kube::runtime::reflector::Store;
 
 use super::clock;
 use crate::controller::metrics::{Build, Metrics};
-use crate::controller::watched::head::PolicyHead;
+use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::{Exposition, Format};
 use dlq_upstash::client::{ClientOptions, Transport};
@@ -23,9 +23,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(number: usize, version: &'static str, leads: bool, heads: Store<PolicyHead>) -> Self {
+    pub(super) fn new(
+        number: usize,
+        version: &'static str,
+        leads: bool,
+        store: Store<WatchedPolicy>,
+    ) -> Self {
         let metrics = Metrics::new(true, clock::now);
-        metrics.watch(heads);
+        metrics.watch(store);
         let transport = Transport::new(ClientOptions::new(Duration::from_secs(10))).unwrap();
         let build = Build { version, revision: "1a2b3c4" };
         Self {

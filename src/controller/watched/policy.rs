@@ -1,4 +1,4 @@
-//! The head of a policy: all that the watch keeps of it.
+//! A policy as the watch keeps it.
 
 use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
@@ -14,36 +14,36 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::class::Class;
-use super::glance::{Glance, Loose, Spec, Status};
+use super::summary::{Loose, PolicySummary, Spec, Status};
 use dlq_crd::{DlqPolicy, annotations};
 
 /// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and
 /// status, labels and `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an
 /// object unreadable: one broken object must not stop the watch of all.
 #[derive(Clone, Debug)]
-pub(crate) struct PolicyHead {
+pub(crate) struct WatchedPolicy {
     metadata: ObjectMeta,
     requests: u64,
     deleting: bool,
     /// Whether a run was asked for that the status does not name.
     is_requested: bool,
-    glance: Glance,
-    /// Whether it differs from the head before it, if there was one.
+    summary: PolicySummary,
+    /// Whether it differs from what was watched before, if anything was.
     news: bool,
     /// The whole object, until it is taken.
     object: Option<Box<RawValue>>,
 }
 
-/// What makes two heads differ: whatever may change the plan, and nothing that the operator writes itself.
+/// What makes a policy another than it was: whatever may change the plan, and nothing that the operator writes itself.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct HeadKey {
+pub(crate) struct ChangeKey {
     uid: Option<String>,
     generation: Option<i64>,
     requests: u64,
     deleting: bool,
 }
 
-impl HeadKey {
+impl ChangeKey {
     /// The key of an object that was read in full.
     pub(crate) fn of(metadata: &ObjectMeta) -> Self {
         let mut requests = Requests::default();
@@ -59,16 +59,16 @@ impl HeadKey {
     }
 }
 
-impl HeadKey {
+impl ChangeKey {
     /// Whether the policy is being deleted.
     pub(crate) fn is_of_one_that_goes(&self) -> bool {
         self.deleting
     }
 }
 
-impl PolicyHead {
+impl WatchedPolicy {
     /// Compares it with what was known before.
-    pub(crate) fn note_news(&mut self, before: Option<&HeadKey>) {
+    pub(crate) fn note_news(&mut self, before: Option<&ChangeKey>) {
         self.news = before != Some(&self.key());
     }
 
@@ -84,16 +84,16 @@ impl PolicyHead {
 
     /// How soon its turn is to come, when nobody edited it just now.
     pub(crate) fn class(&self, now: Timestamp) -> Class {
-        Class::of(&self.glance, self.metadata.generation, self.is_requested, now)
+        Class::of(&self.summary, self.metadata.generation, self.is_requested, now)
     }
 
     /// What metrics show of it.
-    pub(crate) fn glance(&self) -> &Glance {
-        &self.glance
+    pub(crate) fn summary(&self) -> &PolicySummary {
+        &self.summary
     }
 
-    pub(crate) fn key(&self) -> HeadKey {
-        HeadKey {
+    pub(crate) fn key(&self) -> ChangeKey {
+        ChangeKey {
             uid: self.uid(),
             generation: self.metadata.generation,
             requests: self.requests,
@@ -102,7 +102,7 @@ impl PolicyHead {
     }
 }
 
-impl Resource for PolicyHead {
+impl Resource for WatchedPolicy {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
@@ -131,7 +131,7 @@ impl Resource for PolicyHead {
     }
 }
 
-impl<'de> Deserialize<'de> for PolicyHead {
+impl<'de> Deserialize<'de> for WatchedPolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Object {
@@ -162,7 +162,7 @@ impl<'de> Deserialize<'de> for PolicyHead {
         let is_requested =
             requests.run.as_deref().is_some_and(|run| Some(run) != Status::handled_request(&status));
         Ok(Self {
-            glance: Glance::new(spec, status),
+            summary: PolicySummary::new(spec, status),
             requests: requests.hash,
             is_requested,
             deleting: metadata.deletion_timestamp.is_some(),
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    fn head(object: serde_json::Value) -> PolicyHead {
+    fn watched(object: serde_json::Value) -> WatchedPolicy {
         serde_json::from_value(object).unwrap()
     }
 
@@ -249,22 +249,22 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_read_from_any_object_and_keeps_little() {
-        let head = head(object());
-        assert_eq!(head.name_any(), "a");
-        assert!(head.metadata.managed_fields.is_none() && head.metadata.labels.is_none());
-        assert!(head.metadata.annotations.is_none());
+    fn a_watched_policy_is_read_from_any_object_and_keeps_little() {
+        let watched = watched(object());
+        assert_eq!(watched.name_any(), "a");
+        assert!(watched.metadata.managed_fields.is_none() && watched.metadata.labels.is_none());
+        assert!(watched.metadata.annotations.is_none());
     }
 
     #[test]
-    fn a_head_has_the_key_of_the_full_object() {
+    fn a_watched_policy_has_the_key_of_the_full_object() {
         let meta: ObjectMeta = serde_json::from_value(object()["metadata"].clone()).unwrap();
-        assert_eq!(head(object()).key(), HeadKey::of(&meta));
+        assert_eq!(watched(object()).key(), ChangeKey::of(&meta));
     }
 
     #[test]
-    fn a_head_is_news_unless_the_same_was_known() {
-        let mut again = head(object());
+    fn a_watched_policy_is_news_unless_the_same_was_known() {
+        let mut again = watched(object());
         let key = again.key();
         again.note_news(Some(&key));
         assert!(!again.is_news());
@@ -274,11 +274,11 @@ mod tests {
 
     #[test]
     fn only_what_may_change_the_plan_changes_the_key() {
-        let key = head(object()).key();
+        let key = watched(object()).key();
         let changed = |pointer: &str, value: &str| {
             let mut object = object();
             *object.pointer_mut(pointer).unwrap() = value.into();
-            head(object).key()
+            watched(object).key()
         };
         assert_eq!(changed("/metadata/resourceVersion", "8"), key);
         assert_eq!(changed("/metadata/labels/x", "z"), key);

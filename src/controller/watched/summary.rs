@@ -15,7 +15,7 @@ use dlq_policy::Truth;
 
 /// What metrics show of a policy. Both replicas that act and those that stand by have it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Glance {
+pub(crate) struct PolicySummary {
     pub(crate) action: Box<str>,
     pub(crate) schedule: Box<str>,
     pub(crate) conditions: Vec<(ConditionType, Truth)>,
@@ -39,7 +39,7 @@ const CONDITIONS: [ConditionType; 5] = [
     ConditionType::Stalled,
 ];
 
-impl Glance {
+impl PolicySummary {
     /// Of the two parts of an object.
     pub(crate) fn new(spec: Loose<Spec>, status: Loose<Status>) -> Self {
         let spec = spec.part().unwrap_or_default();
@@ -251,16 +251,16 @@ mod tests {
 
     use super::*;
 
-    fn glance(spec: &Value, status: &Value) -> Glance {
+    fn summary(spec: &Value, status: &Value) -> PolicySummary {
         let text = |value: &Value| serde_json::to_vec(value).unwrap();
-        Glance::new(
+        PolicySummary::new(
             serde_json::from_slice(&text(spec)).unwrap(),
             serde_json::from_slice(&text(status)).unwrap(),
         )
     }
 
     #[test]
-    fn a_policy_is_read_at_a_glance() {
+    fn what_metrics_show_is_read_from_a_whole_policy() {
         let spec = json!({ "action": "resume", "schedule": "@hourly", "suspend": true, "filters": { "all": true },
             "failurePolicy": { "pauseAfterConsecutiveFailures": 3 } });
         let status = json!({
@@ -279,7 +279,7 @@ mod tests {
             "history": [{}, {}],
         });
         let time = |text: &str| Some(text.parse().unwrap());
-        let expected = Glance {
+        let expected = PolicySummary {
             is_suspended: true,
             observed_generation: Some(7),
             action: "resume".into(),
@@ -297,12 +297,12 @@ mod tests {
             is_circuit_open: true,
             account: 0,
         };
-        assert_eq!(glance(&spec, &status), expected);
+        assert_eq!(summary(&spec, &status), expected);
     }
 
     #[test]
     fn accounts_are_told_apart_by_url_secret_and_key() {
-        let account = |connection: Value| glance(&json!({ "connection": connection }), &json!(null)).account;
+        let account = |connection: Value| summary(&json!({ "connection": connection }), &json!(null)).account;
         let secret = |name: &str, key: &str| json!({ "tokenSecretRef": { "name": name, "key": key } });
         let of_another_region =
             json!({ "url": "https://a.example", "tokenSecretRef": { "name": "a", "key": "k" } });
@@ -316,7 +316,7 @@ mod tests {
     fn the_circuit_is_open_from_the_limit_on_where_there_is_one() {
         let open = |limit: Value, failures: i64| {
             let spec = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": limit } });
-            glance(&spec, &json!({ "consecutiveFailures": failures })).is_circuit_open
+            summary(&spec, &json!({ "consecutiveFailures": failures })).is_circuit_open
         };
         assert!(open(json!(2), 2) && open(json!(2), 3));
         assert!(!open(json!(2), 1) && !open(Value::Null, 100));
@@ -337,16 +337,20 @@ mod tests {
             json!({ "startTime": {} }),
         ];
         for value in &odd {
-            assert_eq!(glance(value, &json!(null)), Glance::default());
+            assert_eq!(summary(value, &json!(null)), PolicySummary::default());
             let status = json!({ "conditions": value, "lastRun": value, "lastSuccessfulTime": value,
                 "nextScheduleTime": value });
-            assert_eq!(glance(&json!({ "failurePolicy": value }), &status), Glance::default(), "{value}");
+            assert_eq!(
+                summary(&json!({ "failurePolicy": value }), &status),
+                PolicySummary::default(),
+                "{value}"
+            );
             for part in ["type", "status"] {
                 let mut condition = json!({ "type": "Ready", "status": "True" });
                 condition[part] = value.clone();
                 assert_eq!(
-                    glance(&json!({}), &json!({ "conditions": [condition] })),
-                    Glance::default(),
+                    summary(&json!({}), &json!({ "conditions": [condition] })),
+                    PolicySummary::default(),
                     "{value}"
                 );
             }
