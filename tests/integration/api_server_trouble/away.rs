@@ -29,7 +29,12 @@ fn absence() -> Duration {
 #[tokio::test]
 async fn while_the_api_server_is_away_nothing_is_called_for_long_and_runs_go_on_when_it_is_back() {
     let (scene, proxy) = behind_a_proxy("away", &[]).await;
-    scene.simulator.set_faults(&json!([{ "fault": { "latency": { "ms": 200 } } }])).await.unwrap();
+    let take = async |ms: u128| {
+        scene.simulator.set_faults(&json!([{ "fault": { "latency": { "ms": ms } } }])).await.unwrap();
+    };
+    // Slow at first, so that none ends before the last one begins.
+    let slow = Duration::from_millis(1500);
+    take(slow.as_millis()).await;
     let cases = (0..POLICIES).map(|_| Case {
         entries: vec![Entry::default(); ENTRIES],
         spec: json!({ "action": "resume", "filters": { "all": true }, "limits": { "pageSize": 5 } }),
@@ -38,6 +43,9 @@ async fn while_the_api_server_is_away_nothing_is_called_for_long_and_runs_go_on_
     applied
         .statuses("every run is under way", |status| status["currentRun"]["pages"].as_i64() > Some(0))
         .await;
+    take(200).await;
+    let quick = Instant::now();
+    eventually(PATIENCE, "slow calls have ended", async || quick.elapsed() > slow).await.unwrap();
 
     let (gone, gone_at) = (Instant::now(), clock::now().as_millisecond());
     proxy.trouble(&[], Trouble::Drop);

@@ -44,6 +44,10 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
     assert_eq!(release.may(NAME, home).await, MAY);
     assert_eq!(release.may("default", home).await, Vec::<String>::new(), "no other pod may do anything");
 
+    // One that is only to wait is read; what an edit brings is not read again.
+    let mut at_rest = release.policy(team.name(), "at-rest");
+    at_rest["spec"]["schedule"] = json!("0 0 1 1 *");
+    release.apply(&at_rest).await;
     // In another namespace than the release's, twice, so that an event is written again.
     release.drains(team.name(), "resume", 3).await;
     release.fill(2).await;
