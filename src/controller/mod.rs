@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! watch ──▶ dispatch ──▶ reconcile ──▶ drive ◀──▶ attempt (pure)
-//!  store     in line      one turn       │
+//! watched   in line      one turn       │
 //!                                        ▼
 //!                    ports: api · connections · slots · tell · Upstash
 //! ```

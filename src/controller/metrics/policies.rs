@@ -100,28 +100,28 @@ impl Policies {
         lock(&self.counts).remove(policy);
     }
 
-    fn store(&self) -> Vec<Arc<WatchedPolicy>> {
+    fn watched(&self) -> Vec<Arc<WatchedPolicy>> {
         lock(&self.stores).iter().flat_map(Store::state).collect()
     }
 
     /// A row for each policy that the watches know. What was counted of others goes with them.
     fn rows(&self) -> Vec<Row> {
-        let store: HashMap<PolicyRef, Arc<WatchedPolicy>> =
-            self.store().into_iter().map(|watched| (ObjectRef::from_obj(&*watched), watched)).collect();
+        let watched: HashMap<PolicyRef, Arc<WatchedPolicy>> =
+            self.watched().into_iter().map(|policy| (ObjectRef::from_obj(&*policy), policy)).collect();
         let mut known = {
             let mut counts = lock(&self.counts);
-            counts.retain(|policy, _| store.contains_key(policy));
+            counts.retain(|policy, _| watched.contains_key(policy));
             counts.clone()
         };
-        let row = |(policy, watched): (PolicyRef, Arc<WatchedPolicy>)| {
-            Row::of(&policy, watched.summary().clone(), known.remove(&policy).unwrap_or_default())
+        let row = |(policy, seen): (PolicyRef, Arc<WatchedPolicy>)| {
+            Row::of(&policy, seen.summary().clone(), known.remove(&policy).unwrap_or_default())
         };
-        store.into_iter().map(row).collect()
+        watched.into_iter().map(row).collect()
     }
 
     /// One row of sums.
     fn sums(&self) -> (Vec<PolicySummary>, Counts) {
-        let summaries: Vec<_> = self.store().iter().map(|watched| watched.summary().clone()).collect();
+        let summaries: Vec<_> = self.watched().iter().map(|policy| policy.summary().clone()).collect();
         let mut counts = lock(&self.sum).clone();
         for summary in &summaries {
             counts.add(&Counts::default().with_zeros(summary));

@@ -36,6 +36,8 @@ const PUBLISHERS: u64 = 4;
 const MOST_WAITING: usize = 1024;
 /// How long a publisher waits after a failure: an API server in trouble has more important things to answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// How long an event is held at most: a run may say that it starts in years, as clocks can be set back.
+const LONGEST_HOLD: Duration = Duration::from_secs(5);
 /// How long the last ones may take when the process stops.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -180,7 +182,7 @@ impl Publisher {
         let Published { uid, told, at, .. } = &*published;
         let wait = told.held_until.and_then(|until| Duration::try_from(until.duration_since(*at)).ok());
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-            self.held.hold(uid.clone(), published, wait);
+            self.held.hold(uid.clone(), published, wait.min(LONGEST_HOLD));
             return None;
         }
         if told.reason.ends_a_run() {
