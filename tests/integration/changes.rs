@@ -119,7 +119,7 @@ async fn an_edit_that_is_no_new_work_changes_nothing_of_a_run() {
     for edit in [
         json!({ "limits": { "pageSize": 7, "maxEntriesPerRun": 60 } }),
         json!({ "historyLimit": 3 }),
-        json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": 1 } }),
+        json!({ "failurePolicy": { "openCircuitAfter": 1 } }),
         json!({ "schedule": "0 0 1 1 *", "timeZone": "Europe/Berlin" }),
     ] {
         scene.patch("drain", edit).await;

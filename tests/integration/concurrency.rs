@@ -245,7 +245,7 @@ async fn instants_that_pass_while_a_policy_cannot_run_are_over_also_for_another_
         spec["connection"] = json!({ "tokenSecretRef": { "name": secret, "key": "token" } });
         spec
     };
-    let breaker = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": 1 } });
+    let breaker = json!({ "failurePolicy": { "openCircuitAfter": 1 } });
     scene.apply("paused", with("upstash", json!({}))).await;
     scene.apply("secretless", with("later", json!({}))).await;
     scene.apply("broken", with("broken", breaker)).await;

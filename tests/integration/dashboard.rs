@@ -63,7 +63,7 @@ async fn held() -> Scene {
         });
         match name {
             "well" => spec["schedule"] = json!("@every 3s"),
-            "given-up" => spec["failurePolicy"] = json!({ "pauseAfterConsecutiveFailures": 1 }),
+            "given-up" => spec["failurePolicy"] = json!({ "openCircuitAfter": 1 }),
             _ => {}
         }
         scene.apply(name, spec).await;

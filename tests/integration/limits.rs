@@ -145,7 +145,7 @@ async fn a_run_ends_within_a_page_of_its_deadline_and_nothing_is_called_after_it
     let spec = |further: Value| {
         let mut spec = json!({
             "action": "resume", "filters": { "all": true }, "limits": { "activeDeadlineSeconds": DEADLINE },
-            "failurePolicy": { "pauseAfterConsecutiveFailures": 1 },
+            "failurePolicy": { "openCircuitAfter": 1 },
         });
         spec.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         spec

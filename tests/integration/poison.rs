@@ -89,7 +89,7 @@ async fn a_request_that_is_refused_fails_the_run_however_many_entries_match() {
     for (name, filters) in &policies {
         let spec = json!({
             "action": "resume", "filters": filters,
-            "failurePolicy": { "pauseAfterConsecutiveFailures": 1 },
+            "failurePolicy": { "openCircuitAfter": 1 },
         });
         scene.apply(name, spec).await;
     }

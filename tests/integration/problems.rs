@@ -367,7 +367,7 @@ async fn a_refused_token_is_not_tried_again_by_the_next_process() {
     let mut scene = Scene::start("refused-restart").await;
     scene.apply_secret("upstash", "token", "nobody-knows-it").await;
     let mut spec = all();
-    spec["failurePolicy"] = json!({ "pauseAfterConsecutiveFailures": 3 });
+    spec["failurePolicy"] = json!({ "openCircuitAfter": 3 });
     scene.apply("refused", spec).await;
     scene.condition("refused", "Ready", "False", "Unauthorized").await;
     for generation in 2..5 {

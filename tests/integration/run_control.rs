@@ -280,7 +280,7 @@ async fn failures_in_a_row_open_the_circuit_and_a_reset_closes_it() {
     scene.simulator.generate(DLQ, 10, &Entry::default()).await.unwrap();
     scene.simulator.set_faults(&json!([{ "fault": { "status": { "code": 503 } } }])).await.unwrap();
     let breaker = json!({
-        "schedule": "@every 2s", "failurePolicy": { "pauseAfterConsecutiveFailures": 2 },
+        "schedule": "@every 2s", "failurePolicy": { "openCircuitAfter": 2 },
     });
     scene.apply("breaker", with(all(), breaker)).await;
     let status = scene.condition("breaker", "Ready", "False", "CircuitOpen").await;

@@ -244,7 +244,7 @@ async fn an_open_circuit_is_closed_by_a_reset_new_work_or_a_trial_that_succeeds_
     scene.apply_secret("broken", "token", "broken-token").await;
     let down = json!({ "status": { "code": 503 } });
     scene.simulator.set_faults(&json!([{ "fault": down }])).await.unwrap();
-    let breaker = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": 1 } });
+    let breaker = json!({ "failurePolicy": { "openCircuitAfter": 1 } });
     let mut broken = by_hand(breaker.clone());
     broken["connection"] = json!({ "tokenSecretRef": { "name": "broken", "key": "token" } });
     // The first run fails; the reset in the manifest is older than the circuit.

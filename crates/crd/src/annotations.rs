@@ -2,6 +2,10 @@
 
 /// Starts a run now. Any new value counts; the time of asking is a good one.
 pub const REQUESTED_AT: &str = "dlq-operator.dev/requestedAt";
+/// How the requested run acts: [`DRY_RUN`], or absent.
+pub const REQUESTED_MODE: &str = "dlq-operator.dev/requestedMode";
+/// The value of [`REQUESTED_MODE`] for a run that lists and counts only.
+pub const DRY_RUN: &str = "DryRun";
 /// Who asked for the run: free text, copied to it.
 pub const REQUESTED_BY: &str = "dlq-operator.dev/requestedBy";
 /// Why the run was asked for: free text, copied to it.
@@ -14,7 +18,8 @@ pub const RESET_AT: &str = "dlq-operator.dev/resetAt";
 pub const PAUSED: &str = "dlq-operator.dev/paused";
 
 /// All of them.
-pub const ALL: [&str; 6] = [REQUESTED_AT, REQUESTED_BY, REQUEST_REASON, CANCEL_AT, RESET_AT, PAUSED];
+pub const ALL: [&str; 7] =
+    [REQUESTED_AT, REQUESTED_MODE, REQUESTED_BY, REQUEST_REASON, CANCEL_AT, RESET_AT, PAUSED];
 
 /// The longest value that is taken, in bytes.
 pub const MAX_VALUE_BYTES: usize = 256;

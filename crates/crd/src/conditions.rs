@@ -97,6 +97,8 @@ pub enum Reason {
     BadRequest,
     /// Upstash refused the action.
     Forbidden,
+    /// A quota of the Upstash plan is used up.
+    QuotaExceeded,
     /// Upstash did not answer, or with errors.
     UpstreamUnavailable,
     /// Upstash kept answering "too many requests".
@@ -159,6 +161,7 @@ impl Reason {
             | Self::DryRunSucceeded
             | Self::BadRequest
             | Self::Forbidden
+            | Self::QuotaExceeded
             | Self::UpstreamUnavailable
             | Self::RateLimited
             | Self::CursorLoop
@@ -197,6 +200,7 @@ impl Reason {
             Self::DryRunSucceeded => "DryRunSucceeded",
             Self::BadRequest => "BadRequest",
             Self::Forbidden => "Forbidden",
+            Self::QuotaExceeded => "QuotaExceeded",
             Self::UpstreamUnavailable => "UpstreamUnavailable",
             Self::RateLimited => "RateLimited",
             Self::CursorLoop => "CursorLoop",

@@ -13,18 +13,18 @@ use super::text::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.all), has(self.dlqIds), has(self.labels), has(self.workflowUrls), has(self.workflowRunId), has(self.workflowCreatedAt), has(self.failureFunctionStates), has(self.callerIps), has(self.flowControlKeys), has(self.fromDate), has(self.toDate), has(self.newerThan), has(self.olderThan)].exists(x, x)")
-        .message("give at least one criterion or dlqIds, or say all: true for the whole DLQ"),
+        .message("filters must have at least one criterion, dlqIds, or all: true for the whole DLQ"),
     validation = Rule::new("!has(self.all) || ![has(self.dlqIds), has(self.labels), has(self.workflowUrls), has(self.workflowRunId), has(self.workflowCreatedAt), has(self.failureFunctionStates), has(self.callerIps), has(self.flowControlKeys), has(self.fromDate), has(self.toDate), has(self.newerThan), has(self.olderThan)].exists(x, x)")
-        .message("all stands alone; remove all, or every other filter")
+        .message("all must stand alone; remove all, or every other filter")
         .field_path(".all").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dlqIds) || ![has(self.labels), has(self.workflowUrls), has(self.workflowRunId), has(self.workflowCreatedAt), has(self.failureFunctionStates), has(self.callerIps), has(self.flowControlKeys), has(self.fromDate), has(self.toDate), has(self.newerThan), has(self.olderThan)].exists(x, x)")
-        .message("dlqIds stands alone, the API ignores every other filter beside it; remove dlqIds, or every other filter")
+        .message("dlqIds must stand alone, as the API ignores every other filter beside it; remove dlqIds, or every other filter")
         .field_path(".dlqIds").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.newerThan) || !has(self.fromDate)")
-        .message("newerThan and fromDate exclude each other; keep one of them")
+        .message("newerThan and fromDate must not be set together; keep one of them")
         .field_path(".newerThan").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.olderThan) || !has(self.toDate)")
-        .message("olderThan and toDate exclude each other; keep one of them")
+        .message("olderThan and toDate must not be set together; keep one of them")
         .field_path(".olderThan").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.fromDate) || !has(self.toDate) || self.fromDate <= self.toDate")
         .message("fromDate must not be after toDate")
@@ -37,7 +37,7 @@ pub struct Filters {
     /// `true`, alone: the whole dead letter queue. It must be said aloud, because the API takes "no filter" for
     /// "everything".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self").message("all is true or left out"))]
+    #[x_kube(validation = Rule::new("self").message("all must be true or left out"))]
     pub all: Option<bool>,
 
     /// Exact DLQ IDs, at most 1,000, and no other filter: the API ignores every other filter beside them. They are

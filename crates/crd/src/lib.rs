@@ -23,14 +23,17 @@ mod words;
 pub use conditions::{ConditionType, Reason, ReasonClass};
 pub use filters::{FailureFunctionState, Filters};
 pub use overrides::{FlowControl, Overrides};
-pub use run::{PolicyRun, RunResult, RunSummary, Trigger, WaitingReason, Window};
+pub use run::{
+    EntrySummary, PolicyRun, RequestedMode, RunResult, RunSummary, Trigger, ValueCount, WaitingReason, Window,
+};
 pub use spec::{
     Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
+    SpecTrigger,
 };
 pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
 pub use text::{
     AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
-    FilterText, HeaderText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,
+    FilterText, FlowControlKeyText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,
     SecretKeyText, SecretNameText, TimeZoneText, WorkflowRunIdText, WorkflowUrlText,
 };
 pub use time::MilliTime;

@@ -3,14 +3,16 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{CallbackUrlText, DelayText, HeaderText, OverrideLabelText, PeriodText, RetryDelayText};
+use super::text::{
+    CallbackUrlText, DelayText, FlowControlKeyText, OverrideLabelText, PeriodText, RetryDelayText,
+};
 
 /// Settings for the new workflow runs.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.retries), has(self.delay), has(self.retryDelay), has(self.flowControl), has(self.labels), has(self.failureCallback)].exists(x, x)")
-        .message("give at least one override, or remove overrides"),
+        .message("overrides must have at least one field; add one, or remove overrides"),
 )]
 pub struct Overrides {
     /// How often a step is retried before the workflow run fails. Sent as `Upstash-Retries`.
@@ -34,8 +36,8 @@ pub struct Overrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow_control: Option<FlowControl>,
 
-    /// Labels of the new workflow runs, without commas. Sent as `Upstash-Label`, separated by commas; more than one
-    /// needs the newer Upstash API. Together they may be 8,000 characters long: a policy with longer ones is
+    /// Labels of the new workflow runs: letters, digits, `-`, `_` and `.`. Sent as `Upstash-Label`, separated by commas;
+    /// more than one needs the newer Upstash API. Together they may be 8,000 characters long: a policy with longer ones is
     /// `InvalidSpec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
@@ -52,12 +54,12 @@ pub struct Overrides {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.key) || has(self.parallelism) || has(self.rate) || has(self.period)")
-        .message("give at least one of key, parallelism, rate and period"),
+        .message("flowControl must have at least one of key, parallelism, rate and period"),
 )]
 pub struct FlowControl {
-    /// The key that shares the limits below.
+    /// The key that shares the limits below: letters, digits, `-`, `_` and `.`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<HeaderText>,
+    pub key: Option<FlowControlKeyText>,
 
     /// How many steps with this key may run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,8 +71,8 @@ pub struct FlowControl {
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub rate: Option<i32>,
 
-    /// The span that `rate` counts over: one number above 0 and one of `s`, `m`, `h`, `d` (`1m`). The API takes one
-    /// second when it is left out.
+    /// The span that `rate` counts over: one number above 0 and one of `s`, `m`, `h`, `d` (`1m`), at most seven days.
+    /// The API takes one second when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<PeriodText>,
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DlqPolicySpec, DlqPolicyStatus};
 
-const REASONS: [&str; 4] = ["RunSucceeded", "UpstreamUnavailable", "Forbidden", "CursorLoop"];
+const REASONS: [&str; 4] = ["RunSucceeded", "UpstreamUnavailable", "QuotaExceeded", "CursorLoop"];
 
 type Fields = Vec<(&'static str, BoxedStrategy<Value>)>;
 
@@ -111,13 +111,14 @@ fn spec() -> BoxedStrategy<Value> {
         ],
         vec![
             ("overrides", overrides),
+            ("trigger", one_of(&["OnChange", "Manual"])),
             ("schedule", text()),
             ("timeZone", text()),
             ("jitter", text()),
             ("startingDeadlineSeconds", count()),
             ("concurrencyPolicy", one_of(&["Forbid", "Replace"])),
             ("limits", limits()),
-            ("failurePolicy", object(vec![], vec![("pauseAfterConsecutiveFailures", number())])),
+            ("failurePolicy", object(vec![], vec![("openCircuitAfter", number())])),
             ("connection", object(vec![], vec![("url", text()), ("tokenSecretRef", secret)])),
         ],
     )
@@ -172,8 +173,26 @@ fn run() -> BoxedStrategy<Value> {
         ("waitingUntil", millis()),
         ("waitingReason", one_of(&["Throttled", "Retrying", "Queued"])),
         ("sampleWorkflowRunIds", texts()),
+        ("requestedMode", one_of(&["DryRun"])),
+        ("summary", seen()),
     ]);
     object(required, optional)
+}
+
+fn seen() -> BoxedStrategy<Value> {
+    let counts = || {
+        vec(object(vec![("value", text()), ("count", count())], vec![]), 1..4).prop_map(Value::from).boxed()
+    };
+    object(
+        vec![],
+        vec![
+            ("oldestTime", millis()),
+            ("newestTime", millis()),
+            ("workflowUrls", counts()),
+            ("responseStatuses", counts()),
+            ("labels", counts()),
+        ],
+    )
 }
 
 fn status() -> BoxedStrategy<Value> {

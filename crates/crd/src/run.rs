@@ -71,6 +71,11 @@ pub struct PolicyRun {
     #[schemars(length(max = 256))]
     pub requested_by: Option<String>,
 
+    /// The annotation `requestedMode` of a run by hand. Such a dry run goes its way also while the policy is suspended,
+    /// paused or has an open circuit.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub requested_mode: Option<RequestedMode>,
+
     /// The annotation `requestReason` of a run by hand: free text, unverified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -142,6 +147,58 @@ pub struct PolicyRun {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(max = 256)))]
     pub sample_workflow_run_ids: Vec<String>,
+
+    /// What a dry run saw of the entries that match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<EntrySummary>,
+}
+
+/// How a run that was asked for acts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(transform = undescribed)]
+pub enum RequestedMode {
+    /// It lists and counts only.
+    DryRun,
+}
+
+/// What a dry run saw of the entries that match.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntrySummary {
+    /// When the first of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_time: Option<MilliTime>,
+
+    /// When the last of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_time: Option<MilliTime>,
+
+    /// The URLs of their workflows, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub workflow_urls: Vec<ValueCount>,
+
+    /// The HTTP statuses that their last calls were answered with, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub response_statuses: Vec<ValueCount>,
+
+    /// Their labels, the most frequent first. An entry with several counts for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub labels: Vec<ValueCount>,
+}
+
+/// A value and its count.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueCount {
+    /// The value; a long one is cut.
+    #[schemars(length(max = 256))]
+    pub value: String,
+
+    /// How many entries have it.
+    pub count: i64,
 }
 
 /// What `status.history` keeps of a run.

@@ -28,6 +28,9 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
     namespaced,
     status = "DlqPolicyStatus",
     derive = "PartialEq",
+    selectable = ".spec.action",
+    selectable = ".spec.suspend",
+    selectable = ".status.phase",
     doc = "A DlqPolicy resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue (DLQ), once or on a schedule, page by page.",
     printcolumn(
         name = "Action",
@@ -52,6 +55,18 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
         type_ = "string",
         json_path = ".status.phase",
         description = "Where the policy stands"
+    ),
+    printcolumn(
+        name = "Result",
+        type_ = "string",
+        json_path = ".status.lastRun.result",
+        description = "How the last run ended"
+    ),
+    printcolumn(
+        name = "Dry Run",
+        type_ = "boolean",
+        json_path = ".status.lastRun.dryRun",
+        description = "Whether the last run only listed and counted"
     ),
     printcolumn(
         name = "Processed",
@@ -91,20 +106,23 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.action != 'delete' || !has(self.overrides)")
-        .message("a delete takes no overrides; remove overrides, or use resume or restart")
+        .message("overrides must not be set with a delete; remove overrides, or use resume or restart")
         .field_path(".overrides").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.schedule) || !has(self.timeZone)")
-        .message("timeZone needs a schedule; add schedule, or remove timeZone")
+        .message("timeZone must come with a schedule; add schedule, or remove timeZone")
         .field_path(".timeZone").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.schedule) || !has(self.jitter)")
-        .message("jitter needs a schedule; add schedule, or remove jitter")
+        .message("jitter must come with a schedule; add schedule, or remove jitter")
         .field_path(".jitter").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.schedule) || !has(self.startingDeadlineSeconds)")
-        .message("startingDeadlineSeconds needs a schedule; add schedule, or remove startingDeadlineSeconds")
+        .message("startingDeadlineSeconds must come with a schedule; add schedule, or remove startingDeadlineSeconds")
         .field_path(".startingDeadlineSeconds").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.schedule) || !has(self.concurrencyPolicy)")
-        .message("concurrencyPolicy needs a schedule; add schedule, or remove concurrencyPolicy")
+        .message("concurrencyPolicy must come with a schedule; add schedule, or remove concurrencyPolicy")
         .field_path(".concurrencyPolicy").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.schedule) || !has(self.trigger)")
+        .message("trigger must not be set with a schedule; remove trigger, or remove schedule")
+        .field_path(".trigger").reason(Reason::FieldValueForbidden),
 )]
 pub struct DlqPolicySpec {
     /// What to do with each entry that matches. `resume` continues at the step that failed, `restart` begins anew;
@@ -123,8 +141,14 @@ pub struct DlqPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Overrides>,
 
-    /// When to run, as a CronJob's schedule: five fields, a macro such as `@hourly`, or `@every 15m`. Without it the
-    /// policy runs once for each new combination of action, filters, overrides, connection and dryRun.
+    /// What starts a run where there is no schedule. `OnChange`: each new combination of action, filters, overrides,
+    /// connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
+    /// creation, an edit, a new token nor a restore from a backup. Default: `OnChange`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<SpecTrigger>,
+
+    /// When to run, as a CronJob's schedule: five fields, a macro such as `@hourly`, or `@every 15m`. Without it
+    /// `trigger` decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleText>,
 
@@ -209,6 +233,18 @@ impl fmt::Display for Action {
     }
 }
 
+/// What starts a run where there is no schedule. `OnChange`: each new combination of action, filters, overrides,
+/// connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
+/// creation, an edit, a new token nor a restore from a backup. Default: `OnChange`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum SpecTrigger {
+    /// Each new combination starts one run.
+    #[default]
+    OnChange,
+    /// Only a request starts a run.
+    Manual,
+}
+
 /// What a scheduled time does while the run before is still in progress: `Forbid` lets it pass, `Replace` cancels
 /// that run and starts anew. Default: `Forbid`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -272,7 +308,7 @@ pub struct FailurePolicy {
     /// `dlq-operator.dev/resetAt` or a new spec closes it, or a requested run succeeds. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
-    pub pause_after_consecutive_failures: Option<i32>,
+    pub open_circuit_after: Option<i32>,
 }
 
 /// An Upstash account.
@@ -280,7 +316,7 @@ pub struct FailurePolicy {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.tokenSecretRef)")
-        .message("tokenSecretRef is required: the operator's own token never goes to a URL that a policy chose; without connection the operator's default is used")
+        .message("tokenSecretRef must be set, as the operator's own token never goes to a URL that a policy chose; without connection the operator's default is used")
         .field_path(".tokenSecretRef").reason(Reason::FieldValueRequired),
 )]
 pub struct Connection {
@@ -301,6 +337,11 @@ pub struct SecretKeyRef {
     /// The Secret's name.
     pub name: SecretNameText,
 
-    /// The key that holds the token; one newline at its end is dropped.
+    /// The key that holds the token; one newline at its end is dropped. Default: `token`.
+    #[serde(default = "default_secret_key")]
     pub key: SecretKeyText,
+}
+
+fn default_secret_key() -> SecretKeyText {
+    "token".into()
 }

@@ -74,7 +74,7 @@ text!(
         256,
         &[(
             "self.matches('^[A-Za-z0-9_.:=~@+-]+$') && self != '.' && self != '..'",
-            "an ID holds letters, digits and _ . : = ~ @ + - only",
+            "an ID must hold only letters, digits and _ . : = ~ @ + -",
         )]
     )
 );
@@ -87,7 +87,7 @@ text!(
         256,
         &[(
             r"self.matches('^[^,\\p{Cc}\\p{Z}]([^,\\p{Cc}]*[^,\\p{Cc}\\p{Z}])?$')",
-            "no comma (the API would split the value there), no control character, no space at either end",
+            "the value must hold no comma (the API would split it there) and no control character, and must not begin or end with a space",
         )]
     )
 );
@@ -101,9 +101,9 @@ text!(
         &[
             (
                 r"self.matches('^https?://[^\\p{Cc}\\p{Z}]+$') && isURL(self) && url(self).getHostname() != ''",
-                "an http:// or https:// URL without spaces",
+                "the value must be an http:// or https:// URL without spaces",
             ),
-            ("!self.contains(',')", "no comma, the API would split the value there"),
+            ("!self.contains(',')", "the URL must hold no comma, as the API would split it there"),
         ]
     )
 );
@@ -117,11 +117,11 @@ text!(
         &[
             (
                 "self.matches('^[!-+.-~-]+$')",
-                "an ID or the beginning of one is visible ASCII without spaces or commas",
+                "an ID, or the beginning of one, must be visible ASCII without spaces or commas",
             ),
             (
                 "!'wfr_'.startsWith(self)",
-                "this is how every workflow run's ID begins; give more of the ID, or say all: true",
+                "the value must hold more than what every workflow run's ID begins with; give more of the ID, or say all: true",
             ),
         ]
     )
@@ -138,7 +138,7 @@ text!(
         "maxLength": 35,
         "x-kubernetes-validations": [{
             "rule": "self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",
-            "message": "a date between the years 1970 and 9998",
+            "message": "the date must be between the years 1970 and 9998",
         }],
     })
 );
@@ -146,7 +146,7 @@ text!(
 text!(
     /// One IPv4 or IPv6 address.
     CallerIpText,
-    text_schema(1, 45, &[("isIP(self)", "one IPv4 or IPv6 address")])
+    text_schema(1, 45, &[("isIP(self)", "the value must be one IPv4 or IPv6 address")])
 );
 
 text!(
@@ -157,7 +157,7 @@ text!(
         36,
         &[(
             "self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$') && self.matches('[1-9]')",
-            "a duration longer than 0, such as 7d, 1h30m or 90s: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
+            "the value must be a duration longer than 0, such as 7d, 1h30m or 90s: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
         )]
     )
 );
@@ -170,7 +170,7 @@ text!(
         36,
         &[(
             "self != '' && self.matches('^([0-9]{1,4}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$')",
-            "a duration such as 30s or 1h30m: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
+            "the value must be a duration such as 30s or 1h30m: d, h, m, s, ms in this order, at most 4 digits of d and 6 of each other",
         )]
     )
 );
@@ -181,19 +181,19 @@ text!(
     text_schema(
         0,
         8,
-        &[("self.matches('^[0-9]{1,7}[smhd]$')", "one number and one of s, m, h, d, such as 10s")]
+        &[("self.matches('^[0-9]{1,7}[smhd]$')", "the value must be one number and one of s, m, h, d, such as 10s")]
     )
 );
 
 text!(
-    /// A duration above zero as Upstash writes it.
+    /// A duration above zero and of at most a week, as Upstash writes it.
     PeriodText,
     text_schema(
         0,
         8,
         &[(
-            "self.matches('^[0-9]{1,7}[smhd]$') && self.matches('[1-9]')",
-            "one number above 0 and one of s, m, h, d, such as 1m",
+            "self.matches('^[0-9]{1,7}[smhd]$') && self.matches('[1-9]') && int(self.substring(0, self.size() - 1)) * (self.endsWith('d') ? 86400 : self.endsWith('h') ? 3600 : self.endsWith('m') ? 60 : 1) <= 604800",
+            "the period must be one number above 0 and one of s, m, h, d, such as 1m, and at most 7d",
         )]
     )
 );
@@ -206,33 +206,33 @@ text!(
         256,
         &[(
             "self.matches('^[!-~]([ -~]*[!-~])?$')",
-            "an expression in visible ASCII on one line, such as (1 + retried) * 1000",
+            "the value must be an expression in visible ASCII on one line, such as (1 + retried) * 1000",
         )]
     )
 );
 
 text!(
-    /// A value that is sent as a header.
-    HeaderText,
+    /// A flow-control key to give to new workflow runs, in the alphabet that Upstash takes.
+    FlowControlKeyText,
     text_schema(
         1,
         256,
         &[(
-            "self.matches('^[!-~]([ -~]*[!-~])?$')",
-            "sent as a header, so printable ASCII on one line, no space at either end",
+            "self.matches('^[A-Za-z0-9_.-]+$')",
+            "a flow-control key must hold only letters, digits, -, _ and ., as Upstash takes no other",
         )]
     )
 );
 
 text!(
-    /// A label to give to new workflow runs; several travel in one header, separated by commas.
+    /// A label to give to new workflow runs, in the alphabet that Upstash takes.
     OverrideLabelText,
     text_schema(
         1,
         256,
         &[(
-            "self.matches('^[!-+.-~-]([ -+.-~-]*[!-+.-~-])?$')",
-            "sent in a header that lists labels with commas, so printable ASCII without commas, no space at either end",
+            "self.matches('^[A-Za-z0-9_.-]+$')",
+            "a label must hold only letters, digits, -, _ and ., as Upstash takes no other",
         )]
     )
 );
@@ -245,7 +245,7 @@ text!(
         2048,
         &[(
             "self.matches('^https?://[!-~]+$') && isURL(self) && url(self).getHostname() != ''",
-            "an http:// or https:// URL in visible ASCII (percent-encode the rest)",
+            "the value must be an http:// or https:// URL in visible ASCII (percent-encode the rest)",
         )]
     )
 );
@@ -259,9 +259,9 @@ text!(
         &[
             (
                 "self.matches('^https?://[!-~]+$') && isURL(self) && url(self).getHostname() != ''",
-                "an http:// or https:// URL",
+                "the value must be an http:// or https:// URL",
             ),
-            ("!self.matches('[@?#]')", "a base URL has no user, query or fragment"),
+            ("!self.matches('[@?#]')", "a base URL must have no user, query or fragment"),
         ]
     )
 );
@@ -269,7 +269,7 @@ text!(
 text!(
     /// A CronJob's schedule: five fields, a macro, or `@every` and a duration.
     ScheduleText,
-    text_schema(1, 100, &[("!self.contains('TZ=')", "no TZ= or CRON_TZ= in a schedule; use timeZone")])
+    text_schema(1, 100, &[("!self.contains('TZ=')", "the schedule must hold no TZ= or CRON_TZ=; use timeZone")])
 );
 
 text!(
@@ -278,7 +278,7 @@ text!(
     text_schema(
         1,
         64,
-        &[("self.matches('^[A-Za-z0-9_+/-]+$')", "an IANA name such as Europe/Berlin")]
+        &[("self.matches('^[A-Za-z0-9_+/-]+$')", "the value must be an IANA name such as Europe/Berlin")]
     )
 );
 
@@ -290,7 +290,7 @@ text!(
         253,
         &[(
             "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-            "the name of a Secret in the policy's namespace",
+            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
         )]
     )
 );
@@ -298,5 +298,5 @@ text!(
 text!(
     /// A key of a Secret.
     SecretKeyText,
-    text_schema(1, 253, &[("self.matches('^[-._a-zA-Z0-9]+$')", "a key of the Secret")])
+    text_schema(1, 253, &[("self.matches('^[-._a-zA-Z0-9]+$')", "the value must be a key of a Secret: letters, digits, -, _ and . only")])
 );

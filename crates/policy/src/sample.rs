@@ -45,6 +45,7 @@ pub(crate) fn policy(fields: &Value, annotations: &[(&str, &str)], permissions: 
         namespace: "payments",
         name: "a",
         generation: 3,
+        created: Some("2026-11-20T12:00:00Z".parse().unwrap()),
         annotations: &annotations,
         spec: Ok(&spec),
     };

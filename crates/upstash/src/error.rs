@@ -22,6 +22,8 @@ pub enum ErrorClass {
     Forbidden,
     /// 404: the entry is not, or not all entries are, in the DLQ.
     NotFound,
+    /// 412: a quota of the plan is used up. A daily one passes by itself, and no other does.
+    QuotaExceeded,
     /// 400: the request, its cursor, or an entry in it was refused.
     Refused,
     /// Any other 3xx or 4xx: this is not how the API answers.

@@ -203,6 +203,7 @@ fn refusal(
         401 => ErrorClass::Unauthorized,
         403 => ErrorClass::Forbidden,
         404 => ErrorClass::NotFound,
+        412 => ErrorClass::QuotaExceeded,
         429 => ErrorClass::RateLimited,
         408 | 425 | 500..=599 => ErrorClass::Unavailable,
         _ => ErrorClass::Unexpected,

@@ -42,6 +42,7 @@ impl Observed {
             namespace: self.metadata.namespace.as_deref().unwrap_or_default(),
             name: self.metadata.name.as_deref().unwrap_or_default(),
             generation: self.metadata.generation.unwrap_or_default(),
+            created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
             annotations: self.metadata.annotations.as_ref().unwrap_or(&none),
             spec: self.spec.as_ref().map_err(String::as_str),
         };

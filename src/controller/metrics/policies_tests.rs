@@ -12,7 +12,7 @@ fn object(name: &str) -> Value {
         "spec": {
             "action": "resume", "schedule": "*/15 * * * *",
             "filters": { "labels": ["a-label"], "workflowUrls": ["https://app.example.com"] },
-            "failurePolicy": { "pauseAfterConsecutiveFailures": 2 },
+            "failurePolicy": { "openCircuitAfter": 2 },
         },
         "status": {
             "conditions": [

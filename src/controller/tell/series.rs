@@ -176,7 +176,7 @@ mod tests {
         let new = (0..600).filter(|run| is_new(tell(&mut all, "a", &run.to_string(), start + SECOND * *run)));
         assert_eq!(new.count(), 25 + 9);
         assert_eq!(tell(&mut all, "b", "down", start + SECOND * 600), Telling::New, "another policy's own");
-        let invalid = PolicyEvent::new(EventReason::InvalidSpec, "no");
+        let invalid = PolicyEvent::new(EventReason::UncertainPage, "no");
         assert_eq!(all.count("a", &invalid, start + SECOND * 600), Telling::New, "another reason's own");
         let later = start + SECOND * 600 + ONE_MORE_AFTER * MOST_NEW;
         assert_eq!(tell(&mut all, "c", "down", later), Telling::New);

@@ -195,7 +195,7 @@ pub(crate) struct Spec {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct FailurePolicy {
-    #[serde(rename = "pauseAfterConsecutiveFailures")]
+    #[serde(rename = "openCircuitAfter")]
     limit: Leaf,
 }
 
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn what_metrics_show_is_read_from_a_whole_policy() {
         let spec = json!({ "action": "resume", "schedule": "@hourly", "suspend": true, "filters": { "all": true },
-            "failurePolicy": { "pauseAfterConsecutiveFailures": 3 } });
+            "failurePolicy": { "openCircuitAfter": 3 } });
         let status = json!({
             "conditions": [
                 { "type": "Ready", "status": "False", "reason": "CircuitOpen", "message": "m" },
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn the_circuit_is_open_from_the_limit_on_where_there_is_one() {
         let open = |limit: Value, failures: i64| {
-            let spec = json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": limit } });
+            let spec = json!({ "failurePolicy": { "openCircuitAfter": limit } });
             summary(&spec, &json!({ "consecutiveFailures": failures })).is_circuit_open
         };
         assert!(open(json!(2), 2) && open(json!(2), 3));

@@ -180,11 +180,7 @@ pub(super) fn states() -> Vec<State> {
         State {
             fault: Some(answer(422)),
             last_run: badly("BadRequest"),
-            ..unable(
-                "circuit-open",
-                json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": 1 } }),
-                "CircuitOpen",
-            )
+            ..unable("circuit-open", json!({ "failurePolicy": { "openCircuitAfter": 1 } }), "CircuitOpen")
         },
         going_on("run-in-progress", slow(), "RunInProgress"),
         going_on("throttled", later(429), "Throttled"),

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Row, accepted, rejected, spec, text};
 
-const A_URL: &str = "an http:// or https:// URL";
-const A_BASE: &str = "a base URL has no user, query or fragment";
+const A_URL: &str = "the value must be an http:// or https:// URL";
+const A_BASE: &str = "a base URL must have no user, query or fragment";
 const TOKEN: &str =
     "tokenSecretRef is required: the operator's own token never goes to a URL that a policy chose";
 
@@ -123,19 +123,19 @@ fn secrets() -> Vec<Row> {
             "a Secret's name is in lower case",
             secret("Upstash", "token"),
             name,
-            "the name of a Secret in the policy's namespace",
+            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
         ),
         rejected(
             "a Secret's name is not a path to another namespace",
             secret("other/upstash", "token"),
             name,
-            "the name of a Secret in the policy's namespace",
+            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
         ),
         rejected(
             "a Secret's name does not end with a dash",
             secret("upstash-", "token"),
             name,
-            "the name of a Secret in the policy's namespace",
+            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
         ),
         accepted(
             "a Secret's key may have dots, dashes and upper case",
@@ -149,6 +149,11 @@ fn secrets() -> Vec<Row> {
             "may not be more than 253",
         ),
         rejected("a Secret's key is not empty", secret("upstash", ""), key, "at least 1 chars long"),
-        rejected("a Secret's key is not a path", secret("upstash", "a/b"), key, "a key of the Secret"),
+        rejected(
+            "a Secret's key is not a path",
+            secret("upstash", "a/b"),
+            key,
+            "the value must be a key of a Secret: letters, digits, -, _ and . only",
+        ),
     ]
 }

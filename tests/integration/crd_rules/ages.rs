@@ -103,13 +103,13 @@ fn order() -> Vec<Row> {
             "newerThan and fromDate are two lower bounds",
             filters(json!({ "newerThan": "7d", "fromDate": "2026-11-01T00:00:00Z" })),
             at,
-            "newerThan and fromDate exclude each other; keep one of them",
+            "newerThan and fromDate must not be set together; keep one of them",
         ),
         rejected(
             "olderThan and toDate are two upper bounds",
             filters(json!({ "olderThan": "7d", "toDate": "2026-11-01T00:00:00Z" })),
             "spec.filters.olderThan",
-            "olderThan and toDate exclude each other; keep one of them",
+            "olderThan and toDate must not be set together; keep one of them",
         ),
         accepted(
             "newerThan and toDate bound different ends",

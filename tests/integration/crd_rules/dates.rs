@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Row, accepted, filters, rejected};
 
-const YEARS: &str = "a date between the years 1970 and 9998";
+const YEARS: &str = "the date must be between the years 1970 and 9998";
 
 pub(super) fn rows() -> Vec<Row> {
     [form(), order()].into_iter().flatten().collect()

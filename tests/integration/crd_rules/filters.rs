@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::{Row, accepted, filters, rejected, text, texts};
 
-const SOMETHING: &str = "give at least one criterion or dlqIds, or say all: true for the whole DLQ";
-const NO_COMMA: &str = "no comma (the API would split the value there)";
-const AN_ID: &str = "an ID holds letters, digits and _ . : = ~ @ + - only";
-const A_URL: &str = "an http:// or https:// URL without spaces";
+const SOMETHING: &str = "filters must have at least one criterion, dlqIds, or all: true for the whole DLQ";
+const NO_COMMA: &str = "must hold no comma (the API would split it there)";
+const AN_ID: &str = "an ID must hold only letters, digits and _ . : = ~ @ + -";
+const A_URL: &str = "the value must be an http:// or https:// URL without spaces";
 const A_RUN_ID: &str = "visible ASCII without spaces or commas";
 const MORE_OF_THE_ID: &str = "give more of the ID, or say all: true";
 
@@ -41,43 +41,43 @@ fn selection() -> Vec<Row> {
             "all is never false",
             filters(json!({ "all": false })),
             "spec.filters.all",
-            "all is true or left out",
+            "all must be true or left out",
         ),
         rejected(
             "all: true beside a label is two intentions",
             filters(json!({ "all": true, "labels": ["payments"] })),
             "spec.filters.all",
-            "all stands alone; remove all, or every other filter",
+            "all must stand alone; remove all, or every other filter",
         ),
         rejected(
             "all: true beside an age is two intentions",
             filters(json!({ "all": true, "olderThan": "1d" })),
             "spec.filters.all",
-            "all stands alone",
+            "all must stand alone",
         ),
         rejected(
             "all: true beside IDs is two intentions",
             filters(json!({ "all": true, "dlqIds": ["dlq-1"] })),
             "spec.filters.all",
-            "all stands alone",
+            "all must stand alone",
         ),
         rejected(
             "the API would ignore a label beside IDs",
             filters(json!({ "dlqIds": ["dlq-1"], "labels": ["payments"] })),
             "spec.filters.dlqIds",
-            "dlqIds stands alone, the API ignores every other filter beside it; remove dlqIds, or every other filter",
+            "dlqIds must stand alone, as the API ignores every other filter beside it; remove dlqIds, or every other filter",
         ),
         rejected(
             "the API would ignore a date beside IDs",
             filters(json!({ "dlqIds": ["dlq-1"], "fromDate": "2026-11-01T00:00:00Z" })),
             "spec.filters.dlqIds",
-            "dlqIds stands alone",
+            "dlqIds must stand alone",
         ),
         rejected(
             "the API would ignore an age beside IDs",
             filters(json!({ "dlqIds": ["dlq-1"], "newerThan": "1d" })),
             "spec.filters.dlqIds",
-            "dlqIds stands alone",
+            "dlqIds must stand alone",
         ),
         rejected(
             "all is a boolean, not a word",
@@ -231,7 +231,7 @@ fn workflow_urls() -> Vec<Row> {
             "a comma in a workflow's URL would select more",
             one("https://app.example.com/a,b"),
             at,
-            "no comma, the API would split the value there",
+            "the URL must hold no comma, as the API would split it there",
         ),
         accepted(
             "there may be 50 workflow URLs",
@@ -336,19 +336,29 @@ fn caller_ips() -> Vec<Row> {
             "callers may have IPv4 and IPv6 addresses",
             filters(json!({ "callerIps": ["203.0.113.7", "2001:db8::7"] })),
         ),
-        rejected("an address is not a host name", one("app.example.com"), first, "one IPv4 or IPv6 address"),
-        rejected("an address is not a network", one("203.0.113.0/24"), first, "one IPv4 or IPv6 address"),
+        rejected(
+            "an address is not a host name",
+            one("app.example.com"),
+            first,
+            "the value must be one IPv4 or IPv6 address",
+        ),
+        rejected(
+            "an address is not a network",
+            one("203.0.113.0/24"),
+            first,
+            "the value must be one IPv4 or IPv6 address",
+        ),
         rejected(
             "an address has no leading zeros, which some read as octal",
             one("203.0.113.007"),
             first,
-            "one IPv4 or IPv6 address",
+            "the value must be one IPv4 or IPv6 address",
         ),
         rejected(
             "two addresses are two items",
             one("203.0.113.7,203.0.113.8"),
             first,
-            "one IPv4 or IPv6 address",
+            "the value must be one IPv4 or IPv6 address",
         ),
         rejected("an address is not empty", one(""), first, "at least 1 chars long"),
         rejected("an address has at most 45 characters", one(&text(46)), first, "may not be more than 45"),

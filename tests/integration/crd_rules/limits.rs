@@ -121,8 +121,8 @@ fn other_limits() -> Vec<Row> {
 }
 
 fn failures() -> Vec<Row> {
-    let after = |count: Value| spec(json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": count } }));
-    let at = "spec.failurePolicy.pauseAfterConsecutiveFailures";
+    let after = |count: Value| spec(json!({ "failurePolicy": { "openCircuitAfter": count } }));
+    let at = "spec.failurePolicy.openCircuitAfter";
     vec![
         accepted("a failure policy may be empty", spec(json!({ "failurePolicy": {} }))),
         accepted("the circuit may open after one failure", after(json!(1))),

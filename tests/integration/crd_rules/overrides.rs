@@ -4,12 +4,14 @@ use serde_json::{Value, json};
 
 use super::{Row, accepted, rejected, spec, text, texts};
 
-const A_DELAY: &str = "one number and one of s, m, h, d, such as 10s";
-const A_PERIOD: &str = "one number above 0 and one of s, m, h, d, such as 1m";
+const A_DELAY: &str = "the value must be one number and one of s, m, h, d, such as 10s";
+const A_PERIOD: &str =
+    "the period must be one number above 0 and one of s, m, h, d, such as 1m, and at most 7d";
 const A_HEADER: &str = "printable ASCII on one line, no space at either end";
 const A_LABEL: &str = "printable ASCII without commas, no space at either end";
-const AN_EXPRESSION: &str = "an expression in visible ASCII on one line, such as (1 + retried) * 1000";
-const A_URL: &str = "an http:// or https:// URL in visible ASCII (percent-encode the rest)";
+const AN_EXPRESSION: &str =
+    "the value must be an expression in visible ASCII on one line, such as (1 + retried) * 1000";
+const A_URL: &str = "the value must be an http:// or https:// URL in visible ASCII (percent-encode the rest)";
 
 pub(super) fn rows() -> Vec<Row> {
     [presence(), numbers(), times(), labels(), callbacks(), flow_control()].into_iter().flatten().collect()
@@ -29,19 +31,19 @@ fn presence() -> Vec<Row> {
             "a delete takes no overrides",
             spec(json!({ "action": "delete", "overrides": { "retries": 1 } })),
             "spec.overrides",
-            "a delete takes no overrides; remove overrides, or use resume or restart",
+            "overrides must not be set with a delete; remove overrides, or use resume or restart",
         ),
         rejected(
             "empty overrides override nothing",
             overrides(json!({})),
             "spec.overrides",
-            "give at least one override, or remove overrides",
+            "overrides must have at least one field; add one, or remove overrides",
         ),
         rejected(
             "overrides of nulls override nothing",
             overrides(json!({ "retries": null, "delay": null })),
             "spec.overrides",
-            "give at least one override, or remove overrides",
+            "overrides must have at least one field; add one, or remove overrides",
         ),
         accepted(
             "a null override beside one that is given",
@@ -204,7 +206,7 @@ fn flow_control() -> Vec<Row> {
             "empty flow control controls nothing",
             flow(json!({})),
             "spec.overrides.flowControl",
-            "give at least one of key, parallelism, rate and period",
+            "flowControl must have at least one of key, parallelism, rate and period",
         ),
         accepted("flow control by a new key alone", flow(json!({ "key": "payments" }))),
         accepted("flow control by parallelism, with the original key", flow(json!({ "parallelism": 1 }))),

@@ -29,7 +29,7 @@ fn full(filters: &Value) -> Value {
             "entriesPerSecond": 20,
             "activeDeadlineSeconds": 3600,
         },
-        "failurePolicy": { "pauseAfterConsecutiveFailures": 3 },
+        "failurePolicy": { "openCircuitAfter": 3 },
         "historyLimit": 10,
         "connection": {
             "url": "https://qstash.upstash.io",

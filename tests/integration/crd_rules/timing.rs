@@ -12,7 +12,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 fn schedules() -> Vec<Row> {
     let schedule = |schedule: &str| spec(json!({ "schedule": schedule }));
-    let no_zone = "no TZ= or CRON_TZ= in a schedule; use timeZone";
+    let no_zone = "the schedule must hold no TZ= or CRON_TZ=; use timeZone";
     vec![
         accepted("a schedule of five fields", schedule("*/15 8-17 * * MON-FRI")),
         accepted("a schedule that is a macro", schedule("@hourly")),
@@ -54,7 +54,7 @@ fn schedules() -> Vec<Row> {
 
 fn zones() -> Vec<Row> {
     let zone = |zone: &str| spec(json!({ "schedule": "@daily", "timeZone": zone }));
-    let message = "an IANA name such as Europe/Berlin";
+    let message = "the value must be an IANA name such as Europe/Berlin";
     vec![
         accepted("a zone with two slashes", zone("America/Argentina/Buenos_Aires")),
         accepted("a zone with a sign", zone("Etc/GMT+5")),
@@ -89,25 +89,25 @@ fn needs() -> Vec<Row> {
             "a zone needs a schedule",
             spec(json!({ "timeZone": "Europe/Berlin" })),
             "spec.timeZone",
-            "timeZone needs a schedule; add schedule, or remove timeZone",
+            "timeZone must come with a schedule; add schedule, or remove timeZone",
         ),
         rejected(
             "jitter needs a schedule",
             spec(json!({ "jitter": "30s" })),
             "spec.jitter",
-            "jitter needs a schedule; add schedule, or remove jitter",
+            "jitter must come with a schedule; add schedule, or remove jitter",
         ),
         rejected(
             "a starting deadline needs a schedule",
             spec(json!({ "startingDeadlineSeconds": 300 })),
             "spec.startingDeadlineSeconds",
-            "startingDeadlineSeconds needs a schedule; add schedule, or remove startingDeadlineSeconds",
+            "startingDeadlineSeconds must come with a schedule; add schedule, or remove startingDeadlineSeconds",
         ),
         rejected(
             "a concurrency policy needs a schedule",
             spec(json!({ "concurrencyPolicy": "Forbid" })),
             "spec.concurrencyPolicy",
-            "concurrencyPolicy needs a schedule; add schedule, or remove concurrencyPolicy",
+            "concurrencyPolicy must come with a schedule; add schedule, or remove concurrencyPolicy",
         ),
         rejected(
             "a null schedule is none",

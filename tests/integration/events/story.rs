@@ -73,10 +73,7 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
     let table = [
         ("late", resume(json!({ "schedule": "@every 6s", "startingDeadlineSeconds": 1 }))),
         ("slow", resume(json!({ "limits": { "pageSize": 1 }, "connection": slow }))),
-        (
-            "broken",
-            resume(json!({ "failurePolicy": { "pauseAfterConsecutiveFailures": 1 }, "connection": broken })),
-        ),
+        ("broken", resume(json!({ "failurePolicy": { "openCircuitAfter": 1 }, "connection": broken }))),
         ("lossy", resume(json!({ "connection": lossy }))),
         ("dry", resume(json!({ "dryRun": true, "connection": dry }))),
         ("limited", resume(json!({ "limits": { "maxEntriesPerRun": 2 }, "connection": limited }))),
@@ -201,7 +198,7 @@ fn story(described: &str) -> String {
 async fn kubectl_describe_reads_like_a_story() {
     let scene = Scene::start_with("story", &["--retry-limit=2"]).await;
     let breaker = json!({
-        "schedule": "0 0 1 1 *", "suspend": true, "failurePolicy": { "pauseAfterConsecutiveFailures": 2 },
+        "schedule": "0 0 1 1 *", "suspend": true, "failurePolicy": { "openCircuitAfter": 2 },
     });
     let mut asked = 0;
     let mut ask = async |scene: &Scene| {

@@ -14,7 +14,7 @@ async fn a_circuit_that_opens_is_shown_and_so_is_a_run_that_goes_on() {
     scene.apply_secret("unknown", "token", "unknown-token").await;
     let connection = json!({ "tokenSecretRef": { "name": "unknown", "key": "token" } });
     let policy = json!({ "connection": connection, "schedule": "@every 1s",
-        "failurePolicy": { "pauseAfterConsecutiveFailures": 2 } });
+        "failurePolicy": { "openCircuitAfter": 2 } });
     scene.apply("broken", with(resume(), policy)).await;
     scene.condition("broken", "Ready", "False", "CircuitOpen").await;
     let of = [("name", "broken")];

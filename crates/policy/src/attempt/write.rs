@@ -238,7 +238,8 @@ impl Attempt {
 
 /// Whether somebody edited what the operator is told by.
 fn is_edited(before: &Policy, after: &Policy) -> bool {
-    (before.generation, &before.requests, before.paused) != (after.generation, &after.requests, after.paused)
+    (before.generation, &before.requests, &before.paused)
+        != (after.generation, &after.requests, &after.paused)
 }
 
 /// What [`Fence::Run`] tests.

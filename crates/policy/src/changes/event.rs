@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-/// One event. Its text holds neither counts nor times: the publisher joins events with the same text into one series.
+use dlq_crd::Reason;
+
+/// One event. The publisher joins events with the same text into one series.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicyEvent {
     /// What happened.
@@ -45,18 +47,8 @@ pub enum EventReason {
     RunFailed,
     /// A scheduled time was missed.
     MissedSchedule,
-    /// The schedule cannot be read.
-    InvalidSchedule,
-    /// The zone is not known.
-    InvalidTimeZone,
-    /// The spec cannot be run.
-    InvalidSpec,
-    /// The token's Secret is missing or lacks the key.
-    SecretNotFound,
-    /// Upstash refused the token.
-    Unauthorized,
-    /// The URL is not allowed.
-    UrlNotAllowed,
+    /// The policy cannot run as it stands: the reason of its `Ready` condition.
+    NotReady(Reason),
     /// The circuit opened.
     CircuitOpened,
     /// A request came while the policy was suspended or paused, or cannot be read.
@@ -82,12 +74,7 @@ impl EventReason {
             Self::RunAlreadyActive => "RunAlreadyActive",
             Self::RunFailed => "RunFailed",
             Self::MissedSchedule => "MissedSchedule",
-            Self::InvalidSchedule => "InvalidSchedule",
-            Self::InvalidTimeZone => "InvalidTimeZone",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::Unauthorized => "Unauthorized",
-            Self::UrlNotAllowed => "UrlNotAllowed",
+            Self::NotReady(reason) => reason.as_str(),
             Self::CircuitOpened => "CircuitOpened",
             Self::RunRequestIgnored => "RunRequestIgnored",
             Self::UncertainPage => "UncertainPage",
@@ -105,7 +92,7 @@ impl EventReason {
                 | Self::LimitReached
                 | Self::RunCancelled
                 | Self::RunFailed
-                | Self::Unauthorized
+                | Self::NotReady(Reason::Unauthorized | Reason::ReadOnlyToken)
                 | Self::UncertainPage
                 | Self::FilterMismatch
         )
@@ -120,7 +107,7 @@ impl EventReason {
                 | Self::LimitReached
                 | Self::RunCancelled
                 | Self::RunFailed
-                | Self::Unauthorized
+                | Self::NotReady(Reason::Unauthorized | Reason::ReadOnlyToken)
         )
     }
 
@@ -138,12 +125,7 @@ impl EventReason {
             | Self::RunAlreadyActive => false,
             Self::RunFailed
             | Self::MissedSchedule
-            | Self::InvalidSchedule
-            | Self::InvalidTimeZone
-            | Self::InvalidSpec
-            | Self::SecretNotFound
-            | Self::Unauthorized
-            | Self::UrlNotAllowed
+            | Self::NotReady(_)
             | Self::CircuitOpened
             | Self::RunRequestIgnored
             | Self::UncertainPage

@@ -6,10 +6,14 @@ use super::event::{EventReason, PolicyEvent};
 use super::{duration, ended, growth, is_same};
 use crate::Policy;
 use crate::plan::due::schedule_since;
-use crate::plan::has_failed_enough;
+use crate::plan::{Asked, Ignored, asked, has_failed_enough};
+use crate::run::outcome::figures;
 use crate::spec::policy::Request;
 use crate::status::conditions::find;
-use dlq_crd::{ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, Trigger};
+use crate::status::readiness::circuit_message;
+use dlq_crd::{
+    ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
+};
 
 /// The events of a change, in the order in which they are published.
 pub(super) fn between(
@@ -23,7 +27,7 @@ pub(super) fn between(
     events.extend(of_readiness(before, after));
     events.extend(of_first_entries(before, after));
     if let Some(run) = ended {
-        events.extend(of_end(run));
+        events.extend(of_end(after, run));
         events.extend(of_skipped_times(policy, after, run));
     }
     events.extend(of_circuit(policy, before, after, ended));
@@ -54,24 +58,28 @@ fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option
     })
 }
 
+fn counted(count: i64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn has_entries(run: &PolicyRun) -> bool {
     run.processed > 0 || run.rejected > 0
 }
 
 /// What is told when a run ends.
-fn of_end(run: &PolicyRun) -> Vec<PolicyEvent> {
+fn of_end(after: &DlqPolicyStatus, run: &PolicyRun) -> Vec<PolicyEvent> {
     let mut events = Vec::new();
     if run.uncertain_pages > 0 {
-        events.push(PolicyEvent::new(
-            EventReason::UncertainPage,
-            "the outcome of a call is unknown; the run's count is a lower bound",
-        ));
+        let calls = counted(run.uncertain_pages, "call", "calls");
+        let text = format!("the outcome of {calls} is unknown; the run's count is a lower bound");
+        events.push(PolicyEvent::new(EventReason::UncertainPage, text));
     }
     if run.left_alone > 0 {
-        events.push(PolicyEvent::new(
-            EventReason::FilterMismatch,
-            "Upstash's list showed entries that spec.filters does not select; they were not acted on",
-        ));
+        let entries = counted(run.left_alone, "entry", "entries");
+        let text = format!(
+            "Upstash's list showed {entries} that spec.filters does not select; the run did not act on what it does not select"
+        );
+        events.push(PolicyEvent::new(EventReason::FilterMismatch, text));
     }
     let (Some(result), Some(ended_by)) = (run.result, run.reason) else { return events };
     let reason = match (result, ended_by) {
@@ -82,16 +90,20 @@ fn of_end(run: &PolicyRun) -> Vec<PolicyEvent> {
         (RunResult::Succeeded, _) => Some(EventReason::RunSucceeded),
         (RunResult::LimitReached, _) => Some(EventReason::LimitReached),
         (RunResult::Cancelled, _) => Some(EventReason::RunCancelled),
-        (RunResult::Failed, Reason::Unauthorized) => Some(EventReason::Unauthorized),
+        (RunResult::Failed, Reason::Unauthorized) => Some(EventReason::NotReady(ended_by)),
+        (RunResult::Failed, Reason::Forbidden)
+            if after.refused_reason == Some(TokenRefusal::ReadOnlyToken) =>
+        {
+            Some(EventReason::NotReady(Reason::ReadOnlyToken))
+        }
         (RunResult::Failed | RunResult::DeadlineExceeded, _) => Some(EventReason::RunFailed),
     };
+    let message = run.message.clone().unwrap_or_default();
     let text = match result {
-        // Counts stay out of the text, see `PolicyEvent`.
-        RunResult::Succeeded if run.dry_run => {
-            format!("the {} dry run counted what matches; see status.lastRun", run.action)
-        }
-        RunResult::Succeeded => format!("the {} run did its work; see status.lastRun", run.action),
-        _ => run.message.clone().unwrap_or_default(),
+        // The message has the figures.
+        RunResult::Succeeded => message,
+        _ if has_entries(run) => format!("{}; {message}", figures(run)),
+        _ => message,
     };
     events.extend(reason.map(|reason| PolicyEvent::new(reason, text)));
     events
@@ -130,19 +142,43 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
     );
     let began = after.current_run.as_ref().is_some_and(|run| !is_same(before.current_run.as_ref(), run));
     if handled.is_some_and(|request| !request.too_long) && !began {
-        let (reason, text) = if before.current_run.is_some() {
-            (EventReason::RunAlreadyActive, "a run was requested while another one was in progress")
-        } else if policy.suspend {
-            (EventReason::RunRequestIgnored, "a run was requested while spec.suspend is true")
-        } else if policy.paused {
-            (EventReason::RunRequestIgnored, "a run was requested while the policy is paused")
-        } else {
-            // Told late, when it is neither any more.
-            (EventReason::RunRequestIgnored, "a run was requested while the policy was held back")
-        };
-        events.push(PolicyEvent::new(reason, text));
+        events.push(of_ignored_request(policy, before));
     }
     events
+}
+
+/// Why a request was handled that started no run, and what to do.
+fn of_ignored_request(policy: &Policy, before: &DlqPolicyStatus) -> PolicyEvent {
+    if before.current_run.is_some() {
+        let text =
+            "a run was requested while another one was in progress; request it again when that one has ended";
+        return PolicyEvent::new(EventReason::RunAlreadyActive, text);
+    }
+    let text = match asked(policy, before) {
+        Asked::Ignored(Ignored::Mode(mode)) => format!(
+            "the annotation dlq-operator.dev/requestedMode is {mode:?}; set it to DryRun or remove it, then set \
+             dlq-operator.dev/requestedAt to a new value"
+        ),
+        Asked::Ignored(Ignored::Restored) => {
+            "dlq-operator.dev/requestedAt names a time before the policy was created, as a restored manifest does; \
+             set it to a new value to start a run"
+                .to_owned()
+        }
+        Asked::Ignored(Ignored::FirstSight) => {
+            "dlq-operator.dev/requestedAt came with a policy that has trigger: Manual, and names no time; set it to a new \
+             value to start a run"
+                .to_owned()
+        }
+        _ if policy.suspend => {
+            "a run was requested while spec.suspend is true; requestedMode: DryRun is possible".to_owned()
+        }
+        _ if policy.paused.is_some() => {
+            "a run was requested while the policy is paused; requestedMode: DryRun is possible".to_owned()
+        }
+        // Told late, when it is neither any more.
+        _ => "a run was requested while the policy was suspended or paused".to_owned(),
+    };
+    PolicyEvent::new(EventReason::RunRequestIgnored, text)
 }
 
 fn newly_handled<'a>(
@@ -154,13 +190,15 @@ fn newly_handled<'a>(
 }
 
 fn of_missed_times(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
-    if growth(before.missed_schedules, after.missed_schedules) == 0 {
+    let missed = growth(before.missed_schedules, after.missed_schedules);
+    if missed == 0 {
         return None;
     }
+    let times = counted(i64::try_from(missed).unwrap_or(i64::MAX), "scheduled time", "scheduled times");
     let text = if after.current_run.is_some() {
-        "scheduled times were missed, and the latest is made up for; see status.lastMissedTime"
+        format!("missed {times}; one run makes up for all; see status.lastMissedTime")
     } else {
-        "a scheduled time was missed, as startingDeadlineSeconds had passed; see status.lastMissedTime"
+        format!("missed {times}, as startingDeadlineSeconds had passed; see status.lastMissedTime")
     };
     Some(PolicyEvent::new(EventReason::MissedSchedule, text))
 }
@@ -172,13 +210,12 @@ fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<Pol
     let was_held = known.is_some_and(|known| known.class() == ReasonClass::Held);
     let (told, text) = match reason.class() {
         ReasonClass::Held => (EventReason::PolicySuspended, message.to_owned()),
-        ReasonClass::Invalid => (of_invalid(reason), message.to_owned()),
-        ReasonClass::NoToken => (EventReason::SecretNotFound, message.to_owned()),
+        ReasonClass::Invalid | ReasonClass::NoToken => (EventReason::NotReady(reason), message.to_owned()),
         ReasonClass::Able if was_held => {
-            (EventReason::PolicyUnsuspended, format!("no longer held back: {message}"))
+            (EventReason::PolicyUnsuspended, format!("no longer suspended or paused: {message}"))
         }
         ReasonClass::Refused | ReasonClass::CircuitOpen if was_held => {
-            (EventReason::PolicyUnsuspended, format!("no longer held back, and not ready: {reason}"))
+            (EventReason::PolicyUnsuspended, format!("no longer suspended or paused: {reason}: {message}"))
         }
         // Told by what led to it: the run's end, or the circuit.
         ReasonClass::Able
@@ -194,15 +231,6 @@ fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<Pol
 fn ready(status: &DlqPolicyStatus) -> Option<(Reason, &str)> {
     let ready = find(&status.conditions, ConditionType::Ready)?;
     Some((Reason::parse(&ready.reason)?, &ready.message))
-}
-
-fn of_invalid(reason: Reason) -> EventReason {
-    match reason {
-        Reason::InvalidSchedule => EventReason::InvalidSchedule,
-        Reason::InvalidTimeZone => EventReason::InvalidTimeZone,
-        Reason::UrlNotAllowed => EventReason::UrlNotAllowed,
-        _ => EventReason::InvalidSpec,
-    }
 }
 
 /// The circuit, opened or closed by a run's end, by a reset, or by an edit of the limit.
@@ -221,18 +249,18 @@ fn of_circuit(
     let ended_well =
         ended.is_some_and(|run| matches!(run.result, Some(RunResult::Succeeded | RunResult::LimitReached)));
     let (reason, text) = match (has_failed_enough(policy, before), has_failed_enough(policy, after)) {
-        (false, true) if ended.is_some() => {
-            (EventReason::CircuitOpened, "too many runs failed in a row; no further run starts")
+        (false, true) if ended.is_some() => (EventReason::CircuitOpened, circuit_message(after)),
+        (true, false) if ended_well => {
+            (EventReason::CircuitClosed, "a run succeeded; the circuit is closed".to_owned())
         }
-        (true, false) if ended_well => (EventReason::CircuitClosed, "a run succeeded; the circuit is closed"),
-        (true, false) => (EventReason::CircuitClosed, "the circuit is closed"),
-        _ if was_able && class(after) == Some(ReasonClass::CircuitOpen) => (
-            EventReason::CircuitOpened,
-            "more runs failed in a row than failurePolicy allows; no further run starts",
-        ),
+        (true, false) => (EventReason::CircuitClosed, "the circuit is closed".to_owned()),
+        _ if was_able && class(after) == Some(ReasonClass::CircuitOpen) => {
+            (EventReason::CircuitOpened, circuit_message(after))
+        }
         _ if was_open && class(after) == Some(ReasonClass::Able) && after.consecutive_failures > 0 => (
             EventReason::CircuitClosed,
-            "fewer runs failed in a row than failurePolicy allows; the circuit is closed",
+            "fewer runs failed in a row than failurePolicy.openCircuitAfter; the circuit is closed"
+                .to_owned(),
         ),
         _ => return None,
     };

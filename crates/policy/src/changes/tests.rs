@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::sample::Known;
 use crate::{Outcome, Plan, Policy, sample, status};
+use dlq_crd::Reason;
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
@@ -75,12 +76,11 @@ fn a_run_is_counted_when_its_end_is_written() {
 }
 
 /// Each with whether it warns, and whether it tells of a run: 's' of its start or course, 'e' of its end.
-const REASONS: [(EventReason, bool, char); 21] = {
+const REASONS: [(EventReason, bool, char); 19] = {
     use EventReason::{
-        CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, InvalidSchedule, InvalidSpec,
-        InvalidTimeZone, LimitReached, MissedSchedule, PolicySuspended, PolicyUnsuspended, RunAlreadyActive,
-        RunCancelled, RunFailed, RunRequestIgnored, RunStarted, RunSucceeded, SecretNotFound, Unauthorized,
-        UncertainPage, UrlNotAllowed,
+        CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, LimitReached, MissedSchedule,
+        NotReady, PolicySuspended, PolicyUnsuspended, RunAlreadyActive, RunCancelled, RunFailed,
+        RunRequestIgnored, RunStarted, RunSucceeded, UncertainPage,
     };
     [
         (RunStarted, false, 's'),
@@ -89,7 +89,8 @@ const REASONS: [(EventReason, bool, char); 21] = {
         (LimitReached, false, 'e'),
         (RunCancelled, false, 'e'),
         (RunFailed, true, 'e'),
-        (Unauthorized, true, 'e'),
+        (NotReady(Reason::Unauthorized), true, 'e'),
+        (NotReady(Reason::ReadOnlyToken), true, 'e'),
         (UncertainPage, true, 's'),
         (FilterMismatch, true, 's'),
         (PolicySuspended, false, '-'),
@@ -98,11 +99,8 @@ const REASONS: [(EventReason, bool, char); 21] = {
         (RunAlreadyActive, false, '-'),
         (CircuitOpened, true, '-'),
         (MissedSchedule, true, '-'),
-        (InvalidSchedule, true, '-'),
-        (InvalidTimeZone, true, '-'),
-        (InvalidSpec, true, '-'),
-        (SecretNotFound, true, '-'),
-        (UrlNotAllowed, true, '-'),
+        (NotReady(Reason::InvalidSchedule), true, '-'),
+        (NotReady(Reason::SecretKeyNotFound), true, '-'),
         (RunRequestIgnored, true, '-'),
     ]
 };
@@ -110,7 +108,8 @@ const REASONS: [(EventReason, bool, char); 21] = {
 #[test]
 fn a_reason_is_called_by_its_name_and_warns_where_somebody_should_look() {
     for (reason, is_warning, of_a_run) in REASONS {
-        assert_eq!(reason.as_str(), format!("{reason:?}"));
+        let name = format!("{reason:?}").replace("NotReady(", "").replace(')', "");
+        assert_eq!(reason.as_str(), name);
         assert_eq!(reason.is_warning(), is_warning, "{reason:?}");
         assert_eq!(
             (reason.is_of_a_run(), reason.ends_a_run()),
@@ -138,35 +137,45 @@ fn ended(fields: &serde_json::Value) -> DlqPolicyStatus {
 #[test]
 fn the_end_of_a_run_is_told_by_its_result() {
     use EventReason::{
-        DryRunSucceeded, FilterMismatch, LimitReached, RunCancelled, RunFailed, RunSucceeded, Unauthorized,
+        DryRunSucceeded, FilterMismatch, LimitReached, NotReady, RunCancelled, RunFailed, RunSucceeded,
         UncertainPage,
     };
-    let did = "the delete run did its work; see status.lastRun";
-    let counted = "the delete dry run counted what matches; see status.lastRun";
+    let after_figures = "deleted 3 entries, 0 refused; said";
+    let after_listing = "dry run: listed 3 entries, 0 refused; said";
     for (fields, expected) in [
-        (json!({"result": "Succeeded", "reason": "RunSucceeded"}), vec![(RunSucceeded, did)]),
+        (json!({"result": "Succeeded", "reason": "RunSucceeded"}), vec![(RunSucceeded, "said")]),
         (json!({"result": "Succeeded", "reason": "NothingMatched"}), vec![]),
         (
             json!({"result": "Succeeded", "reason": "DryRunSucceeded", "dryRun": true}),
-            vec![(DryRunSucceeded, counted)],
+            vec![(DryRunSucceeded, "said")],
         ),
         (json!({"result": "Succeeded", "reason": "DryRunSucceeded", "dryRun": true, "processed": 0}), vec![]),
-        (json!({"result": "LimitReached", "reason": "LimitReached"}), vec![(LimitReached, "said")]),
-        (json!({"result": "Cancelled", "reason": "Cancelled", "dryRun": true}), vec![(RunCancelled, "said")]),
-        (json!({"result": "Failed", "reason": "Unauthorized"}), vec![(Unauthorized, "said")]),
-        (json!({"result": "Failed", "reason": "Forbidden"}), vec![(RunFailed, "said")]),
-        (json!({"result": "DeadlineExceeded", "reason": "DeadlineExceeded"}), vec![(RunFailed, "said")]),
+        (json!({"result": "LimitReached", "reason": "LimitReached"}), vec![(LimitReached, after_figures)]),
+        (
+            json!({"result": "Cancelled", "reason": "Cancelled", "dryRun": true}),
+            vec![(RunCancelled, after_listing)],
+        ),
+        (
+            json!({"result": "Failed", "reason": "Unauthorized", "processed": 0}),
+            vec![(NotReady(Reason::Unauthorized), "said")],
+        ),
+        (json!({"result": "Failed", "reason": "Forbidden"}), vec![(RunFailed, after_figures)]),
+        (
+            json!({"result": "DeadlineExceeded", "reason": "DeadlineExceeded"}),
+            vec![(RunFailed, after_figures)],
+        ),
         // As a newer operator wrote it.
         (json!({"result": "Postponed", "reason": "RunSucceeded"}), vec![]),
         (
             json!({"result": "Succeeded", "reason": "RunSucceeded", "uncertainPages": 1, "leftAlone": 1}),
             vec![
-                (UncertainPage, "the outcome of a call is unknown; the run's count is a lower bound"),
+                (UncertainPage, "the outcome of 1 call is unknown; the run's count is a lower bound"),
                 (
                     FilterMismatch,
-                    "Upstash's list showed entries that spec.filters does not select; they were not acted on",
+                    "Upstash's list showed 1 entry that spec.filters does not select; the run did not act on what it does \
+                     not select",
                 ),
-                (RunSucceeded, did),
+                (RunSucceeded, "said"),
             ],
         ),
     ] {
@@ -186,36 +195,31 @@ fn ready(reason: &str, failures: i64) -> DlqPolicyStatus {
 
 #[test]
 fn what_ready_says_is_told_when_it_changes() {
-    use EventReason::{
-        CircuitClosed, CircuitOpened, InvalidSchedule, InvalidSpec, InvalidTimeZone, PolicySuspended,
-        PolicyUnsuspended, SecretNotFound, UrlNotAllowed,
-    };
-    let opened = "more runs failed in a row than failurePolicy allows; no further run starts";
-    let closed = "fewer runs failed in a row than failurePolicy allows; the circuit is closed";
+    use EventReason::{CircuitClosed, CircuitOpened, NotReady, PolicySuspended, PolicyUnsuspended};
+    let opened = "2 runs failed in a row; fix the cause, then set dlq-operator.dev/resetAt to a new value";
+    let closed = "fewer runs failed in a row than failurePolicy.openCircuitAfter; the circuit is closed";
     for (from, to, expected) in [
         ("Scheduled", "Suspended", Some((PolicySuspended, "why"))),
         ("Suspended", "Paused", Some((PolicySuspended, "why"))),
         ("", "Paused", Some((PolicySuspended, "why"))),
         ("NewerWord", "Paused", Some((PolicySuspended, "why"))),
-        ("Suspended", "Scheduled", Some((PolicyUnsuspended, "no longer held back: why"))),
+        ("Suspended", "Scheduled", Some((PolicyUnsuspended, "no longer suspended or paused: why"))),
         (
             "Paused",
             "Unauthorized",
-            Some((PolicyUnsuspended, "no longer held back, and not ready: Unauthorized")),
+            Some((PolicyUnsuspended, "no longer suspended or paused: Unauthorized: why")),
         ),
         (
             "Suspended",
             "CircuitOpen",
-            Some((PolicyUnsuspended, "no longer held back, and not ready: CircuitOpen")),
+            Some((PolicyUnsuspended, "no longer suspended or paused: CircuitOpen: why")),
         ),
-        ("Suspended", "InvalidSpec", Some((InvalidSpec, "why"))),
-        ("Idle", "InvalidSchedule", Some((InvalidSchedule, "why"))),
-        ("Idle", "InvalidTimeZone", Some((InvalidTimeZone, "why"))),
-        ("Idle", "UrlNotAllowed", Some((UrlNotAllowed, "why"))),
-        ("Idle", "ActionNotAllowed", Some((InvalidSpec, "why"))),
-        ("Idle", "NoConnection", Some((InvalidSpec, "why"))),
-        ("Idle", "SecretNotFound", Some((SecretNotFound, "why"))),
-        ("SecretNotFound", "SecretInvalid", Some((SecretNotFound, "why"))),
+        ("Suspended", "InvalidSpec", Some((NotReady(Reason::InvalidSpec), "why"))),
+        ("Idle", "InvalidSchedule", Some((NotReady(Reason::InvalidSchedule), "why"))),
+        ("Idle", "ActionNotAllowed", Some((NotReady(Reason::ActionNotAllowed), "why"))),
+        ("Idle", "NoConnection", Some((NotReady(Reason::NoConnection), "why"))),
+        ("Idle", "SecretNotFound", Some((NotReady(Reason::SecretNotFound), "why"))),
+        ("SecretNotFound", "SecretInvalid", Some((NotReady(Reason::SecretInvalid), "why"))),
         ("Scheduled", "Unauthorized", None),
         ("", "Scheduled", None),
         ("SecretNotFound", "Scheduled", None),

@@ -3,6 +3,7 @@
 mod cancel;
 pub mod due;
 mod facts;
+mod request;
 mod start;
 
 use jiff::Timestamp;
@@ -12,15 +13,19 @@ use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
 pub use self::facts::{Connectivity, Facts, Freshness, LOOK_AGAIN, Question};
+pub(crate) use self::request::{Asked, Ignored, asked};
 pub use self::start::Start;
 use self::start::new_run;
 use crate::run::progress;
 use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
 use crate::spec::invalid::Invalid;
-use crate::spec::policy::{Policy, Request, Work};
+use crate::spec::policy::{Mode, Policy, Request, Work};
 use crate::status::conditions::find;
-use dlq_crd::{ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, TokenRefusal, Trigger};
+use dlq_crd::{
+    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, SpecTrigger,
+    TokenRefusal, Trigger,
+};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,11 +116,12 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
         (Ok(work), Ok(schedule)) => (work, schedule.as_ref()),
         (Err(invalid), _) | (_, Err(invalid)) => return Plan::Invalid(invalid.clone()),
     };
-    let requested = new_request(policy.requests.run.as_ref(), status.last_handled_requested_at.as_ref());
-    if policy.suspend {
+    let requested = if let Asked::Run(request) = asked(policy, status) { Some(request) } else { None };
+    let is_dry = requested.is_some() && policy.requests.mode == Mode::DryRun;
+    if policy.suspend && !is_dry {
         return Plan::Suspended;
     }
-    if policy.paused {
+    if policy.paused.is_some() && !is_dry {
         return Plan::Paused;
     }
     if is_circuit_open(policy, status) && requested.is_none() {
@@ -126,10 +132,13 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
     }
     if let Some(request) = requested {
         let id = format!("{}-manual", text_hash(&request.value));
+        let spec = new_run(policy, work, facts, id, Trigger::Manual, now);
         let run = PolicyRun {
+            dry_run: spec.dry_run || is_dry,
+            requested_mode: is_dry.then_some(RequestedMode::DryRun),
             requested_by: policy.requests.requested_by.clone(),
             request_reason: policy.requests.request_reason.clone(),
-            ..new_run(policy, work, facts, id, Trigger::Manual, now)
+            ..spec
         };
         // It does not stand for what is due on the schedule.
         let due = schedule
@@ -168,7 +177,7 @@ pub(crate) fn is_circuit_open(policy: &Policy, status: &DlqPolicyStatus) -> bool
 
 /// Whether as many runs failed in a row as open the circuit.
 pub(crate) fn has_failed_enough(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    policy.pause_after_failures.is_some_and(|limit| status.consecutive_failures >= limit)
+    policy.open_circuit_after.is_some_and(|limit| status.consecutive_failures >= limit)
 }
 
 /// Whether something closes the circuit now: a new `resetAt`, or a new spec hash.
@@ -222,10 +231,15 @@ pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
     }
 }
 
+/// Whether new work starts a run, and with it another token than the one that was refused.
+pub(crate) fn starts_by_itself(policy: &Policy) -> bool {
+    matches!(policy.schedule, Ok(None)) && policy.trigger == SpecTrigger::OnChange
+}
+
 /// Whether the policy waits for a token: for its Secret, or, without a schedule, for another one than was refused.
 pub fn awaits_token(policy: &Policy, status: &DlqPolicyStatus) -> bool {
     let missing = not_ready_reason(status).is_some_and(|reason| reason.class() == ReasonClass::NoToken);
-    missing || (matches!(policy.schedule, Ok(None)) && status.refused_secret.is_some())
+    missing || (starts_by_itself(policy) && status.refused_secret.is_some())
 }
 
 fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &PolicyRun, now: Timestamp) -> Plan {
@@ -236,13 +250,16 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
     if let Err(invalid) = &policy.work {
         return cancel(CancelCause::Invalid(invalid.clone()));
     }
-    if policy.suspend {
+    let is_asked_dry = run.requested_mode == Some(RequestedMode::DryRun);
+    if policy.suspend && !is_asked_dry {
         return cancel(CancelCause::Suspended);
     }
-    if policy.paused {
+    if policy.paused.is_some() && !is_asked_dry {
         return cancel(CancelCause::Paused);
     }
-    if is_new_work(policy, status) {
+    // While the policy is held, a dry run leaves its new work for later.
+    let is_of_this_work = is_asked_dry && run.generation == policy.generation;
+    if is_new_work(policy, status) && !is_of_this_work {
         return cancel(CancelCause::SpecChanged);
     }
     if policy.force_dry_run && !run.dry_run {
@@ -279,6 +296,7 @@ fn unscheduled(
     now: Timestamp,
 ) -> Plan {
     let start = match &facts.connection {
+        _ if policy.trigger == SpecTrigger::Manual => false,
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
         Some(Connectivity::Usable) => status.refused_secret.is_some() && status.observed_schedule.is_none(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::policy::Pause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{EventReason, changes};
@@ -78,17 +79,16 @@ fn of_two_requests_in_a_row_the_second_forgets_nothing_that_is_due() {
 
 #[test]
 fn instants_that_pass_while_the_policy_is_held_are_over() {
-    let policy = quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[]);
+    let policy = quarterly(&json!({"failurePolicy": {"openCircuitAfter": 1}}), &[]);
     let status = seen(&policy, at("12:00:01"));
     let suspended = Known::from(Policy { suspend: true, ..policy.policy.clone() });
-    let paused = Known::from(Policy { paused: true, ..policy.policy.clone() });
+    let paused = Known::from(Policy { paused: Some(Pause::Flag), ..policy.policy.clone() });
     let broken = Known::from(Policy {
         schedule: Err(Invalid::new(Reason::InvalidSchedule, "no")),
         ..policy.policy.clone()
     });
     let tripped = DlqPolicyStatus { consecutive_failures: 1, ..status.clone() };
-    let reset =
-        quarterly(&json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}}), &[("resetAt", "1")]);
+    let reset = quarterly(&json!({"failurePolicy": {"openCircuitAfter": 1}}), &[("resetAt", "1")]);
     let table = [
         ("suspended", &suspended, &status, &policy),
         ("paused", &paused, &status, &policy),
@@ -144,8 +144,7 @@ fn replace_ends_the_run_at_the_next_instant_and_starts_that() {
 
 #[test]
 fn replace_ends_no_run_where_the_next_one_could_not_start() {
-    let fields =
-        json!({"concurrencyPolicy": "Replace", "failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let fields = json!({"concurrencyPolicy": "Replace", "failurePolicy": {"openCircuitAfter": 1}});
     let policy = quarterly(&fields, &[]);
     let failed = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:05"), &badly());
     let asked = quarterly(&fields, &[("requestedAt", "1")]);

@@ -1,3 +1,5 @@
+#[path = "plan_by_hand_tests.rs"]
+mod by_hand;
 #[path = "plan_instants_tests.rs"]
 mod instants;
 #[path = "plan_unscheduled_tests.rs"]
@@ -218,12 +220,12 @@ fn a_cancel_that_was_handled_is_not_handled_again() {
 
 #[test]
 fn the_gates_stand_in_their_order() {
-    let everything = json!({"suspend": true, "failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let everything = json!({"suspend": true, "failurePolicy": {"openCircuitAfter": 1}});
     let held = &[("paused", "yes")][..];
     let asked = &[("requestedAt", "2")][..];
     let mut status = seen(&quarterly(&json!({}), &[]), at("12:00:01"));
     status.consecutive_failures = 1;
-    let circuit = json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let circuit = json!({"failurePolicy": {"openCircuitAfter": 1}});
     let mut broken = everything.clone();
     broken["filters"] = json!({"labels": []});
     let table = [

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
+use crate::spec::policy::Pause;
 
 #[test]
 fn without_a_schedule_each_new_work_runs_once() {
@@ -143,8 +144,11 @@ fn new_work_waits_for_its_secret_and_then_starts() {
 fn the_token_is_looked_for_when_something_depends_on_it() {
     let policy = quarterly(&json!({}), &[]);
     let seen_once = seen(&policy, at("12:00:01"));
-    let held =
-        look(&Known::from(Policy { paused: true, ..policy.policy.clone() }), &seen_once, at("12:01:00"));
+    let held = look(
+        &Known::from(Policy { paused: Some(Pause::Flag), ..policy.policy.clone() }),
+        &seen_once,
+        at("12:01:00"),
+    );
     let waiting = look(&with(policy.clone(), missing()), &seen_once, at("12:01:00"));
     let suspended = Known::from(Policy { suspend: true, ..policy.policy.clone() });
     let edited = Known::from(Policy { generation: 2, ..policy.policy.clone() });
@@ -163,7 +167,7 @@ fn the_token_is_looked_for_when_something_depends_on_it() {
 
 #[test]
 fn the_circuit_opens_after_so_many_failures_and_one_request_is_a_trial() {
-    let fields = json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 2}});
+    let fields = json!({"failurePolicy": {"openCircuitAfter": 2}});
     let policy = quarterly(&fields, &[]);
     let asked = quarterly(&fields, &[("requestedAt", "1")]);
     let status = ran(&policy, &seen(&policy, at("12:00:01")), at("12:15:00"), at("12:15:01"), &badly());
@@ -181,7 +185,7 @@ fn the_circuit_opens_after_so_many_failures_and_one_request_is_a_trial() {
     let mut edited = fields.clone();
     edited["action"] = "restart".into();
     assert_eq!(decided(&quarterly(&edited, &[]), &open, "12:50:00"), "idle until 13:00:00");
-    let off = Known::from(Policy { pause_after_failures: None, ..policy.policy });
+    let off = Known::from(Policy { open_circuit_after: None, ..policy.policy });
     assert_eq!(decided(&off, &open, "12:50:00"), "idle until 13:00:00");
 }
 

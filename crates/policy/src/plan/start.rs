@@ -50,6 +50,7 @@ pub(super) fn new_run(
         reason: None,
         message: None,
         requested_by: None,
+        requested_mode: None,
         request_reason: None,
         window,
         limits: Some(policy.limits.clone()),
@@ -66,5 +67,6 @@ pub(super) fn new_run(
         waiting_until: None,
         waiting_reason: None,
         sample_workflow_run_ids: Vec::new(),
+        summary: None,
     }
 }

@@ -1,11 +1,22 @@
 //! How a run ends, and what is said of it.
 
 use dlq_crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
-use dlq_upstash::error::ApiError;
+use dlq_upstash::error::{ApiError, ErrorClass};
+
+/// The longest message of a status, in characters.
+pub(crate) const MAX_MESSAGE_CHARS: usize = 256;
 
 /// What to do about a token that is not known, and about one that may only list.
 pub(crate) const VALID_TOKEN: &str = "put a valid token into the connection's Secret";
 pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one that is not read-only";
+const ANY_TOKEN: &str = "the token can neither list nor act, use one that may do both";
+
+/// What happened, and what to do about it. The latter is always told in full, however long the former is.
+pub(crate) fn with_advice(happened: &str, advice: &str) -> String {
+    let room = MAX_MESSAGE_CHARS.saturating_sub(advice.chars().count() + 2);
+    let happened: String = happened.chars().take(room).collect();
+    format!("{happened}; {advice}")
+}
 
 /// How a run ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,7 +63,7 @@ impl Outcome {
 
     /// The token was refused, and the Secret holds no other.
     pub fn unauthorized(message: &str) -> Self {
-        let message = format!("{message}; {VALID_TOKEN}");
+        let message = with_advice(message, VALID_TOKEN);
         Self { not_ready: Some(Reason::Unauthorized), ..Self::failed(Reason::Unauthorized, message) }
     }
 
@@ -68,14 +79,47 @@ impl Outcome {
 
     /// The token may list, but not act.
     pub(crate) fn read_only(message: &str) -> Self {
-        let message = format!("{message}; {ACTING_TOKEN}");
+        let message = with_advice(message, ACTING_TOKEN);
         Self { not_ready: Some(Reason::ReadOnlyToken), ..Self::failed(Reason::Forbidden, message) }
+    }
+
+    /// The token may not even list.
+    pub(crate) fn forbidden(message: &str) -> Self {
+        Self::failed(Reason::Forbidden, with_advice(message, ANY_TOKEN))
+    }
+
+    /// A quota of the plan is used up: 412, seed facts of the API.
+    pub(crate) fn quota_exceeded(error: &ApiError) -> Self {
+        let advice = "raise the quota in Upstash's console, or ask for less in spec.overrides; a daily quota passes by itself";
+        Self::failed(Reason::QuotaExceeded, with_advice(&error.to_string(), advice))
+    }
+
+    /// So many calls in a row failed that none is repeated any more.
+    pub(crate) fn gave_up(failures: u32, error: &ApiError) -> Self {
+        let message = format!("gave up after {failures} calls in a row failed; the last: {error}");
+        let (reason, advice) = if error.class == ErrorClass::RateLimited {
+            let advice =
+                "the next run continues; set limits.entriesPerSecond lower, or let it run less often";
+            (Reason::RateLimited, advice)
+        } else {
+            let advice =
+                "the next run continues; check spec.connection.url and Upstash's status if this lasts";
+            (Reason::UpstreamUnavailable, advice)
+        };
+        Self::failed(reason, with_advice(&message, advice))
+    }
+
+    /// The API's pages lead nowhere.
+    pub(crate) fn cursor_loop(message: &str) -> Self {
+        let advice =
+            "set limits.pageSize to another value and run again; if this lasts, tell Upstash's support";
+        Self::failed(Reason::CursorLoop, with_advice(message, advice))
     }
 
     /// The API refused the request itself.
     pub(crate) fn bad_request(error: &ApiError) -> Self {
-        let message = format!("{error}; check spec.filters, spec.overrides and spec.connection.url");
-        Self::failed(Reason::BadRequest, message)
+        let advice = "check spec.filters, spec.overrides and spec.connection.url";
+        Self::failed(Reason::BadRequest, with_advice(&error.to_string(), advice))
     }
 
     /// The API refused all entries that were named. What it said of them another process heard.
@@ -97,7 +141,10 @@ impl Outcome {
     pub(crate) fn deadline_exceeded(run: &PolicyRun) -> Self {
         let seconds =
             run.limits.as_ref().and_then(|limits| limits.active_deadline_seconds).unwrap_or_default();
-        let message = format!("the run took longer than limits.activeDeadlineSeconds ({seconds})");
+        let message = format!(
+            "the run took longer than limits.activeDeadlineSeconds ({seconds}); the next run continues; raise the limit or \
+             narrow spec.filters"
+        );
         Self::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message)
     }
 
@@ -108,29 +155,37 @@ impl Outcome {
 
     /// The run has done what there was to do. `refusal`: what the API said of the last entry that it refused.
     pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&ApiError>) -> Self {
-        let unknown = run.uncertain_pages > 0 || run.interruptions > 0;
         if run.dry_run {
             let message = format!("dry run: {} match, nothing was done", entries(run.processed));
             return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
         }
-        if run.processed == 0 && run.rejected == 0 && !unknown {
+        let is_known = run.uncertain_pages == 0 && run.interruptions == 0;
+        if run.processed == 0 && run.rejected == 0 && is_known {
             return Self::nothing_matched();
         }
-        let done = match run.action {
-            Action::Resume => "resumed",
-            Action::Restart => "restarted",
-            Action::Delete => "deleted",
-        };
-        let lower_bound = if unknown { "at least " } else { "" };
-        let mut message = format!("{done} {lower_bound}{}", entries(run.processed));
-        if run.rejected > 0 {
-            message = format!("{message}; the API refused {}", entries(run.rejected));
-        }
+        let mut message = figures(run);
         if let Some(refusal) = refusal.filter(|_| run.rejected > 0) {
             message = format!("{message}, the last: {refusal}");
         }
         Self::new(RunResult::Succeeded, Reason::RunSucceeded, message)
     }
+}
+
+/// What a run did: entries, calls that were answered with a page, and what was refused.
+pub(crate) fn figures(run: &PolicyRun) -> String {
+    let done = match run.action {
+        _ if run.dry_run => "dry run: listed",
+        Action::Resume => "resumed",
+        Action::Restart => "restarted",
+        Action::Delete => "deleted",
+    };
+    let lower_bound = if run.uncertain_pages > 0 || run.interruptions > 0 { "at least " } else { "" };
+    let calls = match run.pages {
+        0 => String::new(),
+        1 => " in 1 call".to_owned(),
+        pages => format!(" in {pages} calls"),
+    };
+    format!("{done} {lower_bound}{}{calls}, {} refused", entries(run.processed), run.rejected)
 }
 
 fn entries(count: i64) -> String {
@@ -168,7 +223,26 @@ mod tests {
         };
         let said = ApiError::transport("gone for good", true);
         let message = |rejected| Outcome::succeeded(&run(rejected), Some(&said)).message;
-        assert_eq!(message(0), "resumed 1 entry");
-        assert!(message(2).contains("2 entries, the last: "), "{}", message(2));
+        assert_eq!(message(0), "resumed 1 entry, 0 refused");
+        assert!(message(2).contains("2 refused, the last: "), "{}", message(2));
+    }
+
+    #[test]
+    fn every_failure_says_what_to_do_in_full_however_long_the_answer_is() {
+        let long = ApiError { message: "x".repeat(160), ..ApiError::transport("", true) };
+        let limited = ApiError { class: ErrorClass::RateLimited, status: Some(429), ..long.clone() };
+        for (outcome, advice) in [
+            (Outcome::gave_up(10, &long), "if this lasts"),
+            (Outcome::gave_up(10, &limited), "less often"),
+            (Outcome::quota_exceeded(&long), "passes by itself"),
+            (Outcome::bad_request(&long), "spec.connection.url"),
+            (Outcome::forbidden(&"x".repeat(300)), "may do both"),
+            (Outcome::read_only(&"x".repeat(300)), "not read-only"),
+            (Outcome::unauthorized(&"x".repeat(300)), "Secret"),
+            (Outcome::cursor_loop("the API gave 100 pages without an entry in a row"), "Upstash's support"),
+        ] {
+            assert!(outcome.message.ends_with(advice), "{}", outcome.message);
+            assert!(outcome.message.chars().count() <= MAX_MESSAGE_CHARS, "{}", outcome.message);
+        }
     }
 }

@@ -248,7 +248,7 @@ impl Progress {
         self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
         self.run.left_alone += std::mem::take(&mut self.left_alone_since_cursor);
         if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
-            self.outcome = Some(Outcome::failed(Reason::CursorLoop, message));
+            self.outcome = Some(Outcome::cursor_loop(&message));
         }
     }
 

@@ -114,7 +114,7 @@ fn a_run_that_does_not_know_all_it_did_ends_with_one_more_pass() {
     fail(&mut progress, &lost());
     assert_eq!(asked(&answer(&mut progress, &page(0, ""))).0, Some("b"));
     assert_eq!(ended(&mut progress), SUCCEEDED);
-    assert_eq!(end(&mut progress).message, "resumed at least 5 entries");
+    assert_eq!(end(&mut progress).message, "resumed at least 5 entries in 4 calls, 0 refused");
     let mut interrupted = matching(&json!({"interruptions": 1, "cursor": "c"}));
     assert_eq!(asked(&answer(&mut interrupted, &page(0, ""))).0, Some("c"));
     assert_eq!(asked(&answer(&mut interrupted, &page(0, ""))).0, None);

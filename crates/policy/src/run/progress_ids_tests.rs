@@ -9,7 +9,7 @@ fn ids_go_in_chunks_of_at_most_fifty() {
         assert_eq!(sent(&answer(&mut progress, &page(deleted, ""))), expected);
     }
     assert_eq!(ended(&mut progress), SUCCEEDED);
-    assert_eq!(end(&mut progress).message, "deleted 117 entries");
+    assert_eq!(end(&mut progress).message, "deleted 117 entries in 3 calls, 0 refused");
     let run = progress.run();
     assert_eq!((run.processed, run.not_found, run.position), (117, 3, 120));
 }
@@ -75,7 +75,7 @@ fn ids_of_a_call_whose_answer_was_lost_are_not_called_missing() {
     drain(&mut progress, &[0, 1, 3]);
     let run = progress.run();
     assert_eq!((run.processed, run.not_found, run.uncertain_pages), (1, 1, 1));
-    assert_eq!(end(&mut progress).message, "resumed at least 1 entry");
+    assert_eq!(end(&mut progress).message, "resumed at least 1 entry in 4 calls, 0 refused");
     let mut deleted = listed(4, &json!({"action": "delete"}));
     let first = call(&mut deleted);
     deleted.abandoned(&first, at(0));

@@ -74,6 +74,7 @@ fn error(class: ErrorClass) -> ApiError {
         ErrorClass::Unauthorized => 401,
         ErrorClass::Forbidden => 403,
         ErrorClass::NotFound => 404,
+        ErrorClass::QuotaExceeded => 412,
         ErrorClass::Refused => 400,
         ErrorClass::Unexpected => 422,
     };
@@ -153,7 +154,7 @@ fn pages_are_followed_and_counted_until_there_is_no_cursor() {
     assert_eq!(asked(&answer(&mut progress, &page(0, "b"))), (Some("a"), 20));
     assert_eq!(asked(&answer(&mut progress, &page(3, ""))), (Some("b"), 20));
     assert_eq!(ended(&mut progress), SUCCEEDED);
-    assert_eq!(end(&mut progress).message, "resumed 23 entries");
+    assert_eq!(end(&mut progress).message, "resumed 23 entries in 3 calls, 0 refused");
     let run = progress.run();
     assert_eq!((run.processed, run.pages, run.cursor.as_deref()), (23, 3, Some("b")));
     assert_eq!(run.sample_workflow_run_ids.len(), 10);

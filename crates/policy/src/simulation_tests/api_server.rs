@@ -152,6 +152,7 @@ impl Object {
             namespace: "payments",
             name: "a",
             generation: self.generation,
+            created: None,
             annotations: &self.annotations,
             spec: Ok(&spec.expect("specs can be read")),
         };

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::spec::policy::{Request, Work};
+use crate::spec::policy::{Mode, Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
 use dlq_crd::{
-    ConcurrencyPolicy, DlqPolicyStatus, Limits, MilliTime, PolicyRun, Reason, RunResult, RunSummary, Totals,
-    Trigger,
+    ConcurrencyPolicy, DlqPolicyStatus, Limits, MilliTime, PolicyRun, Reason, RequestedMode, RunResult,
+    RunSummary, SpecTrigger, Totals, Trigger,
 };
 use dlq_upstash::types::{Call, Selection};
 
@@ -58,6 +58,8 @@ pub(super) struct Ledger {
     was_set_back: bool,
     /// The token was refused for work without a schedule: another one starts it again.
     is_owed: bool,
+    /// Somebody looked at the policy before.
+    is_seen: bool,
     /// The schedule, and since when nothing holds it.
     open: Option<(String, Timestamp)>,
     /// The values last handled.
@@ -93,7 +95,6 @@ impl Ledger {
             self.failures = 0;
         }
         self.reset = reset.or(self.reset.take());
-        self.is_owed &= !matches!(policy.schedule, Ok(Some(_)));
         if let Plan::Cancel { why, .. } = plan {
             self.meet(format!("cancelled: {why:?}"));
             if *why == CancelCause::Replaced {
@@ -106,12 +107,18 @@ impl Ledger {
         if before.current_run.is_none() || requests.cancel.as_ref().is_some_and(|cancel| cancel.too_long) {
             self.cancel = value(&requests.cancel).or(self.cancel.take());
         }
-        if before.current_run.is_none() && matches!(policy.schedule, Ok(Some(_))) {
+        let by_itself = matches!(policy.schedule, Ok(None)) && policy.trigger == SpecTrigger::OnChange;
+        self.is_owed &= by_itself;
+        if before.current_run.is_none() && policy.schedule.is_ok() && !by_itself {
             self.work = Some(policy.spec_hash.clone());
         }
         let passes =
             matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. });
-        if passes || requests.run.as_ref().is_some_and(|run| run.too_long) {
+        // Values are no times here.
+        let is_first_sight = !std::mem::replace(&mut self.is_seen, true);
+        let is_odd = matches!(requests.mode, Mode::Unknown(_));
+        let is_unasked = is_odd || (policy.trigger == SpecTrigger::Manual && is_first_sight);
+        if passes || is_unasked || requests.run.as_ref().is_some_and(|run| run.too_long) {
             self.request = value(&requests.run).or(self.request.take());
         }
         self.note_schedule(policy, plan, now);
@@ -198,7 +205,14 @@ impl Ledger {
     fn started(&mut self, policy: &Policy, after: &DlqPolicyStatus, at: At) {
         let run = after.current_run.as_ref().unwrap();
         self.meet(format!("started: {:?}", run.trigger));
-        assert!(!policy.suspend && !policy.paused, "starts while held");
+        let is_asked_dry = run.trigger == Trigger::Manual && policy.requests.mode == Mode::DryRun;
+        let is_held = policy.suspend || policy.paused.is_some();
+        assert_eq!(run.requested_mode.is_some(), is_asked_dry, "how it was asked for");
+        if is_asked_dry {
+            assert!(run.dry_run, "acts, and was asked to list only");
+            self.meet(format!("dry run by request, held: {is_held}"));
+        }
+        assert!(is_asked_dry || !is_held, "starts while held");
         assert!(run.dry_run || !policy.force_dry_run);
         assert!(run.holder.as_ref().is_some_and(|holder| !holder.is_empty()), "nobody holds it");
         assert_eq!(run.limits.as_ref(), Some(&policy.limits), "its limits are frozen");
@@ -213,11 +227,12 @@ impl Ledger {
         match run.trigger {
             Trigger::Manual => {
                 let request = policy.requests.run.as_ref().unwrap();
-                assert!(!request.too_long);
+                assert!(!request.too_long && !matches!(policy.requests.mode, Mode::Unknown(_)));
                 assert_ne!(Some(&request.value), self.request.as_ref(), "requestedAt was handled already");
                 self.request = Some(request.value.clone());
             }
             Trigger::Spec => {
+                assert_eq!(policy.trigger, SpecTrigger::OnChange, "nobody asked for it");
                 assert!(self.is_owed || !self.knows_work(policy), "the same work is begun again");
                 if self.knows_work(policy) {
                     self.meet("started again with another token");
@@ -225,7 +240,9 @@ impl Ledger {
             }
             Trigger::Schedule => self.started_on_schedule(policy, after, run, at.now),
         }
-        self.work = Some(policy.spec_hash.clone());
+        if !(is_asked_dry && is_held) {
+            self.work = Some(policy.spec_hash.clone());
+        }
         assert!(self.runs.insert(key(run), Deeds::default()).is_none(), "a run starts twice");
     }
 
@@ -264,7 +281,7 @@ impl Ledger {
     }
 
     fn is_circuit_open(&self, policy: &Policy) -> bool {
-        policy.pause_after_failures.is_some_and(|most| self.failures >= most)
+        policy.open_circuit_after.is_some_and(|most| self.failures >= most)
     }
 
     /// A status is written while a run is under way: what came since its start and does not replace it is skipped. That
@@ -354,19 +371,22 @@ impl Ledger {
         let failed = matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
         let is_refused = matches!(run.reason, Some(Reason::Unauthorized | Reason::Forbidden));
         // Another token is tried once.
-        let is_unscheduled = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        let is_unscheduled = matches!(policy.schedule, Ok(None))
+            && policy.trigger == SpecTrigger::OnChange
+            && run.trigger != Trigger::Schedule;
         self.is_owed = is_refused && is_unscheduled;
         self.totals.runs += 1;
         self.totals.failed_runs += i64::from(failed);
         self.totals.processed += if run.dry_run { 0 } else { run.processed };
         match result {
+            _ if run.dry_run || run.reason == Some(Reason::QuotaExceeded) => {}
             RunResult::Succeeded | RunResult::LimitReached => self.failures = 0,
             RunResult::Failed | RunResult::DeadlineExceeded => self.failures += 1,
             RunResult::Cancelled => {}
         }
         // No run starts from now on, even if no look sees this state before it ends.
         let is_invalid = policy.work.is_err() || policy.schedule.is_err();
-        if is_invalid || policy.suspend || policy.paused || self.is_circuit_open(policy) {
+        if is_invalid || policy.suspend || policy.paused.is_some() || self.is_circuit_open(policy) {
             self.open = None;
         }
         self.ended.insert(0, run.into());
@@ -468,7 +488,8 @@ pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Tim
     if let Some(most) = active_deadline_seconds {
         assert!(now < start + SignedDuration::from_secs(most), "calls after its deadline");
     }
-    assert!(!policy.suspend && !policy.paused, "calls while held");
+    let is_asked_dry = run.requested_mode == Some(RequestedMode::DryRun);
+    assert!(is_asked_dry || !policy.suspend && policy.paused.is_none(), "calls while held");
     if call.operation().acts() {
         assert!(!run.dry_run && !policy.force_dry_run, "a dry run acts");
     }

@@ -147,6 +147,7 @@ fn calm() -> impl Strategy<Value = Slice> {
         Just(ErrorClass::Forbidden),
         Just(ErrorClass::NotFound),
         Just(ErrorClass::Refused),
+        Just(ErrorClass::QuotaExceeded),
         Just(ErrorClass::Unexpected),
     ];
     let otherwise = prop_oneof![
@@ -172,6 +173,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(ErrorClass::Refused),
         1 => Just(ErrorClass::Unauthorized),
         1 => Just(ErrorClass::Forbidden),
+        1 => Just(ErrorClass::QuotaExceeded),
         1 => Just(ErrorClass::Unexpected),
     ];
     prop_oneof![
@@ -291,7 +293,13 @@ fn annotation() -> impl Strategy<Value = Operation> {
     let at = prop_oneof![4 => Just("requestedAt"), 2 => Just("cancelAt"), 2 => Just("resetAt")];
     let paused =
         prop_oneof![3 => Just(None), 1 => Just(Some("false".to_owned())), 1 => Just(Some("yes".to_owned()))];
+    let mode = prop_oneof![
+        2 => Just(None),
+        3 => Just(Some("DryRun".to_owned())),
+        1 => Just(Some("dryrun".to_owned())),
+    ];
     prop_oneof![
+        2 => mode.prop_map(|value| Operation::Annotate("requestedMode", value)),
         6 => (at, value).prop_map(|(key, value)| Operation::Annotate(key, value)),
         2 => paused.prop_map(|value| Operation::Annotate("paused", value)),
         1 => "[é ]{0,300}".prop_map(|text| Operation::Annotate("requestedBy", Some(text))),
@@ -370,11 +378,13 @@ fn timing() -> impl Strategy<Value = Value> {
     let scheduled =
         (schedule, jitter, deadline, concurrency()).prop_map(|(schedule, jitter, deadline, concurrency)| {
             json!({"schedule": schedule, "jitter": jitter, "startingDeadlineSeconds": deadline,
-            "concurrencyPolicy": concurrency})
+            "concurrencyPolicy": concurrency, "trigger": null})
         });
-    let none = json!({"schedule": null, "jitter": null, "startingDeadlineSeconds": null,
-        "concurrencyPolicy": null});
-    prop_oneof![3 => scheduled, 1 => Just(none)]
+    let none = option::of(prop_oneof![Just("OnChange"), Just("Manual")]).prop_map(|trigger| {
+        json!({"schedule": null, "jitter": null, "startingDeadlineSeconds": null,
+            "concurrencyPolicy": null, "trigger": trigger})
+    });
+    prop_oneof![3 => scheduled, 1 => none]
 }
 
 fn limits() -> impl Strategy<Value = Value> {
@@ -395,7 +405,7 @@ fn limits() -> impl Strategy<Value = Value> {
 
 fn failure_policy() -> impl Strategy<Value = Value> {
     option::of(1..4).prop_map(|most| match most {
-        Some(most) => json!({"failurePolicy": {"pauseAfterConsecutiveFailures": most}}),
+        Some(most) => json!({"failurePolicy": {"openCircuitAfter": most}}),
         None => json!({"failurePolicy": null}),
     })
 }

@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 51] = [
+const HAPPENS: [&str; 54] = [
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
@@ -35,6 +35,7 @@ const HAPPENS: [&str; 51] = [
     "because: Forbidden",
     "because: LimitReached",
     "because: NothingMatched",
+    "because: QuotaExceeded",
     "because: RateLimited",
     "because: RunSucceeded",
     "because: Unauthorized",
@@ -46,6 +47,8 @@ const HAPPENS: [&str; 51] = [
     "cancelled: SpecChanged",
     "cancelled: Suspended",
     "dry",
+    "dry run by request, held: false",
+    "dry run by request, held: true",
     "entries that a list showed were left alone",
     "ended: Cancelled",
     "ended: DeadlineExceeded",

@@ -209,7 +209,7 @@ impl World {
         self.end_run(slice);
         let policy = self.policy();
         let status = self.api.status();
-        if policy.suspend || policy.paused {
+        if policy.suspend || policy.paused.is_some() {
             assert!(status.current_run.is_none());
             return;
         }

@@ -29,6 +29,7 @@ pub(crate) fn spec_hash(spec: &DlqPolicySpec) -> String {
         overrides,
         connection,
         dry_run,
+        trigger: _,
         schedule: _,
         time_zone: _,
         jitter: _,

@@ -14,7 +14,7 @@ pub(super) fn api_overrides(
 ) -> Result<Overrides, Invalid> {
     let Some(overrides) = overrides else { return Ok(Overrides::default()) };
     if action == dlq_crd::Action::Delete {
-        let problem = "a delete takes no overrides; remove overrides, or use resume or restart";
+        let problem = "overrides must not be set with a delete; remove overrides, or use resume or restart";
         return Err(Invalid::spec("spec.overrides", problem));
     }
     let dlq_crd::Overrides { retries, delay, retry_delay, flow_control, labels, failure_callback } =

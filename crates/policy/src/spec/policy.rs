@@ -4,7 +4,7 @@ use super::connection::ConnectionRef;
 use super::invalid::Invalid;
 use super::selection::Selected;
 use crate::schedule::Schedule;
-use dlq_crd::{ConcurrencyPolicy, Limits};
+use dlq_crd::{ConcurrencyPolicy, Limits, SpecTrigger};
 use dlq_upstash::types::{Action, Overrides};
 
 /// A policy as the operator understands it. Later steps cannot fail on what a user wrote.
@@ -12,11 +12,15 @@ use dlq_upstash::types::{Action, Overrides};
 pub struct Policy {
     /// `metadata.generation`.
     pub generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<jiff::Timestamp>,
     /// The hash of action, filters, overrides, connection and dryRun; empty when the spec cannot be read.
     pub spec_hash: String,
     /// What a run does.
     pub work: Result<Work, Invalid>,
-    /// When runs start; `None`: once for each `spec_hash`.
+    /// What starts a run where there is no schedule.
+    pub trigger: SpecTrigger,
+    /// When runs start; `None`: as `trigger` says.
     pub schedule: Result<Option<Schedule>, Invalid>,
     /// How late a run may start.
     pub starting_deadline: Option<jiff::SignedDuration>,
@@ -24,8 +28,8 @@ pub struct Policy {
     pub concurrency: ConcurrencyPolicy,
     /// `spec.suspend`.
     pub suspend: bool,
-    /// Held by the annotation or by `--pause-all`.
-    pub paused: bool,
+    /// What pauses it, if something does.
+    pub paused: Option<Pause>,
     /// `--force-dry-run`.
     pub force_dry_run: bool,
     /// What the annotations ask for.
@@ -33,7 +37,7 @@ pub struct Policy {
     /// Limits of the next run.
     pub limits: Limits,
     /// How many failures in a row open the circuit.
-    pub pause_after_failures: Option<i64>,
+    pub open_circuit_after: Option<i64>,
     /// How many ended runs are kept.
     pub history_limit: usize,
 }
@@ -64,11 +68,22 @@ impl Work {
     }
 }
 
+/// What pauses a policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Pause {
+    /// The annotation `paused`, with its value.
+    Annotation(String),
+    /// `--pause-all`, whatever the annotation says.
+    Flag,
+}
+
 /// What the annotations ask for; see [`dlq_crd::annotations`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Requests {
     /// `requestedAt`.
     pub run: Option<Request>,
+    /// `requestedMode`.
+    pub mode: Mode,
     /// `requestedBy`.
     pub requested_by: Option<String>,
     /// `requestReason`.
@@ -77,6 +92,18 @@ pub struct Requests {
     pub cancel: Option<Request>,
     /// `resetAt`.
     pub reset: Option<Request>,
+}
+
+/// How a requested run acts.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// As the spec says.
+    #[default]
+    AsSpecified,
+    /// It lists and counts only.
+    DryRun,
+    /// Nobody knows: no run starts.
+    Unknown(String),
 }
 
 /// The value of an annotation that is handled once.

@@ -74,7 +74,7 @@ pub(crate) fn selected(filters: &Filters) -> Result<Selected, Invalid> {
         }
         (false, None, false) => Err(Invalid::spec(
             "spec.filters",
-            "give at least one criterion or dlqIds, or say all: true for the whole DLQ",
+            "filters must have at least one criterion, dlqIds, or all: true for the whole DLQ",
         )),
         (true, ..) => {
             Err(Invalid::spec("spec.filters.all", "stands alone; remove all, or every other filter"))
@@ -126,7 +126,7 @@ fn values<T>(field: &str, list: Option<&[T]>, text: impl Fn(&T) -> &str) -> Resu
 
 fn value(field: &str, text: &str) -> Result<String, Invalid> {
     if text.is_empty() || text.contains(',') || text.chars().any(char::is_control) {
-        let problem = "no empty value, no comma (the API would split the value there), no control character";
+        let problem = "must be no empty value, and hold no comma (the API would split it there) and no control character";
         return Err(Invalid::spec(&format!("spec.filters.{field}"), problem));
     }
     Ok(text.to_owned())

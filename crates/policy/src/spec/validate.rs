@@ -10,13 +10,14 @@ use super::hash::{spec_hash, text_hash};
 use super::invalid::Invalid;
 use super::overrides::api_overrides;
 use super::permissions::Permissions;
-use super::policy::{Policy, Request, Requests, Work};
+use super::policy::{Mode, Pause, Policy, Request, Requests, Work};
 use super::selection;
 use crate::schedule::Schedule;
 use dlq_crd::{
-    ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, TimeZoneText, annotations,
+    ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, SpecTrigger, TimeZoneText,
+    annotations,
 };
-use dlq_upstash::error::visible;
+use dlq_upstash::error::{printable, visible};
 
 /// The most ended runs that a history can hold.
 const MAX_HISTORY: usize = 50;
@@ -30,6 +31,8 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// `metadata.generation`.
     pub generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<jiff::Timestamp>,
     /// `metadata.annotations`.
     pub annotations: &'a BTreeMap<String, String>,
     /// The spec, or why it cannot be read.
@@ -44,16 +47,24 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
     let short = |key| text(key).filter(|value| value.len() <= annotations::MAX_VALUE_BYTES).map(visible);
     let requests = Requests {
         run: text(annotations::REQUESTED_AT).map(request),
+        mode: mode(text(annotations::REQUESTED_MODE)),
         requested_by: short(annotations::REQUESTED_BY),
         request_reason: short(annotations::REQUEST_REASON),
         cancel: text(annotations::CANCEL_AT).map(request),
         reset: text(annotations::RESET_AT).map(request),
     };
-    let paused = permissions.pause_all || text(annotations::PAUSED).is_some_and(|value| value != "false");
+    let annotated = text(annotations::PAUSED).filter(|value| *value != "false");
+    let paused = if permissions.pause_all {
+        Some(Pause::Flag)
+    } else {
+        annotated.map(|value| Pause::Annotation(printable(value)))
+    };
     let policy = Policy {
         generation: source.generation,
+        created: source.created,
         spec_hash: String::new(),
         work: Err(Invalid::spec("spec", "cannot be read")),
+        trigger: SpecTrigger::default(),
         schedule: Ok(None),
         starting_deadline: None,
         concurrency: ConcurrencyPolicy::default(),
@@ -62,7 +73,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         force_dry_run: permissions.force_dry_run,
         requests,
         limits: Limits::default(),
-        pause_after_failures: None,
+        open_circuit_after: None,
         // The most there can be: a spec that cannot be read is no reason to forget a run.
         history_limit: MAX_HISTORY,
     };
@@ -74,6 +85,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 action,
                 filters,
                 overrides,
+                trigger,
                 schedule,
                 time_zone,
                 jitter,
@@ -100,18 +112,27 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
             Policy {
                 spec_hash: spec_hash(spec),
                 work: of_work(),
+                trigger: trigger.unwrap_or_default(),
                 schedule: parse_schedule(schedule.as_ref(), time_zone.as_ref(), jitter.as_ref(), source),
                 starting_deadline: starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
                 concurrency: concurrency_policy.unwrap_or_default(),
                 suspend: *suspend,
                 limits: limits.clone().unwrap_or_default(),
-                pause_after_failures: failure_policy
-                    .and_then(|policy| policy.pause_after_consecutive_failures)
+                open_circuit_after: failure_policy
+                    .and_then(|policy| policy.open_circuit_after)
                     .map(i64::from),
                 history_limit: usize::try_from(*history_limit).unwrap_or(0).min(MAX_HISTORY),
                 ..policy
             }
         }
+    }
+}
+
+fn mode(value: Option<&str>) -> Mode {
+    match value {
+        None => Mode::AsSpecified,
+        Some(annotations::DRY_RUN) => Mode::DryRun,
+        Some(other) => Mode::Unknown(printable(other)),
     }
 }
 

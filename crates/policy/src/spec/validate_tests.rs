@@ -79,7 +79,7 @@ fn more_labels_than_a_header_can_carry_are_refused() {
 fn a_delete_takes_no_overrides() {
     let invalid = invalid(&json!({"action": "delete", "overrides": {"retries": 1}}), &permissions());
     assert_eq!(invalid.reason, Reason::InvalidSpec);
-    assert!(invalid.message.starts_with("spec.overrides: a delete takes no overrides; remove"));
+    assert!(invalid.message.starts_with("spec.overrides: overrides must not be set with a delete; remove"));
     assert!(policy(&json!({"action": "delete"})).work.is_ok());
 }
 
@@ -238,13 +238,14 @@ fn a_spec_that_cannot_be_read_is_invalid_and_still_obeys_its_annotations() {
         ("dlq-operator.dev/paused".to_owned(), "yes".to_owned()),
     ]);
     let spec = Err("cannot be read: missing field `action`");
-    let source = Source { namespace: "n", name: "a", generation: 1, annotations: &annotations, spec };
+    let source =
+        Source { namespace: "n", name: "a", generation: 1, created: None, annotations: &annotations, spec };
     let policy = validate(&source, &permissions());
     let invalid = policy.work.unwrap_err();
     assert_eq!(invalid.reason, Reason::InvalidSpec);
     assert!(invalid.message.contains("missing field `action`"));
     assert_eq!(policy.spec_hash, "");
-    assert!(policy.paused && policy.requests.cancel.is_some());
+    assert!(policy.paused.is_some() && policy.requests.cancel.is_some());
 }
 
 #[test]
@@ -252,14 +253,14 @@ fn the_rest_of_the_spec_is_carried_along_with_its_defaults() {
     let plain = policy(&json!({}));
     assert_eq!((plain.generation, plain.history_limit, plain.suspend), (3, 10, false));
     assert_eq!((plain.limits.page_size, plain.concurrency), (50, ConcurrencyPolicy::Forbid));
-    assert!(plain.starting_deadline.is_none() && plain.pause_after_failures.is_none());
+    assert!(plain.starting_deadline.is_none() && plain.open_circuit_after.is_none());
     let full = policy(&json!({
         "schedule": "@hourly", "startingDeadlineSeconds": 300, "concurrencyPolicy": "Replace", "suspend": true,
-        "limits": {"pageSize": 7}, "failurePolicy": {"pauseAfterConsecutiveFailures": 3}, "historyLimit": 2,
+        "limits": {"pageSize": 7}, "failurePolicy": {"openCircuitAfter": 3}, "historyLimit": 2,
     }));
     assert_eq!(full.starting_deadline, Some(jiff::SignedDuration::from_secs(300)));
     assert_eq!((full.concurrency, full.suspend), (ConcurrencyPolicy::Replace, true));
-    assert_eq!((full.limits.page_size, full.pause_after_failures, full.history_limit), (7, Some(3), 2));
+    assert_eq!((full.limits.page_size, full.open_circuit_after, full.history_limit), (7, Some(3), 2));
     assert_eq!(policy(&json!({"historyLimit": -1})).history_limit, 0);
     assert_eq!(policy(&json!({"historyLimit": 1000})).history_limit, 50);
 }
@@ -273,7 +274,7 @@ fn edits_of_when_and_how_carefully_leave_the_hash() {
         json!({"schedule": "@hourly", "timeZone": "Europe/Berlin", "jitter": "30s"}),
         json!({"suspend": true}),
         json!({"historyLimit": 3}),
-        json!({"failurePolicy": {"pauseAfterConsecutiveFailures": 3}}),
+        json!({"failurePolicy": {"openCircuitAfter": 3}}),
         json!({"dryRun": false}),
     ];
     for edit in edits {
@@ -304,6 +305,7 @@ fn edits_of_what_is_done_with_what_change_the_hash() {
 fn annotations_ask_for_runs_cancels_and_resets() {
     let asked = annotated(&[
         ("requestedAt", "now"),
+        ("requestedMode", "DryRun"),
         ("requestedBy", "ann"),
         ("requestReason", "deploy"),
         ("cancelAt", "then"),
@@ -312,13 +314,19 @@ fn annotations_ask_for_runs_cancels_and_resets() {
     let request = |value: &str| Some(Request { value: value.into(), too_long: false });
     let expected = Requests {
         run: request("now"),
+        mode: Mode::DryRun,
         requested_by: Some("ann".into()),
         request_reason: Some("deploy".into()),
         cancel: request("then"),
         reset: request("later"),
     };
     assert_eq!(asked.requests, expected);
-    assert_eq!(annotated(&[("requestedAt", ""), ("cancelAt", "")]).requests, Requests::default());
+    let empty = annotated(&[("requestedAt", ""), ("requestedMode", ""), ("cancelAt", "")]);
+    assert_eq!(empty.requests, Requests::default());
+    let mode = |value: &str| annotated(&[("requestedMode", value)]).requests.mode;
+    for other in ["dryrun", "DryRun ", "true", "Apply"] {
+        assert!(matches!(mode(other), Mode::Unknown(_)), "{other:?}");
+    }
 }
 
 #[test]
@@ -340,10 +348,11 @@ fn any_value_of_paused_but_empty_and_false_holds_the_policy() {
     for (value, paused) in
         [("", false), ("false", false), ("true", true), ("incident 7", true), ("False", true)]
     {
-        assert_eq!(annotated(&[("paused", value)]).paused, paused, "{value:?}");
+        let expected = paused.then(|| Pause::Annotation(value.to_owned()));
+        assert_eq!(annotated(&[("paused", value)]).paused, expected, "{value:?}");
     }
     let pause_all = Permissions { pause_all: true, ..permissions() };
-    assert!(sample::policy(&json!({}), &[("paused", "false")], &pause_all).paused);
+    assert!(sample::policy(&json!({}), &[("paused", "false")], &pause_all).paused.is_some());
     let force = Permissions { force_dry_run: true, ..permissions() };
     let forced = sample::policy(&json!({}), &[], &force);
     assert!(forced.force_dry_run && !forced.work.unwrap().dry_run);

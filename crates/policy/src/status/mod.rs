@@ -16,16 +16,14 @@ use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
 use self::schedule::{note_schedule, note_skipped};
 use crate::plan::due::next_run;
-use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal};
+use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal, starts_by_itself};
 use crate::run::Activity;
-use crate::run::outcome::Outcome;
+use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome};
 use crate::spec::policy::Policy;
 use dlq_crd::{
-    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
+    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, RunResult,
+    TokenRefusal, Trigger,
 };
-
-/// The longest message of a status, in characters.
-const MAX_MESSAGE_CHARS: usize = 256;
 
 /// The status that a plan leads to, before anything is done.
 pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Timestamp) -> DlqPolicyStatus {
@@ -77,7 +75,11 @@ pub fn claimed(
     if run.trigger == Trigger::Manual {
         status.last_handled_requested_at = policy.requests.run.as_ref().map(|request| request.value.clone());
     }
-    status.last_handled_spec_hash = Some(policy.spec_hash.clone());
+    // A dry run while the policy is held changes nothing: what is new is still to be done.
+    let is_held = policy.suspend || policy.paused.is_some();
+    if !(is_held && run.requested_mode == Some(RequestedMode::DryRun)) {
+        status.last_handled_spec_hash = Some(policy.spec_hash.clone());
+    }
     status.processed = Some(0);
     status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
     let readiness = readiness::ready_now(policy, &status);
@@ -149,13 +151,10 @@ pub fn finished(
         status.totals.processed = status.totals.processed.saturating_add(run.processed);
     }
     match outcome.result {
-        RunResult::Succeeded | RunResult::LimitReached => {
-            status.consecutive_failures = 0;
-            status.last_successful_time = Some(seconds(now));
-        }
-        RunResult::Failed | RunResult::DeadlineExceeded => status.consecutive_failures += 1,
-        RunResult::Cancelled => {}
+        RunResult::Succeeded | RunResult::LimitReached => status.last_successful_time = Some(seconds(now)),
+        RunResult::Failed | RunResult::DeadlineExceeded | RunResult::Cancelled => {}
     }
+    status.consecutive_failures = failures_after(before.consecutive_failures, &run, outcome);
     if let Some(request) = policy.requests.cancel.as_ref().filter(|request| !request.too_long) {
         status.last_handled_cancel_at = Some(request.value.clone());
     }
@@ -170,10 +169,20 @@ pub fn finished(
     status
 }
 
+/// How many runs failed in a row, after this one. A dry run proves nothing of what acts, and a quota passes by itself.
+fn failures_after(before: i64, run: &PolicyRun, outcome: &Outcome) -> i64 {
+    match outcome.result {
+        _ if run.dry_run || outcome.reason == Reason::QuotaExceeded => before,
+        RunResult::Succeeded | RunResult::LimitReached => 0,
+        RunResult::Failed | RunResult::DeadlineExceeded => before.saturating_add(1),
+        RunResult::Cancelled => before,
+    }
+}
+
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
 fn note_refusal(policy: &Policy, run: &PolicyRun, outcome: &Outcome, status: &mut DlqPolicyStatus) {
     if let Some(refusal) = outcome.refusal() {
-        let is_owed = matches!(policy.schedule, Ok(None)) && run.trigger != Trigger::Schedule;
+        let is_owed = starts_by_itself(policy) && run.trigger != Trigger::Schedule;
         status.refused_reason = Some(refusal);
         status.refused_secret = outcome.refused_secret.clone().filter(|_| is_owed);
         return;

@@ -2,10 +2,10 @@
 //! deploy tools wait for it.
 
 use crate::plan::{Plan, is_circuit_open, is_new_work, refusal};
-use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN};
+use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, with_advice};
 use crate::spec::invalid::Invalid;
-use crate::spec::policy::Policy;
-use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, TokenRefusal};
+use crate::spec::policy::{Pause, Policy};
+use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, RunResult, SpecTrigger, TokenRefusal};
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
@@ -71,27 +71,48 @@ fn unless_held(
 
 /// What the policy itself says, in the order of the plan's gates.
 fn able(policy: &Policy) -> Readiness {
-    let (reason, message) = match (&policy.work, &policy.schedule) {
-        (Err(invalid), _) | (_, Err(invalid)) => return not_ready(invalid),
-        _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts"),
-        _ if policy.paused => (
-            Reason::Paused,
-            "paused by the annotation dlq-operator.dev/paused or by --pause-all: no run starts",
-        ),
-        (_, Ok(None)) => (Reason::Idle, "runs once for each new spec"),
-        (_, Ok(Some(_))) => (Reason::Scheduled, "runs on its schedule"),
+    let (reason, message) = match (&policy.work, &policy.schedule, &policy.paused) {
+        (Err(invalid), ..) | (_, Err(invalid), _) => return not_ready(invalid),
+        _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts".to_owned()),
+        (.., Some(pause)) => (Reason::Paused, paused(pause)),
+        (_, Ok(None), None) => match policy.trigger {
+            SpecTrigger::OnChange => (Reason::Idle, "runs once for each new spec".to_owned()),
+            SpecTrigger::Manual => {
+                (Reason::Idle, "runs when dlq-operator.dev/requestedAt gets a new value".to_owned())
+            }
+        },
+        (_, Ok(Some(_)), None) => (Reason::Scheduled, "runs on its schedule".to_owned()),
     };
-    Readiness { ready: true, reason, message: message.to_owned() }
+    Readiness { ready: true, reason, message }
 }
 
-/// Too many runs failed in a row.
+fn paused(pause: &Pause) -> String {
+    match pause {
+        Pause::Annotation(value) => with_advice(
+            &format!("paused by the annotation dlq-operator.dev/paused, {value:?}"),
+            "no run starts until it is removed or set to \"false\"",
+        ),
+        Pause::Flag => "paused by the operator's flag --pause-all: no run of any policy starts".to_owned(),
+    }
+}
+
+/// Too many runs failed in a row. A person is needed, and the policy is not at fault: it stays ready, so that the deploy that
+/// brings the cure does not fail.
 fn circuit_open(status: &DlqPolicyStatus) -> Readiness {
+    Readiness { ready: true, reason: Reason::CircuitOpen, message: circuit_message(status) }
+}
+
+/// How many runs failed in a row, why the last of them did, where that is still known, and what to do.
+pub(crate) fn circuit_message(status: &DlqPolicyStatus) -> String {
     let failed = match status.consecutive_failures {
-        1 => "a run failed".to_owned(),
+        1 => "1 run failed".to_owned(),
         count => format!("{count} runs failed in a row"),
     };
-    let message = format!(
-        "{failed}; set the annotation dlq-operator.dev/resetAt to a new value once the cause is fixed"
-    );
-    Readiness { ready: false, reason: Reason::CircuitOpen, message }
+    let has_failed = |result| matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
+    let last = status.last_run.as_ref().filter(|run| !run.dry_run && run.result.is_some_and(has_failed));
+    let failed = match last.and_then(|run| run.message.as_deref()) {
+        Some(message) => format!("{failed}, last: {message}"),
+        None => failed,
+    };
+    with_advice(&failed, "fix the cause, then set dlq-operator.dev/resetAt to a new value")
 }

@@ -1,6 +1,6 @@
 //! Which requests by annotation are handled.
 
-use crate::plan::Plan;
+use crate::plan::{Asked, Plan, asked};
 use crate::spec::policy::Policy;
 use dlq_crd::DlqPolicyStatus;
 
@@ -22,7 +22,8 @@ pub(super) fn handle_requests(
         status.last_handled_cancel_at = Some(cancel.value.clone());
     }
     let leads_to_nothing =
-        matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. });
+        matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. })
+            || matches!(asked(policy, before), Asked::Ignored(_));
     if let Some(request) = &requests.run
         && (leads_to_nothing || request.too_long)
     {

@@ -6,7 +6,7 @@ use super::conditions::seconds;
 use crate::plan::due::{are_times_astray, is_astray, skipped_during};
 use crate::plan::{Plan, was_held};
 use crate::spec::policy::Policy;
-use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_crd::{DlqPolicyStatus, PolicyRun, SpecTrigger};
 
 /// Remembers which scheduled times the run keeps from starting, so that no later run, request or edit forgets it.
 pub(super) fn note_skipped(policy: &Policy, run: &PolicyRun, status: &mut DlqPolicyStatus, now: Timestamp) {
@@ -30,6 +30,11 @@ pub(super) fn note_schedule(
             status.observed_schedule = None;
             status.schedule_since = None;
             status.pending_schedule_time = None;
+            if policy.trigger == SpecTrigger::Manual {
+                // Neither what is new nor another token starts a run, also not once the trigger is another one.
+                status.refused_secret = None;
+                note_work(policy, before, status);
+            }
         }
         Ok(Some(schedule)) => {
             let is_held = matches!(
@@ -54,10 +59,14 @@ pub(super) fn note_schedule(
             }
             // The next scheduled time tries the token again.
             status.refused_secret = None;
-            // The schedule decides when; a new combination of the rest is handled by being seen.
-            if !policy.spec_hash.is_empty() && before.current_run.is_none() {
-                status.last_handled_spec_hash = Some(policy.spec_hash.clone());
-            }
+            note_work(policy, before, status);
         }
+    }
+}
+
+/// Where new work starts no run, it is handled by being seen.
+fn note_work(policy: &Policy, before: &DlqPolicyStatus, status: &mut DlqPolicyStatus) {
+    if !policy.spec_hash.is_empty() && before.current_run.is_none() {
+        status.last_handled_spec_hash = Some(policy.spec_hash.clone());
     }
 }

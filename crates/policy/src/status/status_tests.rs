@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sample::Known;
 use crate::spec::invalid::Invalid;
+use crate::spec::policy::Pause;
 use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
 
 fn at(clock: &str) -> Timestamp {
@@ -113,7 +114,7 @@ fn reasons(events: &[PolicyEvent]) -> Vec<EventReason> {
 
 #[test]
 fn ready_says_whether_the_policy_can_run_and_kstatus_follows() {
-    let circuit = json!({"schedule": "@hourly", "failurePolicy": {"pauseAfterConsecutiveFailures": 1}});
+    let circuit = json!({"schedule": "@hourly", "failurePolicy": {"openCircuitAfter": 1}});
     let tripped = DlqPolicyStatus { consecutive_failures: 1, ..seen(&policy(&circuit), "11:00:01") };
     let new = DlqPolicyStatus::default();
     let elsewhere = json!({"connection": {
@@ -148,7 +149,7 @@ fn ready_says_whether_the_policy_can_run_and_kstatus_follows() {
         (policy(&json!({})), &barred, "False ReadOnlyToken", "Stalled", Phase::Failed),
         (policy(&elsewhere), &new, "False UrlNotAllowed", "Stalled", Phase::Invalid),
         (policy(&json!({"action": "delete"})), &new, "False ActionNotAllowed", "Stalled", Phase::Invalid),
-        (policy(&circuit), &tripped, "False CircuitOpen", "", Phase::CircuitOpen),
+        (policy(&circuit), &tripped, "True CircuitOpen", "", Phase::CircuitOpen),
     ];
     for (policy, before, ready, kstatus, phase) in table {
         let (status, _) = look(&policy, before, at("12:10:00"));
@@ -250,10 +251,10 @@ fn a_policy_that_became_invalid_says_so_while_its_run_goes_on_and_ends() {
     let broken = policy(&json!({"schedule": "soon"}));
     let (on, events) = look(&broken, &before, at("12:00:10"));
     assert_eq!((condition(&on, "Ready"), on.phase), ("False InvalidSchedule".into(), Some(Phase::Running)));
-    assert_eq!(reasons(&events), [EventReason::InvalidSchedule]);
+    assert_eq!(reasons(&events), [EventReason::NotReady(Reason::InvalidSchedule)]);
     let barred = policy(&json!({"action": "delete"}));
     let (cancelling, events) = look(&barred, &before, at("12:00:10"));
-    assert_eq!(reasons(&events), [EventReason::InvalidSpec]);
+    assert_eq!(reasons(&events), [EventReason::NotReady(Reason::ActionNotAllowed)]);
     let (ended, _) = end(&barred, &cancelling, &Outcome::cancelled("cancelled".into()), at("12:00:10"));
     assert_eq!(
         (condition(&ended, "Ready"), ended.phase),
@@ -464,7 +465,9 @@ fn held_since_stays_until_runs_may_start_again() {
     let held = look(&policy(&json!({"suspend": true})), &DlqPolicyStatus::default(), at("12:00:00")).0;
     let since = held.held_since.clone();
     assert_eq!(since.as_ref().map(|since| since.0), Some(at("12:00:00")));
-    let paused = look(&Known::from(Policy { paused: true, ..quarterly().policy }), &held, at("12:10:00")).0;
+    let paused =
+        look(&Known::from(Policy { paused: Some(Pause::Flag), ..quarterly().policy }), &held, at("12:10:00"))
+            .0;
     assert_eq!(paused.held_since, since);
     assert_eq!(look(&quarterly(), &paused, at("12:20:00")).0.held_since, None);
     assert_eq!(requested(&json!({})).held_since, None);

@@ -47,7 +47,7 @@ impl Day {
                 300,
                 json!({
                     "action": "resume", "schedule": "*/3 * * * *", "startingDeadlineSeconds": 60,
-                    "limits": { "entriesPerSecond": 2 }, "failurePolicy": { "pauseAfterConsecutiveFailures": 6 },
+                    "limits": { "entriesPerSecond": 2 }, "failurePolicy": { "openCircuitAfter": 6 },
                 }),
             ),
             Object::new(

@@ -109,7 +109,7 @@ impl Object {
     fn policy(&self) -> Policy {
         let spec: DlqPolicySpec = serde_json::from_value(self.spec.clone()).unwrap();
         let (namespace, name, annotations) = (self.namespace, self.name, &self.annotations);
-        let source = Source { namespace, name, generation: 1, annotations, spec: Ok(&spec) };
+        let source = Source { namespace, name, generation: 1, created: None, annotations, spec: Ok(&spec) };
         validate(&source, &permissions())
     }
 

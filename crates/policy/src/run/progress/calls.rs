@@ -11,7 +11,7 @@ use dlq_upstash::types::{Action, Call, Criteria, DlqId, Selection};
 impl Progress {
     pub(super) fn next_page(&mut self, criteria: &Criteria) -> Step {
         let Some(frozen) = self.run.window.clone() else {
-            let message = "the run has no window; its status was edited by hand";
+            let message = "the run has no window, as its status was edited by hand; set dlq-operator.dev/requestedAt to a new value to start another";
             return self.end(Outcome::failed(Reason::BadRequest, message));
         };
         if window::is_empty(&frozen) {

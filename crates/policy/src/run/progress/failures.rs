@@ -10,7 +10,6 @@ use crate::run::backoff;
 use crate::run::bisection::Bisection;
 use crate::run::outcome::Outcome;
 use crate::run::pace::asked;
-use dlq_crd::Reason;
 use dlq_upstash::error::{ApiError, ErrorClass};
 use dlq_upstash::types::{Call, Selection};
 
@@ -23,10 +22,11 @@ impl Progress {
         match error.class {
             ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
             ErrorClass::Unauthorized => return Failure::TokenRefused,
+            ErrorClass::QuotaExceeded => self.outcome = Some(Outcome::quota_exceeded(error)),
             class => match self.probe.take() {
                 // Listing does not work either: the refusal of the action is what counts.
                 Some(Probe::Token(message)) => {
-                    self.outcome = Some(Outcome::failed(Reason::Forbidden, message));
+                    self.outcome = Some(Outcome::forbidden(&message));
                 }
                 Some(Probe::Request) if class == ErrorClass::Refused => {
                     self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
@@ -44,7 +44,7 @@ impl Progress {
                 self.probe = Some(Probe::Token(error.to_string()));
             }
             ErrorClass::Forbidden => {
-                self.outcome = Some(Outcome::failed(Reason::Forbidden, error.to_string()));
+                self.outcome = Some(Outcome::forbidden(&error.to_string()));
             }
             ErrorClass::NotFound => self.not_found(call, error),
             ErrorClass::Refused => self.refused(call, error),
@@ -121,9 +121,7 @@ impl Progress {
         self.failures += 1;
         let limited = error.class == ErrorClass::RateLimited;
         if self.failures >= self.retry_limit {
-            let reason = if limited { Reason::RateLimited } else { Reason::UpstreamUnavailable };
-            let message = format!("gave up after {} calls in a row failed; the last: {error}", self.failures);
-            self.outcome = Some(Outcome::failed(reason, message));
+            self.outcome = Some(Outcome::gave_up(self.failures, error));
             return;
         }
         self.run.retries += 1;
