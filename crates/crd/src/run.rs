@@ -150,7 +150,7 @@ pub struct PolicyRun {
 
     /// What a dry run saw of the entries that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<EntrySummary>,
+    pub summary: Option<Box<EntrySummary>>,
 }
 
 /// How a run that was asked for acts.

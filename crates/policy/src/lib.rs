@@ -10,6 +10,7 @@
 
 pub mod attempt;
 pub mod changes;
+mod json_bytes;
 pub mod plan;
 pub mod run;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The one place that talks to Upstash.
 
+mod shorten;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use url::Url;
 
+use self::shorten::Shortener;
 use super::clock::Clocks;
 use super::error::{ApiError, with_causes};
 use super::request::{self, RequestError};
@@ -18,7 +21,8 @@ use super::response;
 use super::token::Token;
 use super::types::{Call, Operation, Page};
 
-/// The longest answer that is read, in bytes. A longer one is an error and is never held in memory.
+/// The longest answer that is read, in bytes, without the ends of long texts in a list. A longer one is an error and is never
+/// held in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// What of a refusal is read, in bytes: more than any message that is made from it.
@@ -181,7 +185,7 @@ impl Client {
         let operation = call.operation();
         let observer = self.transport.observer.as_deref();
         let mut told = Observed { observer, operation, since: Instant::now(), status: None };
-        let answer = self.exchange(request, now).await;
+        let answer = self.exchange(operation, request, now).await;
         told.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
         drop(told);
         let answer = answer.and_then(|Answer { status, headers, body, permit }| {
@@ -194,7 +198,12 @@ impl Client {
         Ok(answer)
     }
 
-    async fn exchange(&self, request: request::Request, now: Timestamp) -> Result<Answer, ApiError> {
+    async fn exchange(
+        &self,
+        operation: Operation,
+        request: request::Request,
+        now: Timestamp,
+    ) -> Result<Answer, ApiError> {
         let mut url = self.base.clone();
         url.set_path(&request.path);
         url.set_query(Some(request.query.as_str()).filter(|query| !query.is_empty()));
@@ -217,25 +226,37 @@ impl Client {
             self.transport.clocks().observe(self.base.origin(), date, now, received);
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let (mut body, mut permit) = (Vec::new(), None);
-        while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {
-            let bytes = body.len() + chunk.len();
-            if !status.is_success() && bytes > MAX_REFUSAL_BYTES {
-                break;
+        let mut shortener = (status.is_success() && !operation.acts()).then(Shortener::default);
+        let (mut body, mut arrived, mut permit) = (Vec::new(), 0, None);
+        loop {
+            let chunk = match answer.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(Answer { status, headers, body, permit }),
+                Err(error) if error.is_timeout() && arrived > SMALL_BODY_BYTES => {
+                    let message = format!("no more than {} KiB of the answer came in time", arrived >> 10);
+                    return Err(ApiError::too_large(&message));
+                }
+                Err(error) => return Err(transport_error(&error)),
+            };
+            arrived += chunk.len();
+            if !status.is_success() && body.len() + chunk.len() > MAX_REFUSAL_BYTES {
+                return Ok(Answer { status, headers, body, permit });
             }
-            if bytes > MAX_BODY_BYTES {
+            match &mut shortener {
+                Some(shortener) => shortener.push(&chunk, &mut body),
+                None => body.extend_from_slice(&chunk),
+            }
+            if body.len() > MAX_BODY_BYTES {
                 let message = format!(
                     "the answer is larger than {} MiB; a smaller spec.limits.pageSize makes smaller answers",
                     MAX_BODY_BYTES >> 20
                 );
-                return Err(ApiError::transport(&message, true));
+                return Err(ApiError::too_large(&message));
             }
-            if bytes > SMALL_BODY_BYTES && permit.is_none() {
+            if body.len() > SMALL_BODY_BYTES && permit.is_none() {
                 permit = Some(self.transport.permit_for_a_large_answer(sent).await?);
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, headers, body, permit })
     }
 }
 

@@ -16,6 +16,8 @@ pub enum ErrorClass {
     RateLimited,
     /// 408, 425, 5xx, no connection, no answer in time, or one that cannot be read: may pass by itself.
     Unavailable,
+    /// The answer is larger than is read, or too large to arrive in time. One that shows fewer entries may not be.
+    TooLarge,
     /// 401: the token is not known.
     Unauthorized,
     /// 403: the token may not do this.
@@ -47,6 +49,11 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// An answer that was too large.
+    pub fn too_large(message: &str) -> Self {
+        Self { class: ErrorClass::TooLarge, ..Self::transport(message, true) }
+    }
+
     /// A failure of the connection, before or after the request was sent.
     pub fn transport(message: &str, sent: bool) -> Self {
         Self {

@@ -69,13 +69,6 @@ struct MessagesBody {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageBody {
-    #[expect(dead_code, reason = "its presence tells that the answer is an entry")]
-    dlq_id: String,
-}
-
-#[derive(Deserialize)]
 struct ErrorBody {
     error: String,
 }
@@ -144,8 +137,11 @@ fn page(operation: Operation, body: &[u8], token: &Token) -> Result<Page, String
             }
         }
         Operation::Get => {
-            let _: MessageBody = json(body)?;
-            Page { entries: 1, ..Page::default() }
+            let body: ListedBody = json(body)?;
+            if !body.is_an_entry() {
+                return Err("the answer cannot be read: missing field `dlqId`".to_owned());
+            }
+            Page { entries: 1, listed: listed::entry(body, token).into_iter().collect(), ..Page::default() }
         }
     };
     Ok(page)

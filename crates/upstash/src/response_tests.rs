@@ -94,6 +94,7 @@ fn every_status_has_its_class() {
         (401, ErrorClass::Unauthorized),
         (403, ErrorClass::Forbidden),
         (404, ErrorClass::NotFound),
+        (412, ErrorClass::QuotaExceeded),
         (408, ErrorClass::Unavailable),
         (425, ErrorClass::Unavailable),
         (429, ErrorClass::RateLimited),
@@ -271,7 +272,7 @@ fn of_a_listed_entry_each_field_is_read_by_itself() {
         "dlqId": "1763640000000-7", "workflowUrl": "https://a.example", "workflowRunId": "wfr_1",
         "workflowCreatedAt": 1_763_630_000_000_i64, "label": "x", "labels": ["x", "y"],
         "failureFunctionState": "CALLBACK_FAIL", "callerIP": "203.0.113.7", "flowControlKey": "k",
-        "header": {}, "body": "a long one",
+        "responseStatus": 503, "header": {}, "body": "a long one",
     });
     let expected = ListedEntry {
         id: DlqId("1763640000000-7".into()),
@@ -282,6 +283,7 @@ fn of_a_listed_entry_each_field_is_read_by_itself() {
         failure_function_state: text("CALLBACK_FAIL"),
         caller_ip: text("203.0.113.7"),
         flow_control_key: text("k"),
+        response_status: Some(503),
     };
     assert_eq!(listed(whole), expected);
     assert_eq!(expected.failed_at(), Some(1_763_640_000_000));
@@ -297,6 +299,7 @@ fn of_a_listed_entry_each_field_is_read_by_itself() {
         let entry = listed(json!({
             "dlqId": "a", "workflowUrl": value, "workflowRunId": value, "workflowCreatedAt": value, "label": value,
             "failureFunctionState": value, "callerIP": value, "callerIp": value, "flowControlKey": value,
+            "responseStatus": value,
         }));
         assert_eq!(entry, ListedEntry::bare(DlqId("a".into())), "{value}");
     }

@@ -288,6 +288,8 @@ pub struct ListedEntry {
     pub caller_ip: Option<String>,
     /// `flowControlKey`
     pub flow_control_key: Option<String>,
+    /// `responseStatus`, what the call that failed was answered with
+    pub response_status: Option<u16>,
 }
 
 impl ListedEntry {
@@ -302,6 +304,7 @@ impl ListedEntry {
             failure_function_state: None,
             caller_ip: None,
             flow_control_key: None,
+            response_status: None,
         }
     }
 
@@ -322,7 +325,7 @@ pub struct Page {
     pub entries: u64,
     /// The IDs of the new workflow runs.
     pub workflow_run_ids: Vec<String>,
-    /// The entries that a list shows, but for those without an ID that can be sent back.
+    /// The entries that a list or get shows, but for those without an ID that can be sent back.
     pub listed: Vec<ListedEntry>,
     /// Where the next page begins. `None`, and no empty text, when this was the last one.
     pub cursor: Option<Cursor>,

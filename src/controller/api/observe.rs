@@ -80,18 +80,36 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
     let mut part = |name: &str| data.get_mut(name).map_or(Value::Null, Value::take);
     let (spec, raw_status) = (part("spec"), part("status"));
     let mut spec = serde_json::from_value(spec)
-        .map_err(|error| format!("cannot be read: {}", printable(&error.to_string())));
-    let decoded = if raw_status.is_null() { Ok(None) } else { serde_json::from_value(raw_status.clone()) };
+        .map_err(|error| format!("spec: cannot be read: {}", printable(&error.to_string())));
+    let decoded =
+        if raw_status.is_null() { Ok(None) } else { serde_path_to_error::deserialize(raw_status.clone()) };
     let is_status_readable = decoded.is_ok();
     let status = decoded.unwrap_or_else(|error| {
         // Without the status nobody knows what was done: the policy must not run before somebody looks.
-        let problem = printable(&error.to_string());
-        spec =
-            Err(format!("the status cannot be read: {problem}; fix that field of it, or remove the policy"));
+        spec = Err(unreadable(&metadata, &error));
         // The conditions are read by themselves, so that what they say already is not written and told anew.
         let conditions = raw_status.get("conditions").cloned().unwrap_or_default();
         let conditions = serde_json::from_value(conditions).unwrap_or_default();
         Some(DlqPolicyStatus { conditions, ..DlqPolicyStatus::default() })
     });
     Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
+}
+
+/// The longest message of a condition, in characters.
+const MAX_MESSAGE_CHARS: usize = 256;
+
+/// Names the field of a status that cannot be read, and the command that clears it, which is never cut.
+fn unreadable(metadata: &ObjectMeta, error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let path = error.path().to_string();
+    let field = path.split(['.', '[']).next().unwrap_or_default();
+    let [name, namespace] =
+        [&metadata.name, &metadata.namespace].map(|text| text.as_deref().unwrap_or_default());
+    let way_out = format!(
+        "clear it: kubectl patch dlqp {name} -n {namespace} --subresource=status --type=json \
+         -p '[{{\"op\":\"remove\",\"path\":\"/status/{field}\"}}]'"
+    );
+    let happened = format!("status.{path} cannot be read: {}", printable(&error.inner().to_string()));
+    let room = MAX_MESSAGE_CHARS.saturating_sub(way_out.chars().count() + 2);
+    let happened: String = happened.chars().take(room).collect();
+    format!("{happened}; {way_out}")
 }

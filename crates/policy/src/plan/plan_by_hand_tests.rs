@@ -227,3 +227,12 @@ fn what_a_manual_policy_asks_for_at_first_sight_is_ignored_also_while_it_cannot_
     let waiting = seen(&with(timed.clone(), missing()), at("12:00:01"));
     assert_eq!(decided(&timed, &waiting, "12:01:00"), "start Manual", "one that counts waits for its Secret");
 }
+
+#[test]
+fn a_scheduled_time_replaces_no_dry_run_of_a_policy_that_is_suspended() {
+    let policy = quarterly(&json!({"concurrencyPolicy": "Replace", "suspend": true}), &DRY);
+    let status = running(&policy, &seen(&quarterly(&json!({}), &[]), at("12:00:01")), at("12:14:00"));
+    assert!(decided(&policy, &status, "12:15:01").starts_with("continue"));
+    let status = look(&policy, &status, at("12:15:01"));
+    assert_eq!(status.last_skipped_time.map(|time| time.0), Some(at("12:15:00")));
+}

@@ -39,6 +39,7 @@ fn entry() -> ListedEntry {
         failure_function_state: Some("CALLBACK_FAIL".into()),
         caller_ip: Some("2001:db8::7".into()),
         flow_control_key: Some("checkout".into()),
+        response_status: Some(503),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod pace;
 pub mod progress;
 #[cfg(test)]
 mod progress_properties;
+mod seen;
 pub(crate) mod window;
 
 pub use activity::Activity;

@@ -11,6 +11,7 @@ use super::cursors::{Cursors, Turned};
 use super::judge::Selects;
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call};
+use super::seen::Seen;
 use crate::spec::ConnectionRef;
 use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
@@ -78,6 +79,10 @@ pub struct Progress {
     pace: Pace,
     /// The longest that `waitingUntil` may be away.
     longest_wait: SignedDuration,
+    /// How many entries one list may show without being too large.
+    most_listed: u32,
+    /// What a dry run saw.
+    seen: Seen,
 }
 
 /// The longest wait that an answer may ask for.
@@ -120,6 +125,8 @@ impl Progress {
             chunks,
             doubted,
             longest_wait: LONGEST_ASKED,
+            most_listed: u32::MAX,
+            seen: Seen::from(run.summary.as_deref()),
             run,
         }
     }
@@ -211,6 +218,10 @@ impl Progress {
         self.run.sample_workflow_run_ids.extend(samples);
         self.pace.spend(entries, now);
         self.is_request_fine |= entries > 0;
+        if self.run.dry_run {
+            page.listed.iter().for_each(|entry| self.seen.add(entry));
+            self.run.summary = self.seen.summary().map(Box::new);
+        }
         match call {
             Call::Bulk { selection: Selection::Matching { .. }, .. } | Call::List { .. } => {
                 self.turn_page(entries > 0, entries > 0 && !self.run.dry_run, page.cursor.as_ref());
@@ -260,6 +271,8 @@ impl Progress {
         self.left_alone_since_cursor = 0;
         if self.run.dry_run {
             self.run.processed = 0;
+            self.seen = Seen::default();
+            self.run.summary = None;
         }
     }
 

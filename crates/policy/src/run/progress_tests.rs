@@ -69,6 +69,7 @@ fn page(entries: u64, cursor: &str) -> Page {
 
 fn error(class: ErrorClass) -> ApiError {
     let status = match class {
+        ErrorClass::TooLarge => 200,
         ErrorClass::RateLimited => 429,
         ErrorClass::Unavailable => 503,
         ErrorClass::Unauthorized => 401,
@@ -79,6 +80,16 @@ fn error(class: ErrorClass) -> ApiError {
         ErrorClass::Unexpected => 422,
     };
     ApiError { class, status: Some(status), message: "no".into(), retry_after: None, may_have_acted: false }
+}
+
+/// A list of these entries: the milliseconds and the label of each.
+fn shown(entries: &[(i64, &str)], cursor: &str) -> Page {
+    let entry = |(failed, label): &(i64, &str)| ListedEntry {
+        labels: Some(vec![(*label).to_owned()]),
+        response_status: Some(503),
+        ..ListedEntry::bare(DlqId(format!("{}-0", 1_763_640_000_000 + failed)))
+    };
+    Page { listed: entries.iter().map(entry).collect(), ..page(entries.len() as u64, cursor) }
 }
 
 /// A 502: the call may have acted.
@@ -358,4 +369,52 @@ fn sample_ids_are_ten_and_none_is_overlong() {
     answer(&mut progress, &page(20, ""));
     let samples = &progress.run().sample_workflow_run_ids;
     assert_eq!((samples.len(), samples[0].as_str()), (10, "wfr_a"));
+}
+
+#[test]
+fn a_dry_run_tells_what_it_saw_and_goes_on_with_it_after_a_take_over() {
+    let mut dry = matching(&json!({"dryRun": true}));
+    answer(&mut dry, &shown(&[(5, "payments"), (9, "payments")], "a"));
+    let mut taken_over = progress(dry.work.selected.clone(), dry.run().clone());
+    answer(&mut taken_over, &shown(&[(2, "checkout")], ""));
+    end(&mut taken_over);
+    let summary = serde_json::to_value(taken_over.ended_run().summary).unwrap();
+    let expected = json!({
+        "oldestTime": "2025-11-20T12:00:00.002Z", "newestTime": "2025-11-20T12:00:00.009Z",
+        "responseStatuses": [{"value": "503", "count": 3}],
+        "labels": [{"value": "payments", "count": 2}, {"value": "checkout", "count": 1}],
+    });
+    assert_eq!(summary, expected);
+
+    let mut again = matching(&json!({"dryRun": true, "cursor": "stale"}));
+    answer(&mut again, &shown(&[(5, "payments")], "b"));
+    fail(&mut again, &error(ErrorClass::Refused));
+    assert_eq!(again.run().summary, None, "it begins again without its cursor");
+
+    let mut acting = matching(&json!({}));
+    answer(&mut acting, &shown(&[(5, "payments")], ""));
+    assert_eq!(acting.run().summary, None, "only a dry run tells");
+}
+
+#[test]
+fn a_list_that_is_too_large_is_asked_for_again_with_half_the_count_and_given_up_at_one() {
+    let counts = |progress: &mut Progress| match call(progress) {
+        Call::List { count, .. } => count,
+        call => panic!("{call:?}"),
+    };
+    let mut dry = matching(&json!({"dryRun": true}));
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        asked.push(counts(&mut dry));
+        fail(&mut dry, &error(ErrorClass::TooLarge));
+    }
+    assert_eq!((asked, dry.run().retries), (vec![50, 25, 12, 6, 3, 1], 6));
+    let mut dry = matching(&json!({"dryRun": true}));
+    fail(&mut dry, &error(ErrorClass::TooLarge));
+    answer(&mut dry, &shown(&[(1, "a")], "next"));
+    assert_eq!(counts(&mut dry), 25, "the next ones are as large");
+    for _ in 0..5 {
+        fail(&mut dry, &error(ErrorClass::TooLarge));
+    }
+    assert!(dry.run().waiting_until.is_some(), "one alone is tried again later");
 }

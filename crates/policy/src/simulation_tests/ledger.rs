@@ -293,7 +293,9 @@ impl Ledger {
         after: &DlqPolicyStatus,
         now: Timestamp,
     ) {
-        let is_replaced = policy.concurrency == ConcurrencyPolicy::Replace && !self.is_circuit_open(policy);
+        let is_held = policy.suspend || policy.paused.is_some();
+        let is_replaced =
+            policy.concurrency == ConcurrencyPolicy::Replace && !is_held && !self.is_circuit_open(policy);
         if let (Some(run), false) = (&before.current_run, is_replaced)
             && let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &after.schedule_since)
         {

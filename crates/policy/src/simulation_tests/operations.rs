@@ -148,6 +148,7 @@ fn calm() -> impl Strategy<Value = Slice> {
         Just(ErrorClass::NotFound),
         Just(ErrorClass::Refused),
         Just(ErrorClass::QuotaExceeded),
+        Just(ErrorClass::TooLarge),
         Just(ErrorClass::Unexpected),
     ];
     let otherwise = prop_oneof![
@@ -174,6 +175,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(ErrorClass::Unauthorized),
         1 => Just(ErrorClass::Forbidden),
         1 => Just(ErrorClass::QuotaExceeded),
+        1 => Just(ErrorClass::TooLarge),
         1 => Just(ErrorClass::Unexpected),
     ];
     prop_oneof![

@@ -35,7 +35,7 @@ pub struct Source<'a> {
     pub created: Option<jiff::Timestamp>,
     /// `metadata.annotations`.
     pub annotations: &'a BTreeMap<String, String>,
-    /// The spec, or why it cannot be read.
+    /// The spec, or which field of the object cannot be read and why.
     pub spec: Result<&'a DlqPolicySpec, &'a str>,
 }
 
@@ -78,7 +78,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         history_limit: MAX_HISTORY,
     };
     match source.spec {
-        Err(problem) => Policy { work: Err(Invalid::spec("spec", problem)), ..policy },
+        Err(problem) => Policy { work: Err(Invalid::new(Reason::InvalidSpec, problem)), ..policy },
         Ok(spec) => {
             // Nothing of a spec goes unread: a new field does not compile until it is handled.
             let DlqPolicySpec {

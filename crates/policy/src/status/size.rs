@@ -1,7 +1,6 @@
 //! Holds a status to a size, whatever answers and annotations bring.
 
-use serde::Serialize;
-
+use crate::json_bytes::json_bytes;
 use dlq_crd::DlqPolicyStatus;
 
 /// The most that a status takes in the API server's JSON. A list of a thousand policies is read by people, too.
@@ -24,18 +23,6 @@ pub(crate) fn fit(status: &mut DlqPolicyStatus) {
     {
         bytes -= json_bytes(&oldest);
     }
-}
-
-/// How long something is in the JSON of the API server, which escapes more than ours: an upper bound.
-pub(crate) fn json_bytes(value: &impl Serialize) -> usize {
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    let more = |bytes: &[u8]| match bytes {
-        [b'<' | b'>' | b'&', ..] => 5,
-        [b'\\', b'b' | b'f', ..] => 4,
-        [0xe2, 0x80, 0xa8 | 0xa9, ..] => 3,
-        _ => 0,
-    };
-    text.len() + (0..text.len()).map(|start| more(&text[start..])).sum::<usize>()
 }
 
 #[cfg(test)]

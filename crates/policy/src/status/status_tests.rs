@@ -127,7 +127,7 @@ fn ready_says_whether_the_policy_can_run_and_kstatus_follows() {
     let refused = after(&json!({}), &Outcome::unauthorized("401"));
     let barred = after(&json!({}), &read_only);
     let done = after(&json!({}), &badly());
-    let table = [
+    let table = vec![
         (quarterly(), &new, "True Scheduled", "", Phase::Scheduled),
         (policy(&json!({})), &done, "True Idle", "", Phase::Failed),
         (policy(&json!({"suspend": true})), &new, "True Suspended", "", Phase::Suspended),

@@ -102,6 +102,14 @@ pub(super) struct ListedBody {
     #[serde(rename = "callerIp")]
     caller_ip_in_the_reference: Loose,
     flow_control_key: Loose,
+    response_status: Loose,
+}
+
+impl ListedBody {
+    /// Whether the answer is an entry at all.
+    pub(super) fn is_an_entry(&self) -> bool {
+        matches!(self.dlq_id, Loose::Text(_))
+    }
 }
 
 /// The entry, unless its ID cannot be sent back.
@@ -120,5 +128,6 @@ pub(super) fn entry(message: ListedBody, token: &Token) -> Option<ListedEntry> {
         failure_function_state: message.failure_function_state.text(),
         caller_ip: message.caller_ip.text().or(message.caller_ip_in_the_reference.text()),
         flow_control_key: message.flow_control_key.text(),
+        response_status: message.response_status.number().and_then(|status| u16::try_from(status).ok()),
     })
 }

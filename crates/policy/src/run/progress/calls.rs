@@ -33,7 +33,9 @@ impl Progress {
                 let ids = bisection.chunk(usize::try_from(count).unwrap_or(1));
                 self.bulk(Selection::Ids(ids))
             }
-            bisection if list || bisection.is_some() => Call::List { criteria, cursor, count },
+            bisection if list || bisection.is_some() => {
+                Call::List { criteria, cursor, count: count.min(self.most_listed) }
+            }
             _ => self.bulk(Selection::Matching { criteria, cursor, count }),
         })
     }

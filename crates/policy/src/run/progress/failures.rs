@@ -21,6 +21,10 @@ impl Progress {
         }
         match error.class {
             ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
+            ErrorClass::TooLarge => match call {
+                Call::List { count, .. } if *count > 1 => self.list_fewer(*count),
+                _ => self.retry(error, now, jitter),
+            },
             ErrorClass::Unauthorized => return Failure::TokenRefused,
             ErrorClass::QuotaExceeded => self.outcome = Some(Outcome::quota_exceeded(error)),
             class => match self.probe.take() {
@@ -36,6 +40,13 @@ impl Progress {
             },
         }
         Failure::GoOn
+    }
+
+    /// Asks for half as many entries from now on: their bodies are large.
+    fn list_fewer(&mut self, count: u32) {
+        self.failures = 0;
+        self.run.retries += 1;
+        self.most_listed = count / 2;
     }
 
     fn rejected(&mut self, call: &Call, error: &ApiError) {
