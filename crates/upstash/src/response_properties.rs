@@ -179,7 +179,7 @@ fn check(
             prop_assert!(told.iter().all(|id| id.len() <= MAX_RUN_ID_BYTES && !id.contains(TOKEN)));
             prop_assert!(told.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
             prop_assert!(listed.len() as u64 <= page.entries);
-            prop_assert!(operation == Operation::List || listed.is_empty());
+            prop_assert!(matches!(operation, Operation::List | Operation::Get) || listed.is_empty());
             let sendable = |id: &DlqId| DlqId::parse(id.0.clone()).is_some() && !id.0.contains(TOKEN);
             prop_assert!(listed.iter().all(|entry| sendable(&entry.id)));
         }

@@ -156,7 +156,7 @@ fn calm() -> impl Strategy<Value = Slice> {
         1 => Just(Fate::Refail),
         1 => Just(Fate::Empty),
         2 => Just(Fate::Circle),
-        2 => Just(Fate::Unfiltered),
+        4 => Just(Fate::Unfiltered),
         2 => any::<bool>().prop_map(|acts| Fate::AnswerLost { acts }),
         2 => (class, option::of(0_u64..4000))
             .prop_map(|(class, retry_after)| Fate::Refused { class, retry_after }),
@@ -184,7 +184,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         2 => Just(Fate::Fewer),
         2 => Just(Fate::Empty),
         1 => Just(Fate::Circle),
-        2 => Just(Fate::Unfiltered),
+        4 => Just(Fate::Unfiltered),
         2 => Just(Fate::Refail),
         2 => any::<bool>().prop_map(|acts| Fate::AnswerLost { acts }),
         1 => any::<bool>().prop_map(|acts| Fate::Abandoned { acts }),
