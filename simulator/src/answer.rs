@@ -9,6 +9,7 @@ use crate::{
     clock::Millis,
     dlq::{Acted, NewRun},
     entry::{Entry, FailureFunctionState},
+    flow_control::FlowControl,
     refusal::Refusal,
 };
 
@@ -68,6 +69,8 @@ pub struct Message {
     /// No message here is delayed, so it is the same.
     not_before: Millis,
     max_retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_delay_expression: Option<Arc<str>>,
     /// The first label alone, as the SDK has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<Arc<str>>,
@@ -78,13 +81,17 @@ pub struct Message {
     failure_callback_info: Option<FailureCallbackInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_function_state: Option<FailureFunctionState>,
-    caller_ip: Arc<str>,
     #[serde(rename = "callerIP")]
-    caller_ip_as_in_the_sdk: Arc<str>,
+    caller_ip: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flow_control_key: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    flow_control_value: Option<Arc<str>>,
+    parallelism: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u64>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<u64>,
     response_status: u16,
     response_header: NoHeaders,
     response_body: &'static str,
@@ -189,6 +196,8 @@ impl From<&Entry> for Message {
             method: "POST",
             header: NoHeaders {},
             body: "",
+        let flow_control = settings.flow_control_value.as_deref().and_then(FlowControl::parse);
+        let FlowControl { parallelism, rate, period } = flow_control.unwrap_or_default();
             workflow_created_at: entry.workflow_created_at,
             created_at: entry.created_at,
             not_before: entry.created_at,
@@ -199,9 +208,11 @@ impl From<&Entry> for Message {
             failure_callback_info: entry.failure_function_state.map(|state| FailureCallbackInfo { state }),
             failure_function_state: entry.failure_function_state,
             caller_ip: Arc::clone(&entry.caller_ip),
-            caller_ip_as_in_the_sdk: Arc::clone(&entry.caller_ip),
             flow_control_key: settings.flow_control_key.clone(),
-            flow_control_value: settings.flow_control_value.clone(),
+            parallelism,
+            rate,
+            period,
+            retry_delay_expression: settings.retry_delay.clone(),
             response_status: entry.response_status,
             response_header: NoHeaders {},
             response_body: "simulated failure",

@@ -13,6 +13,7 @@ pub mod dlq;
 pub mod entry;
 pub mod faults;
 pub mod filter;
+pub mod flow_control;
 pub mod ledger;
 pub mod operation;
 pub mod overrides;

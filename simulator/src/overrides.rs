@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::{entry::Settings, refusal::Refusal};
+use crate::{
+    entry::Settings,
+    flow_control::{FlowControl, LONGEST_PERIOD},
+    refusal::Refusal,
+};
 
 /// The overrides of one call. What is `None` keeps each workflow run's original.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +31,9 @@ impl Overrides {
             retry_delay: checked(headers, "Upstash-Retry-Delay", |text| {
                 is_expression(text).then(|| text.into())
             })?,
-            flow_control_key: checked(headers, "Upstash-Flow-Control-Key", |text| Some(text.into()))?,
+            flow_control_key: checked(headers, "Upstash-Flow-Control-Key", |text| {
+                is_name(text).then(|| text.into())
+            })?,
             flow_control_value: checked(headers, "Upstash-Flow-Control-Value", |text| {
                 is_flow_control(text).then(|| text.into())
             })?,
@@ -77,7 +83,13 @@ fn checked<T>(
 }
 
 fn labels(text: &str) -> Option<Arc<[Arc<str>]>> {
-    text.split(',').map(str::trim).map(|label| (!label.is_empty()).then(|| label.into())).collect()
+    text.split(',').map(str::trim).map(|label| is_name(label).then(|| label.into())).collect()
+}
+
+/// The alphabet of labels and flow-control keys.
+fn is_name(text: &str) -> bool {
+    let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.bytes().all(in_alphabet)
 }
 
 fn digits(text: &str) -> Option<&str> {
@@ -108,23 +120,9 @@ fn is_expression(text: &str) -> bool {
             .all(|word| word.is_empty() || WORDS.contains(&word) || digits(word).is_some())
 }
 
-/// `parallelism=<n>, rate=<n>, period=<duration>`: each at most once, at least one.
+/// Flow control whose period the service takes.
 fn is_flow_control(text: &str) -> bool {
-    let mut seen: Vec<&str> = Vec::new();
-    text.split(',').all(|part| {
-        let Some((name, value)) = part.trim().split_once('=') else { return false };
-        let fresh = !seen.contains(&name);
-        seen.push(name);
-        let positive =
-            |text: &str| digits(text).and_then(|text| text.parse::<u32>().ok()).is_some_and(|n| n > 0);
-        fresh
-            && match name {
-                "parallelism" | "rate" => positive(value),
-                // A period without a unit is in seconds.
-                "period" => positive(value.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or(value)),
-                _ => false,
-            }
-    })
+    FlowControl::parse(text).is_some_and(|read| read.period.is_none_or(|period| period <= LONGEST_PERIOD))
 }
 
 fn is_url(text: &str) -> bool {
@@ -157,10 +155,14 @@ mod tests {
             ("upstash-retry-delay", "(1 + retried) * 1000"),
             ("upstash-retry-delay", "min(86400000, pow(2, retried) * 1000)"),
             ("upstash-flow-control-key", "payments"),
+            ("upstash-flow-control-key", "Team-1_eu.west"),
             ("upstash-flow-control-value", "parallelism=5, rate=10, period=1m"),
             ("upstash-flow-control-value", "rate=1"),
+            ("upstash-flow-control-value", "period=7d"),
+            ("upstash-flow-control-value", "period=604800"),
             ("upstash-label", "retried"),
             ("upstash-label", "a, b"),
+            ("upstash-label", "Retried-1_by.hand"),
             ("upstash-failure-callback", "https://app.example.com/failed"),
         ] {
             assert!(read(name, value).is_ok(), "{name}: {value}");
@@ -180,11 +182,22 @@ mod tests {
             ("upstash-retry-delay", "1 + tries"),
             ("upstash-retry-delay", "retried; drop"),
             ("upstash-flow-control-key", ""),
+            ("upstash-flow-control-key", "fast lane"),
+            ("upstash-flow-control-key", "a,b"),
+            ("upstash-flow-control-key", "a/b"),
+            ("upstash-flow-control-key", "caf\u{e9}"),
             ("upstash-flow-control-value", "parallelism=0"),
             ("upstash-flow-control-value", "speed=1"),
             ("upstash-flow-control-value", "rate=1, rate=2"),
             ("upstash-flow-control-value", ""),
+            ("upstash-flow-control-value", "rate=1, period=8d"),
+            ("upstash-flow-control-value", "period=604801"),
+            ("upstash-flow-control-value", "period=10081m"),
+            ("upstash-flow-control-value", "period=169h"),
             ("upstash-label", "a,,b"),
+            ("upstash-label", "by hand"),
+            ("upstash-label", "a, b:c"),
+            ("upstash-label", "caf\u{e9}"),
             ("upstash-failure-callback", "/failed"),
             ("upstash-failure-callback", "ftp://app.example.com"),
         ] {

@@ -59,6 +59,46 @@ async fn a_message_has_what_the_sdks_read() {
 }
 
 #[tokio::test]
+async fn a_message_has_its_retries_and_its_flow_control_in_the_lists_own_fields() {
+    let simulator = start().await;
+    let seed = json!({ "entries": [
+        { "dlqId": "all", "flowControlKey": "k", "flowControlValue": "parallelism=5, rate=10, period=2m",
+          "retries": 7, "retryDelay": "(1 + retried) * 1000", "callerIp": "192.0.2.7" },
+        { "dlqId": "some", "flowControlKey": "k", "flowControlValue": "rate=1" },
+        { "dlqId": "none" },
+    ]});
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    let message = async |id: &str| {
+        let (status, listed) =
+            answer(call(&simulator, Method::GET, &format!("?dlqIds={id}")).send().await.expect("an answer"))
+                .await;
+        assert_eq!(status, 200);
+        let got = simulator.ok(Method::GET, &format!("/{id}")).await;
+        assert_eq!(listed["messages"][0], got, "{id}");
+        got
+    };
+    let all = message("all").await;
+    assert_eq!((&all["parallelism"], &all["rate"], &all["period"]), (&json!(5), &json!(10), &json!(120)));
+    assert_eq!(all["maxRetries"], 7);
+    assert_eq!(all["retryDelayExpression"], "(1 + retried) * 1000");
+    assert_eq!(all["callerIP"], "192.0.2.7");
+    for name in ["flowControlValue", "callerIp", "retryDelay", "failedAt"] {
+        assert!(all.get(name).is_none(), "{name}");
+    }
+    let some = message("some").await;
+    assert_eq!((&some["flowControlKey"], &some["rate"]), (&json!("k"), &json!(1)));
+    let none = message("none").await;
+    for (message, absent) in [
+        (&some, ["parallelism", "period", "retryDelayExpression"].as_slice()),
+        (&none, &["flowControlKey", "parallelism", "rate", "period", "retryDelayExpression"]),
+    ] {
+        for name in absent {
+            assert!(message.get(name).is_none(), "{name}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_message_says_when_it_was_created_and_not_when_it_failed() {
     let simulator = start().await;
     let seed = json!({ "entries": [
