@@ -148,6 +148,15 @@ impl Answer {
         Self::ok(Content::Run(run), vec![Arc::clone(&entry.dlq_id)])
     }
 
+    /// The answer to a cancelled failure function, of which only the status is documented.
+    pub fn cancelled(entry: &Entry) -> Self {
+        Self {
+            status: StatusCode::FOUND,
+            content: Content::Nothing,
+            dlq_ids: vec![Arc::clone(&entry.dlq_id)],
+        }
+    }
+
     /// The same answer with another cursor, where it can have one.
     #[must_use]
     pub fn with_cursor(mut self, new: String) -> Self {
@@ -187,6 +196,8 @@ impl From<Refusal> for Answer {
 impl From<&Entry> for Message {
     fn from(entry: &Entry) -> Self {
         let settings = &entry.settings;
+        let flow_control = settings.flow_control_value.as_deref().and_then(FlowControl::parse);
+        let FlowControl { parallelism, rate, period } = flow_control.unwrap_or_default();
         Self {
             dlq_id: Arc::clone(&entry.dlq_id),
             message_id: entry.message_id(),
@@ -196,12 +207,11 @@ impl From<&Entry> for Message {
             method: "POST",
             header: NoHeaders {},
             body: "",
-        let flow_control = settings.flow_control_value.as_deref().and_then(FlowControl::parse);
-        let FlowControl { parallelism, rate, period } = flow_control.unwrap_or_default();
             workflow_created_at: entry.workflow_created_at,
             created_at: entry.created_at,
             not_before: entry.created_at,
             max_retries: settings.retries,
+            retry_delay_expression: settings.retry_delay.clone(),
             label: settings.labels.first().cloned(),
             labels: Arc::clone(&settings.labels),
             failure_callback: settings.failure_callback.clone(),
@@ -212,7 +222,6 @@ impl From<&Entry> for Message {
             parallelism,
             rate,
             period,
-            retry_delay_expression: settings.retry_delay.clone(),
             response_status: entry.response_status,
             response_header: NoHeaders {},
             response_body: "simulated failure",

@@ -149,6 +149,7 @@ impl Incoming {
             Some(Fault::RefuseSeveral { parameter }) => {
                 Refusal::bad_request(format!("{parameter} takes only one value")).into()
             }
+            Some(Fault::Quota {}) => Refusal::quota_violated().into(),
             Some(fault) if fault.prevents_action() => Answer::ok(Content::Nothing, Vec::new()),
             _ => self.perform(&mut dlq, fault, seq, now),
         };
@@ -229,6 +230,7 @@ impl Incoming {
             Some(CursorFault::Repeat) => {
                 let fixed = || cursor::encode(dlq.name(), Position::START, 0);
                 answer.with_cursor(selection.cursor().map_or_else(fixed, ToOwned::to_owned))
+            Operation::CancelCallback => Answer::cancelled(dlq.cancel_failure_function(&route.dlq_id()?)?),
             }
             _ => answer,
         })

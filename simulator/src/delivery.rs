@@ -43,6 +43,7 @@ pub async fn send(answer: Answer, fault: Option<Fault>, now: Millis) -> Result<R
             | Fault::Arrive { .. }
             | Fault::Ignore { .. }
             | Fault::RefuseSeveral { .. }
+            | Fault::Quota {}
             | Fault::Drop { when: DropTime::AfterBody },
         ) => {
             let mut response = response(status, JSON, body);

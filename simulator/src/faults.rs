@@ -33,6 +33,8 @@ pub enum Fault {
     Status(StatusFault),
     /// A 429 instead of the call, with headers that say until when.
     RateLimit(RateLimit),
+    /// A 412 instead of the call: a quota of the plan is violated.
+    Quota {},
     /// The call is acted on, and its answer is lost.
     LostAnswer { how: Loss },
     /// The connection is closed.
@@ -58,6 +60,7 @@ impl Fault {
             Self::Latency { .. } => "latency",
             Self::Status(_) => "status",
             Self::RateLimit(_) => "rateLimit",
+            Self::Quota {} => "quota",
             Self::LostAnswer { .. } => "lostAnswer",
             Self::Drop { .. } => "drop",
             Self::Body { .. } => "body",
@@ -111,7 +114,10 @@ impl Fault {
             Self::Status(fault) => !fault.after_action,
             _ => matches!(
                 self,
-                Self::RateLimit(_) | Self::Drop { when: DropTime::BeforeAction } | Self::RefuseSeveral { .. }
+                Self::RateLimit(_)
+                    | Self::Quota {}
+                    | Self::Drop { when: DropTime::BeforeAction }
+                    | Self::RefuseSeveral { .. }
             ),
         }
     }

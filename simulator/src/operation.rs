@@ -29,6 +29,7 @@ pub enum Operation {
     List,
     Get,
     Callback,
+    CancelCallback,
     Unknown,
 }
 
@@ -80,7 +81,9 @@ impl<'a> Route<'a> {
             (Endpoint::Workflows, ["", action, id]) if !id.is_empty() => match *action {
                 "resume" => &[(Method::POST, Operation::ResumeOne)],
                 "restart" => &[(Method::POST, Operation::RestartOne)],
-                "callback" => &[(Method::POST, Operation::Callback)],
+                "callback" => {
+                    &[(Method::POST, Operation::Callback), (Method::DELETE, Operation::CancelCallback)]
+                }
                 _ => &[],
             },
             // Publishing a message once more has no counterpart for a workflow run.
@@ -135,6 +138,7 @@ mod tests {
         }
     }
 
+            (Method::DELETE, "/v2/workflows/dlq/callback/1", Operation::CancelCallback),
     #[test]
     fn wrong_methods_and_unknown_paths_are_told_apart() {
         for (method, path, status) in [

@@ -31,6 +31,13 @@ impl Refusal {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, message: "method not allowed".into() }
     }
 
+    pub fn quota_violated() -> Self {
+        Self {
+            status: StatusCode::PRECONDITION_FAILED,
+            message: "quota exceeded: the plan allows no more for now".into(),
+        }
+    }
+
     pub fn conflict(message: impl Into<String>) -> Self {
         Self { status: StatusCode::CONFLICT, message: message.into() }
     }

@@ -158,6 +158,7 @@ fn every_form_of_the_contract_is_read() {
             "status",
         ),
         (r#"{"status":{"code":524,"afterAction":true}}"#, "status"),
+        (r#"{"quota":{}}"#, "quota"),
         (r#"{"lostAnswer":{"how":"close"}}"#, "lostAnswer"),
         (r#"{"lostAnswer":{"how":"status500"}}"#, "lostAnswer"),
         (r#"{"lostAnswer":{"how":"hang"}}"#, "lostAnswer"),

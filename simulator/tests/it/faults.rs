@@ -179,6 +179,40 @@ async fn rate_limits_of_each_family_say_when_they_end() {
 }
 
 #[tokio::test]
+async fn a_violated_quota_stops_every_operation() {
+    let simulator = start().await;
+    let seed = json!({ "entries": [{ "dlqId": "one", "failureFunctionState": "CALLBACK_FAIL" }] });
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    simulator.fault(json!({ "fault": { "quota": {} } })).await;
+    for (method, path) in [
+        (Method::GET, ""),
+        (Method::GET, "/one"),
+        (Method::POST, "/resume"),
+        (Method::POST, "/resume/one"),
+        (Method::POST, "/restart"),
+        (Method::POST, "/restart/one"),
+        (Method::DELETE, ""),
+        (Method::DELETE, "/one"),
+        (Method::POST, "/callback/one"),
+        (Method::DELETE, "/callback/one"),
+    ] {
+        let call = simulator.call(method.clone(), path).send().await;
+        let (status, body) = answer(call.expect("an answer")).await;
+        assert_eq!(status, 412, "{method} {path}");
+        let reason = body["error"].as_str().unwrap_or_default();
+        assert!(reason.starts_with("quota exceeded") && body.as_object().is_some_and(|all| all.len() == 1));
+        let call = simulator.last_call().await;
+        assert_eq!((&call["status"], &call["fault"]), (&json!(412), &json!("quota")), "{method} {path}");
+        assert_eq!((&call["dlqIds"], &call["delivered"]), (&json!([]), &json!(true)), "{method} {path}");
+    }
+    let before = simulator.admin(Method::GET, "/dlqs/a/entries", &Value::Null).await;
+    assert_eq!(before["entries"][0]["failureFunctionState"], "CALLBACK_FAIL", "nothing was done");
+
+    simulator.fault(json!({ "operation": "resume", "fault": { "quota": {} } })).await;
+    assert_eq!(simulator.listed("").await, ["one"], "other operations are served");
+}
+
+#[tokio::test]
 async fn a_failing_service_answers_with_json_html_or_nothing() {
     for code in [500, 502, 503] {
         for (body, content_type) in [
