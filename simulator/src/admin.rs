@@ -18,6 +18,7 @@ use crate::{
     entry::{Entry, Seed},
     faults::FaultPlan,
     refusal::Refusal,
+    service::NewService,
     simulator::{NewToken, Simulator, lock},
 };
 
@@ -48,6 +49,7 @@ pub fn routes(simulator: Arc<Simulator>) -> Router {
         .route("/dlqs/{dlq}/entries", post(seed).get(entries))
         .route("/dlqs/{dlq}/refail", put(put_refail).delete(delete_refail))
         .route("/dlqs/{dlq}/lag", put(put_lag).delete(delete_lag))
+        .route("/dlqs/{dlq}/service", put(put_service).delete(delete_service))
         .route("/dlqs/{dlq}/ledger", get(ledger).delete(clear_calls))
         .route("/clock", put(set_clock))
         .route("/faults", put(replace_faults).post(append_faults).delete(clear_faults))
@@ -113,6 +115,16 @@ async fn put_lag(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> Resu
 async fn delete_lag(State(simulator): Shared, Name(dlq): Name) -> StatusCode {
     lock(&simulator.dlq(&dlq)).set_lag(None);
     StatusCode::NO_CONTENT
+}
+
+async fn put_service(State(simulator): Shared, Name(dlq): Name, body: Bytes) -> Result<StatusCode, Refusal> {
+    simulator.set_service(&dlq, read(&body)?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_service(State(simulator): Shared, Name(dlq): Name) -> Result<StatusCode, Refusal> {
+    simulator.set_service(&dlq, NewService::default())?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn ledger(State(simulator): Shared, Name(dlq): Name) -> Response {

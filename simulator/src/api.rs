@@ -183,10 +183,15 @@ impl Incoming {
         if let Some(Fault::Ignore { parameters }) = fault {
             pairs = pairs.without(parameters);
         }
-        let selection = match route.operation {
-            Operation::List => Selection::of_list_call(&pairs, route.endpoint, dlq.name())?,
-            operation if operation.answers_in_pages() => {
-                Selection::of_bulk_call(&pairs, route.endpoint, dlq.name())?
+        let selection = match (route.operation, route.operation.bulk_action()) {
+            (Operation::List, _) => Selection::of_list_call(&pairs, route.endpoint, dlq.name())?,
+            (_, Some(action)) => {
+                let service = dlq.service();
+                if action == Action::Delete && service.delete_refuses_unknown {
+                    pairs.check_known(route.endpoint)?;
+                }
+                let most = service.most_per_call.of(action);
+                Selection::of_bulk_call(&pairs, route.endpoint, dlq.name(), most)?
             }
             // The path says which entry.
             _ => Selection::Ids(Vec::new()),
@@ -224,13 +229,13 @@ impl Incoming {
             }
             Operation::Get => Answer::message(dlq.get(&route.dlq_id()?)?),
             Operation::Callback => Answer::failed_run(dlq.rerun_failure_function(&route.dlq_id()?)?),
+            Operation::CancelCallback => Answer::cancelled(dlq.cancel_failure_function(&route.dlq_id()?)?),
             Operation::Unknown => return Err(Refusal::not_found("no such route")),
         };
         Ok(match cursor_fault {
             Some(CursorFault::Repeat) => {
                 let fixed = || cursor::encode(dlq.name(), Position::START, 0);
                 answer.with_cursor(selection.cursor().map_or_else(fixed, ToOwned::to_owned))
-            Operation::CancelCallback => Answer::cancelled(dlq.cancel_failure_function(&route.dlq_id()?)?),
             }
             _ => answer,
         })

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     refusal::Refusal,
     server::Server,
+    service::Order,
     simulator::{NewToken, SeedFile, Simulator},
 };
 
@@ -45,7 +46,10 @@ pub struct Options {
     /// A token, the DLQ it opens (its own name when left out), and whether it can only read. Can be repeated.
     #[arg(long = "token", value_name = "NAME[:DLQ][:ro]")]
     pub tokens: Vec<TokenOption>,
-    /// A JSON file with tokens, entries, refail rules, lags and faults to start with.
+    /// In which order calls list entries and act on them, in every DLQ that is given no other.
+    #[arg(long, value_enum, default_value_t, value_name = "ORDER")]
+    pub order: Order,
+    /// A JSON file with tokens, entries, refail rules, lags, switches and faults to start with.
     #[arg(long, value_name = "FILE")]
     pub seed_file: Option<PathBuf>,
 }
@@ -97,7 +101,7 @@ pub enum Error {
 
 /// Starts the simulator, says where it listens, and serves until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let simulator = Arc::new(Simulator::default());
+    let simulator = Arc::new(Simulator::with_order(options.order));
     let seeded = seeds_tokens(&options, &simulator)?;
     let nothing_known = options.tokens.is_empty() && !seeded;
     for token in options.tokens {

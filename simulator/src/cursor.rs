@@ -2,7 +2,7 @@
 
 use crate::{clock::Millis, random};
 
-/// Where an entry stands in the DLQ: oldest failure first, then in order of arrival.
+/// Where an entry stands in the DLQ: by time of failure, then in order of arrival.
 ///
 /// A cursor holds the position of the last entry a page dealt with, not an offset, so that it stays right while
 /// entries leave the DLQ.
@@ -13,8 +13,21 @@ pub struct Position {
 }
 
 impl Position {
-    /// Before every entry.
+    /// Before every entry, whichever comes first.
     pub const START: Self = Self { failed_at: Millis::MIN, sequence: 0 };
+
+    /// The first position that is newer.
+    pub fn next(self) -> Self {
+        Self { sequence: self.sequence.saturating_add(1), ..self }
+    }
+
+    /// The last position that is older.
+    pub fn previous(self) -> Self {
+        match self.sequence.checked_sub(1) {
+            Some(sequence) => Self { sequence, ..self },
+            None => Self { failed_at: self.failed_at.saturating_sub(1), sequence: u64::MAX },
+        }
+    }
 }
 
 /// A cursor that is malformed, altered, or from another DLQ.

@@ -1,5 +1,6 @@
 //! One DLQ: its entries in order, what can be done to them, and what happened. Pure: the time is handed in.
 
+mod failure_function;
 mod stay;
 
 use std::{
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Millis,
     cursor::{self, Position},
-    entry::{Entry, FailureFunctionState, MOST_ENTRIES, NewEntry, Seed, message_created_at},
+    entry::{Entry, MOST_ENTRIES, NewEntry, Seed, message_created_at},
     filter::Filter,
     ledger::{Ledger, WorkflowRun},
     operation::Action,
@@ -20,6 +21,7 @@ use crate::{
     query::Selection,
     random::Random,
     refusal::Refusal,
+    service::{Order, Service},
 };
 
 /// A rule by which new workflow runs fail again.
@@ -62,6 +64,7 @@ pub struct NewRun {
 #[derive(Debug)]
 pub struct Dlq {
     name: String,
+    service: Service,
     /// What calls can select: what is in the DLQ and, where it lags behind, what has just left.
     entries: BTreeMap<Position, Box<Entry>>,
     /// The sequences of the entries whose DLQ ID was given. One that was made up ends in its entry's sequence.
@@ -83,6 +86,7 @@ impl Dlq {
     pub fn new(name: impl Into<String>, seed: u64) -> Self {
         Self {
             name: name.into(),
+            service: Service::default(),
             entries: BTreeMap::new(),
             given: HashMap::new(),
             expiries: BTreeSet::new(),
@@ -99,7 +103,15 @@ impl Dlq {
         &self.name
     }
 
-    /// What is in the DLQ now, oldest failure first.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    pub fn set_service(&mut self, service: Service) {
+        self.service = service;
+    }
+
+    /// What is in the DLQ now, oldest failure first, whatever the order of calls.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().map(AsRef::as_ref).filter(|entry| !self.has_left(entry.sequence))
     }
@@ -193,27 +205,15 @@ impl Dlq {
         Ok(self.act_at(action, &positions, overrides, call_seq, now))
     }
 
-    /// Runs a failed failure function again. The entry stays, with the failure function in progress.
-    pub fn rerun_failure_function(&mut self, dlq_id: &str) -> Result<&Entry, Refusal> {
-        let position = self.position(dlq_id).ok_or_else(unknown_entry)?;
-        let entry = self.entries.get_mut(&position).ok_or_else(unknown_entry)?;
-        if entry.failure_function_state != Some(FailureFunctionState::CallbackFail) {
-            return Err(Refusal::bad_request("the failure function has not failed"));
-        }
-        entry.failure_function_state = Some(FailureFunctionState::CallbackInProgress);
-        Ok(entry)
-    }
-
     fn page(&self, filter: &Filter, after: Position, limit: usize) -> (Vec<&Entry>, Option<String>) {
-        let Some(span) = filter.span(after) else { return (Vec::new(), None) };
-        let mut matching =
-            self.entries.range(span).map(|(_, entry)| entry.as_ref()).filter(|entry| filter.matches(entry));
-        let entries: Vec<&Entry> = matching.by_ref().take(limit).collect();
-        let cursor = match (entries.last(), matching.next()) {
-            (Some(last), Some(_)) => Some(cursor::encode(&self.name, last.position(), 0)),
-            _ => None,
+        let order = self.service.order;
+        let Some(span) = filter.span(after, order) else { return (Vec::new(), None) };
+        let within = self.entries.range(span).map(|(_, entry)| entry.as_ref());
+        let (entries, last) = match order {
+            Order::OldestFirst => first_matching(within, filter, limit),
+            Order::NewestFirst => first_matching(within.rev(), filter, limit),
         };
-        (entries, cursor)
+        (entries, last.map(|position| cursor::encode(&self.name, position, 0)))
     }
 
     fn act_at(
@@ -293,6 +293,18 @@ impl Dlq {
             |sequence| self.ledger.record(sequence).is_some_and(|record| *record.dlq_id == *dlq_id);
         made_up.filter(|sequence| is_this_one(*sequence)).or_else(|| self.given.get(dlq_id).copied())
     }
+}
+
+/// The first so many that match, and the position of the last of them when more do.
+fn first_matching<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    filter: &Filter,
+    limit: usize,
+) -> (Vec<&'a Entry>, Option<Position>) {
+    let mut matching = entries.filter(|entry| filter.matches(entry));
+    let page: Vec<&Entry> = matching.by_ref().take(limit).collect();
+    let last = page.last().filter(|_| matching.next().is_some()).map(|entry| entry.position());
+    (page, last)
 }
 
 /// Where the entries are that an action is about, unless one of them stands in its way.

@@ -6,6 +6,7 @@ use crate::{
     clock::Millis,
     cursor::Position,
     entry::{Entry, FailureFunctionState},
+    service::Order,
 };
 
 /// The criteria of a call. Empty lists and missing values match everything.
@@ -29,15 +30,20 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The stretch of positions in which entries can match, after `after`; `None` when there is none.
-    pub fn span(&self, after: Position) -> Option<RangeInclusive<Position>> {
+    /// The stretch of positions in which entries can match, and that come after `after` in this order; `None` when there
+    /// is none.
+    pub fn span(&self, after: Position, order: Order) -> Option<RangeInclusive<Position>> {
         if self.excludes_workflows {
             return None;
         }
-        let next = Position { sequence: after.sequence.saturating_add(1), ..after };
-        let from = Position { failed_at: self.from_date.unwrap_or(Millis::MIN), sequence: 0 };
-        let first = if after == Position::START { from } else { from.max(next) };
-        let last = Position { failed_at: self.to_date.unwrap_or(Millis::MAX), sequence: u64::MAX };
+        let mut first = Position { failed_at: self.from_date.unwrap_or(Millis::MIN), sequence: 0 };
+        let mut last = Position { failed_at: self.to_date.unwrap_or(Millis::MAX), sequence: u64::MAX };
+        if after != Position::START {
+            match order {
+                Order::OldestFirst => first = first.max(after.next()),
+                Order::NewestFirst => last = last.min(after.previous()),
+            }
+        }
         (first <= last).then_some(first..=last)
     }
 

@@ -21,5 +21,6 @@ pub mod query;
 pub mod random;
 pub mod refusal;
 pub mod server;
+pub mod service;
 pub mod simulator;
 pub mod wire;

@@ -34,9 +34,19 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// What it does to all entries that a filter selects.
+    pub fn bulk_action(self) -> Option<Action> {
+        match self {
+            Self::Resume => Some(Action::Resume),
+            Self::Restart => Some(Action::Restart),
+            Self::Delete => Some(Action::Delete),
+            _ => None,
+        }
+    }
+
     /// Whether its answer is a page, which can have a cursor.
     pub fn answers_in_pages(self) -> bool {
-        matches!(self, Self::Resume | Self::Restart | Self::Delete | Self::List)
+        self == Self::List || self.bulk_action().is_some()
     }
 
     /// Whether a read-only token may do it.
@@ -128,6 +138,7 @@ mod tests {
             (Method::GET, "/v2/workflows/dlq", Operation::List),
             (Method::GET, "/v2/workflows/dlq/1", Operation::Get),
             (Method::POST, "/v2/workflows/dlq/callback/1", Operation::Callback),
+            (Method::DELETE, "/v2/workflows/dlq/callback/1", Operation::CancelCallback),
             (Method::GET, "/v2/dlq", Operation::List),
             (Method::DELETE, "/v2/dlq", Operation::Delete),
             (Method::GET, "/v2/dlq/1", Operation::Get),
@@ -138,12 +149,13 @@ mod tests {
         }
     }
 
-            (Method::DELETE, "/v2/workflows/dlq/callback/1", Operation::CancelCallback),
     #[test]
     fn wrong_methods_and_unknown_paths_are_told_apart() {
         for (method, path, status) in [
             (Method::PUT, "/v2/workflows/dlq", StatusCode::METHOD_NOT_ALLOWED),
             (Method::GET, "/v2/workflows/dlq/resume/1", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::DELETE, "/v2/workflows/dlq/resume/1", StatusCode::METHOD_NOT_ALLOWED),
+            (Method::DELETE, "/v2/dlq/callback/1", StatusCode::NOT_FOUND),
             (Method::POST, "/v2/workflows/dlq/resume/1/2", StatusCode::NOT_FOUND),
             (Method::GET, "/v2/workflows/dlqs", StatusCode::NOT_FOUND),
             (Method::GET, "/v2/workflows/dlq/", StatusCode::NOT_FOUND),

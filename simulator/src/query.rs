@@ -11,8 +11,6 @@ use crate::{
     refusal::Refusal,
 };
 
-/// How many entries a bulk call handles at most, whatever its `count` says.
-pub const BULK_LIMIT: usize = 50;
 /// How many entries a list call gives at most.
 pub const LIST_LIMIT: usize = 100;
 
@@ -26,10 +24,13 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// Reads the selection of a bulk call on the DLQ named `dlq`.
-    pub fn of_bulk_call(pairs: &Pairs, endpoint: Endpoint, dlq: &str) -> Result<Self, Refusal> {
-        let count = count(pairs)?.unwrap_or(BULK_LIMIT).min(BULK_LIMIT);
-        Self::read(pairs, endpoint, dlq, count, BULK_LIMIT)
+    /// Reads the selection of a bulk call on the DLQ named `dlq`, which handles at most so many entries.
+    pub fn of_bulk_call(pairs: &Pairs, endpoint: Endpoint, dlq: &str, most: usize) -> Result<Self, Refusal> {
+        if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.values(name).next().is_some()) {
+            return Err(Refusal::bad_request(format!("{name} is no filter of a DLQ")));
+        }
+        let count = count(pairs)?.unwrap_or(most).min(most);
+        Self::read(pairs, endpoint, dlq, count, most)
     }
 
     /// Reads the selection of a list call on the DLQ named `dlq`.
@@ -133,6 +134,16 @@ impl Pairs {
         self
     }
 
+    /// Refuses a bulk call with a parameter that it does not know.
+    pub fn check_known(&self, endpoint: Endpoint) -> Result<(), Refusal> {
+        let filters = filters_of(endpoint);
+        let known = |name: &str| OF_EVERY_BULK_CALL.contains(&name) || filters.contains(&name);
+        match self.pairs.iter().find(|(name, value)| !value.is_empty() && !known(name)) {
+            Some((name, _)) => Err(Refusal::bad_request(format!("unknown parameter {name:?}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a parameter is repeated, or has a comma in its value.
     pub fn has_several(&self, name: &str) -> bool {
         self.values(name).nth(1).is_some() || self.values(name).any(|value| value.contains(','))
@@ -183,7 +194,7 @@ pub fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
         .map_err(|_| Refusal::bad_request("percent encoding is not UTF-8"))
 }
 
-/// Filters of logs and of running workflows, which the SDKs say that a DLQ refuses.
+/// Filters of logs and of running workflows. Actions refuse them, and lists ignore them as they do all unknown parameters.
 const NOT_FOR_A_DLQ: [&str; 2] = ["host", "path"];
 /// Filters of messages that went through something that a workflow's messages never do.
 const NEVER_OF_WORKFLOWS: [&str; 3] = ["topicName", "queueName", "scheduleId"];
@@ -193,16 +204,27 @@ pub const LISTS: [&str; 7] =
     ["workflowUrl", "label", "failureFunctionState", "callerIp", "flowControlKey", "url", "responseStatus"];
 /// Filters with one value.
 const SINGLE_VALUES: [&str; 5] = ["fromDate", "toDate", "workflowRunId", "workflowCreatedAt", "messageId"];
+/// Filters that only `/v2/dlq` has, beside those that match no workflow.
+const ONLY_OF_MESSAGES: [&str; 3] = ["url", "responseStatus", "messageId"];
+const OF_EVERY_BULK_CALL: [&str; 4] = ["dlqIds", "cursor", "count", "qstash_token"];
 
 /// The parameters that make a call select fewer entries.
 pub fn filters() -> Vec<&'static str> {
     [LISTS.as_slice(), &SINGLE_VALUES, &NEVER_OF_WORKFLOWS].concat()
 }
 
-fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
-    if let Some(name) = NOT_FOR_A_DLQ.into_iter().find(|name| pairs.values(name).next().is_some()) {
-        return Err(Refusal::bad_request(format!("{name} is no filter of a DLQ")));
+fn filters_of(endpoint: Endpoint) -> Vec<&'static str> {
+    let mut names = filters();
+    match endpoint {
+        Endpoint::Workflows => {
+            names.retain(|name| !ONLY_OF_MESSAGES.contains(name) && !NEVER_OF_WORKFLOWS.contains(name));
+        }
+        Endpoint::Messages => names.push("source"),
     }
+    names
+}
+
+fn filter(pairs: &Pairs) -> Result<Filter, Refusal> {
     let failure_function_states = pairs
         .many("failureFunctionState")
         .map(|text| {
@@ -269,7 +291,7 @@ mod tests {
     use super::*;
 
     fn bulk(raw: &str) -> Result<Selection, Refusal> {
-        Selection::of_bulk_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a")
+        Selection::of_bulk_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a", 50)
     }
 
     fn limit(selection: Result<Selection, Refusal>) -> usize {
@@ -280,10 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bulk_call_takes_any_positive_count_but_handles_fifty() {
+    fn a_bulk_call_takes_any_positive_count_but_handles_no_more_than_it_may() {
         assert_eq!(limit(bulk("count=7")), 7);
         assert_eq!(limit(bulk("count=1000")), 50);
         assert_eq!(limit(bulk("")), 50);
+        let up_to_a_hundred =
+            |raw| Selection::of_bulk_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a", 100);
+        assert_eq!(limit(up_to_a_hundred("count=1000")), 100);
+        assert_eq!(limit(up_to_a_hundred("")), 100);
     }
 
     #[test]
@@ -292,6 +318,30 @@ mod tests {
         assert_eq!(limit(list("")), 100);
         assert_eq!(limit(list("count=100")), 100);
         assert!(list("count=101").is_err());
+    }
+
+    #[test]
+    fn bulk_calls_refuse_the_filters_of_logs_and_lists_ignore_them() {
+        let list = |raw| Selection::of_list_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a");
+        for raw in ["host=app.example.com", "path=/api"] {
+            assert_eq!(list(raw), list(""), "{raw}");
+            assert_eq!(bulk(raw).map_err(|refusal| refusal.status.as_u16()), Err(400), "{raw}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_can_be_told_from_known_ones() {
+        let known = |raw, endpoint| Pairs::parse(raw).expect("well-formed").check_known(endpoint).is_ok();
+        for raw in ["", "order=earliestFirst", "label=a&trimBody=1", "Label=a", "order="] {
+            let expected = raw.is_empty() || raw.ends_with('=');
+            assert_eq!(known(raw, Endpoint::Workflows), expected, "{raw}");
+            assert_eq!(known(raw, Endpoint::Messages), expected, "{raw}");
+        }
+        let everywhere = "dlqIds=1&cursor=c&count=1&qstash_token=t&label=a&label=b&toDate=1&callerIp=1.2.3.4";
+        assert!(known(everywhere, Endpoint::Workflows) && known(everywhere, Endpoint::Messages));
+        for raw in ["url=u", "responseStatus=500", "messageId=m", "queueName=q", "source=workflow"] {
+            assert!(!known(raw, Endpoint::Workflows) && known(raw, Endpoint::Messages), "{raw}");
+        }
     }
 
     #[test]
@@ -335,10 +385,14 @@ mod tests {
     }
 
     #[test]
-    fn more_than_fifty_ids_are_refused() {
-        let ids: Vec<_> = (0..51).map(|n| format!("dlqIds={n}")).collect();
-        assert!(bulk(&ids.join("&")).is_err());
-        assert!(bulk(&ids[1..].join("&")).is_ok());
+    fn more_ids_than_a_call_handles_are_refused() {
+        for most in [50, 100] {
+            let read =
+                |raw: &str| Selection::of_bulk_call(&Pairs::parse(raw)?, Endpoint::Workflows, "a", most);
+            let ids: Vec<_> = (0..=most).map(|n| format!("dlqIds={n}")).collect();
+            assert!(read(&ids.join("&")).is_err());
+            assert!(read(&ids[1..].join("&")).is_ok());
+        }
     }
 
     /// A value that a filter can have.

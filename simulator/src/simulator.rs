@@ -17,6 +17,7 @@ use crate::{
     faults::{FaultPlan, Faults},
     random::{self, Random},
     refusal::Refusal,
+    service::{NewService, Order, Service},
 };
 
 /// The ledger of this name takes the calls that belong to no DLQ.
@@ -52,6 +53,7 @@ pub struct SeedFile {
     pub entries: BTreeMap<String, Seed>,
     pub refail: BTreeMap<String, Refail>,
     pub lag: BTreeMap<String, Lag>,
+    pub service: BTreeMap<String, NewService>,
     pub faults: FaultPlan,
     pub clock: NewClock,
 }
@@ -63,6 +65,8 @@ pub struct Simulator {
     dlqs: RwLock<HashMap<String, Arc<Mutex<Dlq>>>>,
     faults: Mutex<Faults>,
     seeds: Mutex<Random>,
+    /// The order of every DLQ that was given none.
+    order: Order,
     /// How far the service's clock is from ours, in milliseconds.
     clock_offset: AtomicI64,
 }
@@ -74,12 +78,18 @@ impl Default for Simulator {
             dlqs: RwLock::default(),
             faults: Mutex::default(),
             clock_offset: AtomicI64::new(0),
+            order: Order::default(),
             seeds: Mutex::new(Random::seeded(random::hash(&clock::now().to_be_bytes()))),
         }
     }
 }
 
 impl Simulator {
+    /// One whose DLQs have this order unless they are given another.
+    pub fn with_order(order: Order) -> Self {
+        Self { order, ..Self::default() }
+    }
+
     pub fn put_token(&self, name: String, new: NewToken) {
         let token = Token { dlq: new.dlq.unwrap_or_else(|| name.clone()), read_only: new.read_only };
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(name, token);
@@ -100,7 +110,19 @@ impl Simulator {
         }
         let seed = lock(&self.seeds).number();
         let mut dlqs = self.dlqs.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(dlqs.entry(name.to_owned()).or_insert_with(|| Arc::new(Mutex::new(Dlq::new(name, seed)))))
+        let new = || {
+            let mut dlq = Dlq::new(name, seed);
+            dlq.set_service(Service { order: self.order, ..Service::default() });
+            Arc::new(Mutex::new(dlq))
+        };
+        Arc::clone(dlqs.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// Sets the switches of a DLQ, in place of all it had.
+    pub fn set_service(&self, dlq: &str, new: NewService) -> Result<(), Refusal> {
+        let service = new.into_service(self.order)?;
+        lock(&self.dlq(dlq)).set_service(service);
+        Ok(())
     }
 
     /// Forgets everything about a DLQ. Tokens for it stay.
@@ -138,6 +160,9 @@ impl Simulator {
         for (name, lag) in file.lag {
             lock(&self.dlq(&name)).set_lag(Some(lag));
         }
+        for (name, service) in file.service {
+            self.set_service(&name, service)?;
+        }
         for (name, seed) in file.entries {
             lock(&self.dlq(&name)).seed(seed, self.now())?;
         }
@@ -155,6 +180,19 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::{operation::Action, overrides::Overrides, query::Selection};
+
+    #[test]
+    fn a_dlq_can_have_its_order_from_the_start() {
+        let file =
+            r#"{ "service": { "a": { "order": "newestFirst" } }, "entries": { "b": { "entries": [] } } }"#;
+        let simulator = Simulator::default();
+        simulator.apply(serde_json::from_str(file).expect("a seed file")).expect("applicable");
+        let order = |dlq| lock(&simulator.dlq(dlq)).service().order;
+        assert_eq!([order("a"), order("b")], [Order::NewestFirst, Order::OldestFirst]);
+        let impossible = r#"{ "service": { "a": { "mostPerCall": { "delete": 0 } } } }"#;
+        let refused = simulator.apply(serde_json::from_str(impossible).expect("a seed file"));
+        assert_eq!(refused.map_err(|refusal| refusal.status.as_u16()), Err(400));
+    }
 
     #[test]
     fn a_dlq_can_lag_from_the_start() {

@@ -1,7 +1,15 @@
+mod failure_function;
+mod order;
+
 use std::collections::HashSet;
 
 use super::*;
-use crate::{entry::Generate, ledger::Fate, operation::Endpoint, query::Pairs};
+use crate::{
+    entry::{FailureFunctionState, Generate},
+    ledger::Fate,
+    operation::Endpoint,
+    query::Pairs,
+};
 
 const NOW: Millis = 1_763_647_200_000;
 
@@ -16,6 +24,10 @@ fn numbered(count: i64) -> Dlq {
     dlq_of((0..count).map(|n| NewEntry { failed_at: Some(NOW + n), ..named(&format!("e{n}")) }))
 }
 
+fn newest_first(dlq: &mut Dlq) {
+    dlq.set_service(Service { order: Order::NewestFirst, ..Service::default() });
+}
+
 fn named(dlq_id: &str) -> NewEntry {
     NewEntry { dlq_id: Some(dlq_id.into()), ..NewEntry::default() }
 }
@@ -25,7 +37,7 @@ fn labelled(dlq_id: &str, labels: &[&str]) -> NewEntry {
 }
 
 fn selection(query: &str) -> Selection {
-    Selection::of_bulk_call(&Pairs::parse(query).expect("well-formed"), Endpoint::Workflows, "a")
+    Selection::of_bulk_call(&Pairs::parse(query).expect("well-formed"), Endpoint::Workflows, "a", 50)
         .expect("well-formed")
 }
 
@@ -319,16 +331,6 @@ fn entries_expire_when_their_time_comes() {
 }
 
 #[test]
-fn a_failure_function_runs_again_only_when_it_failed() {
-    let failed = NewEntry { failure_function_state: Some(FailureFunctionState::CallbackFail), ..named("e") };
-    let mut dlq = dlq_of([failed, named("none")]);
-    assert!(dlq.rerun_failure_function("none").is_err());
-    assert!(dlq.rerun_failure_function("e").is_ok());
-    assert!(dlq.rerun_failure_function("e").is_err(), "it is in progress now");
-    assert_eq!(dlq.entries().count(), 2);
-}
-
-#[test]
 fn a_dlq_id_cannot_be_used_twice() {
     let mut dlq = numbered(1);
     act(&mut dlq, Action::Delete, "").expect("well-formed");
@@ -383,7 +385,7 @@ fn labelled_template() -> NewEntry {
 proptest::proptest! {
     #[test]
     fn every_entry_is_in_the_dlq_or_has_left_it_in_one_way(
-        steps in proptest::collection::vec((0_u8..7, 1_usize..9), 0..60)
+        steps in proptest::collection::vec((0_u8..8, 1_usize..9), 0..60)
     ) {
         let mut dlq = Dlq::new("a", 1);
         dlq.set_refail(Some(Refail { delay_ms: 3, times: Some(2) }));
@@ -395,6 +397,10 @@ proptest::proptest! {
             match step {
                 0 | 1 => dlq.arrive_anew(size, now),
                 2 => dlq.expire_oldest(size),
+                7 => {
+                    let order = if size % 2 == 0 { Order::NewestFirst } else { Order::OldestFirst };
+                    dlq.set_service(Service { order, ..Service::default() });
+                }
                 3 => {
                     let entry = NewEntry { expires_at: Some(now + 2), ..NewEntry::default() };
                     dlq.seed(Seed { entries: vec![entry], generate: None }, now).expect("fresh IDs");

@@ -3,7 +3,9 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Running, answer, start};
+use dlq_simulator::service::Order;
+
+use crate::harness::{ORDERS, Running, answer, start, start_with};
 
 async fn status(simulator: &Running, method: Method, path_and_query: &str) -> u16 {
     let (status, body) =
@@ -14,8 +16,17 @@ async fn status(simulator: &Running, method: Method, path_and_query: &str) -> u1
 
 #[tokio::test]
 async fn a_drain_by_cursor_acts_once_on_everything() {
-    let simulator = start().await;
-    let seeded = simulator.seed(120).await;
+    for order in ORDERS {
+        drains_by_cursor(order).await;
+    }
+}
+
+async fn drains_by_cursor(order: Order) {
+    let simulator = start_with(order).await;
+    let mut seeded = simulator.seed(120).await;
+    if order == Order::NewestFirst {
+        seeded.reverse();
+    }
     let (mut query, mut runs, mut pages) = ("?count=50".to_owned(), HashSet::new(), 0);
     loop {
         let page = simulator.ok(Method::POST, &format!("/resume{query}")).await;
@@ -43,7 +54,12 @@ async fn a_drain_by_cursor_acts_once_on_everything() {
 
 #[tokio::test]
 async fn each_operation_answers_in_its_own_shape() {
-    let simulator = start().await;
+    for order in ORDERS {
+        answers_in_shape(&start_with(order).await).await;
+    }
+}
+
+async fn answers_in_shape(simulator: &Running) {
     let seed = json!({ "entries": [
         { "dlqId": "one", "labels": ["x"], "failureFunctionState": "CALLBACK_FAIL", "callerIp": "192.0.2.7", "flowControlKey": "k",
           "workflowCreatedAt": 2, "createdAt": 3, "failedAt": 5 },
@@ -51,21 +67,22 @@ async fn each_operation_answers_in_its_own_shape() {
     ]});
     simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
 
-    let list = simulator.ok(Method::GET, "?count=1").await;
+    assert!(simulator.ok(Method::GET, "?count=1").await["cursor"].is_string());
+    let list = simulator.ok(Method::GET, "?label=x").await;
+    assert!(list.get("cursor").is_none(), "{list}");
     let message = &list["messages"][0];
     assert_eq!((&message["dlqId"], &message["workflowCreatedAt"]), (&json!("one"), &json!(2)));
     assert_eq!((&message["createdAt"], &message["notBefore"]), (&json!(3), &json!(3)));
     assert_eq!((&message["label"], &message["labels"]), (&json!("x"), &json!(["x"])));
-    assert_eq!((&message["callerIp"], &message["flowControlKey"]), (&json!("192.0.2.7"), &json!("k")));
+    assert_eq!((&message["callerIP"], &message["flowControlKey"]), (&json!("192.0.2.7"), &json!("k")));
     assert_eq!(
         (&message["failureFunctionState"], &message["responseStatus"]),
         (&json!("CALLBACK_FAIL"), &json!(500))
     );
-    assert!(list["cursor"].is_string());
     assert_eq!(&simulator.ok(Method::GET, "/one").await, message);
 
     assert_eq!(simulator.ok(Method::POST, "/callback/one").await["workflowRunId"], message["workflowRunId"]);
-    assert_eq!(status(&simulator, Method::POST, "/callback/one").await, 400);
+    assert_eq!(status(simulator, Method::POST, "/callback/one").await, 400);
     assert!(simulator.ok(Method::POST, "/resume/one").await["workflowRunId"].is_string());
     assert!(simulator.ok(Method::POST, "/restart/two").await["workflowCreatedAt"].is_i64());
     assert_eq!(simulator.ok(Method::DELETE, "/fi%2Fve").await, Value::Null);
@@ -78,6 +95,59 @@ async fn each_operation_answers_in_its_own_shape() {
 }
 
 #[tokio::test]
+async fn a_running_failure_function_is_cancelled_with_a_302_and_no_other_is() {
+    let simulator = start().await;
+    let seed = json!({ "entries": [
+        { "dlqId": "running", "failureFunctionState": "CALLBACK_INPROGRESS" },
+        { "dlqId": "failed", "failureFunctionState": "CALLBACK_FAIL" },
+        { "dlqId": "none" },
+    ]});
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    let cancelled = simulator.call(Method::DELETE, "/callback/running").send().await.expect("an answer");
+    assert_eq!(cancelled.status(), 302);
+    assert!(!cancelled.headers().contains_key("content-type"));
+    assert_eq!(cancelled.text().await.ok().as_deref(), Some(""));
+    let call = simulator.last_call().await;
+    assert_eq!((&call["operation"], &call["status"]), (&json!("cancelCallback"), &json!(302)));
+    assert_eq!((&call["dlqIds"], &call["delivered"]), (&json!(["running"]), &json!(true)));
+    assert_eq!(simulator.ok(Method::GET, "/running").await["failureFunctionState"], "CALLBACK_CANCELED");
+
+    for id in ["running", "failed", "none"] {
+        assert_eq!(status(&simulator, Method::DELETE, &format!("/callback/{id}")).await, 400, "{id}");
+    }
+    assert_eq!(status(&simulator, Method::DELETE, "/callback/gone").await, 404);
+    simulator.admin(Method::PUT, "/tokens/reader", &json!({ "dlq": "a", "readOnly": true })).await;
+    simulator.ok(Method::POST, "/callback/failed").await;
+    let url = format!("{}/v2/workflows/dlq/callback/failed", simulator.api);
+    let refused = simulator.client.delete(url).bearer_auth("reader").send().await.expect("an answer");
+    assert_eq!(refused.status(), 403);
+    assert_eq!(simulator.in_dlq().await, 3, "the entries stay");
+}
+
+#[tokio::test]
+async fn an_override_outside_the_services_alphabet_is_refused() {
+    let simulator = start().await;
+    simulator.seed(1).await;
+    for (header, value) in [
+        ("Upstash-Label", "by hand"),
+        ("Upstash-Label", "fine, a/b"),
+        ("Upstash-Flow-Control-Key", "fast lane"),
+        ("Upstash-Flow-Control-Value", "rate=1, period=8d"),
+    ] {
+        for path in ["/resume", "/restart"] {
+            let call = simulator.call(Method::POST, path).header(header, value).send().await;
+            let (status, body) = answer(call.expect("an answer")).await;
+            assert_eq!(status, 400, "{header}: {value}");
+            assert_eq!(body["error"], format!("invalid {header} header"), "{value}");
+        }
+    }
+    assert_eq!(simulator.in_dlq().await, 1);
+    let call = simulator.call(Method::POST, "/restart").header("Upstash-Label", "a-1, b_2.c");
+    assert_eq!(call.send().await.expect("an answer").status(), 200);
+    assert_eq!(simulator.ledger("a").await["workflowRuns"][0]["labels"], json!(["a-1", "b_2.c"]));
+}
+
+#[tokio::test]
 async fn refusals_have_their_status_and_a_reason() {
     let simulator = start().await;
     simulator.seed(1).await;
@@ -86,6 +156,9 @@ async fn refusals_have_their_status_and_a_reason() {
         (Method::POST, "/resume?label=%ff", 400),
         (Method::DELETE, "?cursor=bogus", 400),
         (Method::GET, "?count=101", 400),
+        (Method::POST, "/resume?host=app.example.com", 400),
+        (Method::POST, "/restart?path=%2Fapi", 400),
+        (Method::DELETE, "?host=app.example.com", 400),
         (Method::POST, "/resume?dlqIds=gone", 404),
         (Method::POST, "/resume/gone", 404),
         (Method::GET, "/gone", 404),
@@ -161,19 +234,30 @@ async fn the_ledger_shows_calls_as_they_came() {
 
 #[tokio::test]
 async fn resumed_runs_fail_again_when_told_to() {
-    let simulator = start().await;
-    simulator.seed(3).await;
-    simulator.admin(Method::PUT, "/dlqs/a/refail", &json!({ "delayMs": 0, "times": 1 })).await;
-    simulator.ok(Method::POST, "/resume").await;
-    assert_eq!(simulator.in_dlq().await, 3);
-    simulator.ok(Method::POST, "/resume").await;
-    assert_eq!(simulator.in_dlq().await, 0);
+    for order in ORDERS {
+        let simulator = start_with(order).await;
+        simulator.seed(3).await;
+        simulator.admin(Method::PUT, "/dlqs/a/refail", &json!({ "delayMs": 0, "times": 1 })).await;
+        simulator.ok(Method::POST, "/resume").await;
+        assert_eq!(simulator.in_dlq().await, 3, "{order:?}");
+        simulator.ok(Method::POST, "/resume").await;
+        assert_eq!(simulator.in_dlq().await, 0, "{order:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_dlq_that_lags_lets_entries_be_acted_on_twice_and_the_ledger_says_so() {
-    let simulator = start().await;
-    let seeded = simulator.seed(3).await;
+    for order in ORDERS {
+        lags(order).await;
+    }
+}
+
+async fn lags(order: Order) {
+    let simulator = start_with(order).await;
+    let mut seeded = simulator.seed(3).await;
+    if order == Order::NewestFirst {
+        seeded.reverse();
+    }
     simulator.admin(Method::PUT, "/dlqs/a/lag", &json!({ "ms": 3_600_000 })).await;
     for _ in 0..2 {
         let page = simulator.ok(Method::POST, "/resume?count=2").await;
@@ -182,9 +266,11 @@ async fn a_dlq_that_lags_lets_entries_be_acted_on_twice_and_the_ledger_says_so()
     assert_eq!(simulator.ok(Method::GET, "").await["messages"].as_array().map(Vec::len), Some(3));
     assert_eq!(simulator.in_dlq().await, 1);
     let ledger = simulator.ledger("a").await;
-    let actions: Vec<_> =
-        ledger["entries"].as_array().expect("a list").iter().map(|record| &record["actions"]).collect();
-    assert_eq!(actions, [2, 2, 0]);
+    for (id, actions) in seeded.iter().zip([2, 2, 0]) {
+        let records = ledger["entries"].as_array().expect("a list");
+        let record = records.iter().find(|record| record["dlqId"] == *id).expect("a record");
+        assert_eq!(record["actions"], actions, "{id}");
+    }
     let acted =
         ledger["calls"].as_array().expect("a list").iter().filter(|call| call["operation"] == "resume");
     assert!(acted.clone().count() == 2 && acted.clone().all(|call| call["dlqIds"] == json!(seeded[..2])));
@@ -204,6 +290,10 @@ async fn the_admin_port_explains_what_it_cannot_read() {
         (Method::PUT, "/faults", r#"{"rules":[{"fault":{"explode":{}}}]}"#),
         (Method::PUT, "/dlqs/a/refail", "{"),
         (Method::PUT, "/dlqs/a/lag", r#"{"seconds":1}"#),
+        (Method::PUT, "/dlqs/a/service", r#"{"order":"random"}"#),
+        (Method::PUT, "/dlqs/a/service", r#"{"orders":"newestFirst"}"#),
+        (Method::PUT, "/dlqs/a/service", r#"{"mostPerCall":{"resume":101}}"#),
+        (Method::PUT, "/dlqs/a/service", r#"{"mostPerCall":{"list":10}}"#),
     ] {
         let request = simulator.client.request(method, format!("{}{path}", simulator.admin)).body(body);
         let (status, body) = answer(request.send().await.expect("an answer")).await;

@@ -12,6 +12,7 @@ use dlq_simulator::{
         BodyFault, CursorFault, DropTime, Fault, FaultPlan, Loss, RateLimit, RateLimitHeaders, Rule,
         StatusFault,
     },
+    service::{Order, Service},
     simulator::{NewToken, Simulator, UNAUTHORIZED, lock},
 };
 use futures::FutureExt;
@@ -21,6 +22,7 @@ use proptest::{prelude::*, sample::Index};
 use serde_json::Value;
 
 use self::audit::{Ledger, audit};
+use crate::harness::ORDERS;
 
 #[cfg(test)]
 mod audit;
@@ -38,6 +40,7 @@ enum Step {
     Seed(Vec<NewEntry>),
     Call(Call),
     Refail(Option<Refail>),
+    Order(Order),
     AnHourPasses,
     ForgetCalls,
 }
@@ -73,6 +76,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => proptest::collection::vec(entry(), 1..12).prop_map(Step::Seed),
         12 => call().prop_map(Step::Call),
         1 => proptest::option::weighted(0.8, refail).prop_map(Step::Refail),
+        1 => proptest::sample::select(ORDERS.as_slice()).prop_map(Step::Order),
         1 => Just(Step::AnHourPasses),
         1 => Just(Step::ForgetCalls),
     ];
@@ -109,6 +113,7 @@ fn call() -> impl Strategy<Value = Call> {
         ("DELETE", "/"),
         ("GET", "/"),
         ("POST", "/callback/"),
+        ("DELETE", "/callback/"),
     ]);
     let label = proptest::option::of(prop_oneof![Just("x"), Just("y")]);
     let from = prop_oneof![Just(From::TheStart), Just(From::OwnCursor), Just(From::OtherClientsCursor)];
@@ -146,6 +151,7 @@ fn fault() -> impl Strategy<Value = Fault> {
             Fault::Drop { when: DropTime::DuringBody },
             Fault::Drop { when: DropTime::AfterHeaders },
             Fault::Drop { when: DropTime::AfterBody },
+            Fault::Quota {},
             Fault::RateLimit(RateLimit { headers: RateLimitHeaders::Burst, reset_in_seconds: 1 }),
             Fault::Body { kind: BodyFault::Empty, bytes: None },
             Fault::Cursor(CursorFault::Repeat),
@@ -168,8 +174,8 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
-        let simulator = Simulator::default();
+    fn new(order: Order) -> Self {
+        let simulator = Simulator::with_order(order);
         for (token, read_only) in [(WRITER, false), (READER, true)] {
             simulator.put_token(token.into(), NewToken { dlq: Some(DLQ.into()), read_only });
         }
@@ -184,6 +190,9 @@ impl World {
             Step::Seed(entries) => self.seed(entries),
             Step::Call(call) => answered = Some((self.answer(&call), call)),
             Step::Refail(refail) => lock(&self.simulator.dlq(DLQ)).set_refail(refail),
+            Step::Order(order) => {
+                lock(&self.simulator.dlq(DLQ)).set_service(Service { order, ..Service::default() });
+            }
             Step::AnHourPasses => lock(&self.simulator.dlq(DLQ)).settle(clock::now() + HOUR),
             Step::ForgetCalls => {
                 let dlq = self.simulator.dlq(DLQ);
@@ -260,7 +269,26 @@ impl World {
         if let Some(messages) = body["messages"].as_array() {
             assert_eq!(texts(messages, "dlqId"), told.dlq_ids);
         }
+        if matches!(call.selects, Selects::Page { .. }) {
+            self.is_in_order(&told.dlq_ids, ledger);
+        }
         self.cursors[call.client] = body["cursor"].as_str().map(ToOwned::to_owned);
+    }
+
+    /// A page holds its entries in the order of the DLQ.
+    fn is_in_order(&self, page: &[String], ledger: &Ledger) {
+        // Records are in order of arrival, so an index decides between failures of one time.
+        let place = |id: &String| {
+            let index = ledger.entries.iter().position(|record| record.dlq_id == *id);
+            index.map(|index| (ledger.entries[index].failed_at, index))
+        };
+        let places: Vec<_> = page.iter().map(place).collect();
+        let order = lock(&self.simulator.dlq(DLQ)).service().order;
+        let in_order = match order {
+            Order::OldestFirst => places.is_sorted(),
+            Order::NewestFirst => places.iter().rev().is_sorted(),
+        };
+        assert!(in_order, "{order:?}: {places:?}");
     }
 
     fn rest_of_url(&self, call: &Call) -> String {
@@ -328,8 +356,11 @@ fn texts<'a>(items: &'a [Value], field: &str) -> Vec<&'a str> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn every_entry_is_accounted_for_after_every_step(steps in steps()) {
-        let mut world = World::new();
+    fn every_entry_is_accounted_for_after_every_step_in_either_order(
+        order in proptest::sample::select(ORDERS.as_slice()),
+        steps in steps(),
+    ) {
+        let mut world = World::new(order);
         for step in steps {
             world.take(step);
         }

@@ -24,12 +24,6 @@ async fn three() -> Running {
     simulator
 }
 
-async fn listed(simulator: &Running, query: &str) -> Vec<String> {
-    let page = simulator.ok(Method::GET, query).await;
-    let messages = page["messages"].as_array().expect("messages");
-    messages.iter().map(|message| message["dlqId"].as_str().expect("an ID").to_owned()).collect()
-}
-
 #[tokio::test]
 async fn a_list_call_can_ignore_filters() {
     let simulator = three().await;
@@ -41,11 +35,11 @@ async fn a_list_call_can_ignore_filters() {
     ] {
         let fault = json!({ "ignore": { "parameters": parameters } });
         simulator.fault(json!({ "operation": "list", "times": 1, "fault": fault })).await;
-        assert_eq!(listed(&simulator, "?label=x&toDate=1").await, expected, "{parameters}");
+        assert_eq!(simulator.listed("?label=x&toDate=1").await, expected, "{parameters}");
         let call = simulator.last_call().await;
         assert_eq!((&call["fault"], &call["status"]), (&json!("ignore"), &json!(200)));
         assert_eq!((&call["query"], &call["delivered"]), (&json!("label=x&toDate=1"), &json!(true)));
-        assert_eq!(listed(&simulator, "?label=x&toDate=1").await, ["one"], "once was enough");
+        assert_eq!(simulator.listed("?label=x&toDate=1").await, ["one"], "once was enough");
     }
 }
 
@@ -55,12 +49,12 @@ async fn a_bulk_call_can_select_more_than_a_list_shows() {
         let simulator = three().await;
         let fault = json!({ "ignore": { "parameters": ["label"] } });
         simulator.fault(json!({ "operation": operation, "fault": fault })).await;
-        assert_eq!(listed(&simulator, "?label=y").await, ["three"]);
+        assert_eq!(simulator.listed("?label=y").await, ["three"]);
         assert_eq!(simulator.last_call().await["fault"], Value::Null);
         simulator.ok(method, &format!("{path}?label=y&count=2")).await;
         let call = simulator.last_call().await;
         assert_eq!((&call["fault"], &call["dlqIds"]), (&json!("ignore"), &json!(["one", "two"])));
-        assert_eq!(listed(&simulator, "").await, ["three"], "{operation}");
+        assert_eq!(simulator.listed("").await, ["three"], "{operation}");
     }
 }
 
@@ -68,7 +62,7 @@ async fn a_bulk_call_can_select_more_than_a_list_shows() {
 async fn a_filter_that_is_ignored_may_be_malformed() {
     let simulator = three().await;
     simulator.fault(json!({ "fault": { "ignore": { "parameters": ["toDate"] } } })).await;
-    assert_eq!(listed(&simulator, "?toDate=yesterday&fromDate=3").await, ["three"]);
+    assert_eq!(simulator.listed("?toDate=yesterday&fromDate=3").await, ["three"]);
 }
 
 #[tokio::test]
@@ -100,7 +94,7 @@ async fn a_bulk_call_can_be_refused_for_giving_several_values() {
             assert_eq!((&call["status"], &call["fault"]), (&json!(400), &json!("refuseSeveral")));
             assert_eq!((&call["dlqIds"], &call["delivered"]), (&json!([]), &json!(true)));
         }
-        assert_eq!(listed(&simulator, "?label=x&label=y").await, ["two", "three"], "lists may");
+        assert_eq!(simulator.listed("?label=x&label=y").await, ["two", "three"], "lists may");
         simulator.ok(method, &format!("{path}?label=x&label=y")).await;
         assert_eq!(simulator.in_dlq().await, 0, "{operation}: twice was enough");
     }
@@ -112,5 +106,5 @@ async fn a_list_call_can_be_refused_for_giving_several_values() {
     simulator.fault(json!({ "fault": { "refuseSeveral": { "parameter": "callerIp" } } })).await;
     let call = simulator.call(Method::GET, "?callerIp=192.0.2.1&callerIp=192.0.2.2").send().await;
     assert_eq!(answer(call.expect("an answer")).await.0, 400);
-    assert_eq!(listed(&simulator, "?label=x,y").await, ["one", "two", "three"]);
+    assert_eq!(simulator.listed("?label=x,y").await, ["one", "two", "three"]);
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dlq_simulator::{
     server::Server,
+    service::Order,
     simulator::{NewToken, Simulator},
 };
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -15,9 +16,16 @@ pub(crate) struct Running {
     pub(crate) client: Client,
 }
 
+/// For tests of what holds in either order.
+pub(crate) const ORDERS: [Order; 2] = [Order::OldestFirst, Order::NewestFirst];
+
 /// Starts a simulator that knows the token `t` of the DLQ `a`. It ends with the test's runtime.
 pub(crate) async fn start() -> Running {
-    let simulator = Arc::new(Simulator::default());
+    start_with(Order::default()).await
+}
+
+pub(crate) async fn start_with(order: Order) -> Running {
+    let simulator = Arc::new(Simulator::with_order(order));
     simulator.put_token("t".into(), NewToken { dlq: Some("a".into()), read_only: false });
     let any_port = "127.0.0.1:0".parse().expect("an address");
     let server = Server::bind(any_port, any_port, simulator).await.expect("free ports");
@@ -59,6 +67,13 @@ impl Running {
 
     pub(crate) async fn fault(&self, rule: Value) {
         self.admin(Method::PUT, "/faults", &json!({ "rules": [rule] })).await;
+    }
+
+    /// The IDs that a list call gives, in its order.
+    pub(crate) async fn listed(&self, query: &str) -> Vec<String> {
+        let page = self.ok(Method::GET, query).await;
+        let messages = page["messages"].as_array().expect("messages");
+        messages.iter().map(|message| message["dlqId"].as_str().expect("an ID").to_owned()).collect()
     }
 
     pub(crate) async fn in_dlq(&self) -> usize {

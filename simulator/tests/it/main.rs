@@ -17,3 +17,5 @@ mod malformed;
 mod messages;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod service;

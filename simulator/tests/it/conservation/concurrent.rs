@@ -7,7 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::audit::audit;
-use crate::harness::{Running, answer, start};
+use dlq_simulator::service::Order;
+
+use crate::harness::{ORDERS, Running, answer, start_with};
 
 const ENTRIES: u64 = 3000;
 const CLIENTS: usize = 8;
@@ -29,7 +31,13 @@ async fn drain(simulator: &Running, method: Method, path: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_drain_one_dlq_at_once_act_on_every_entry_once() {
-    let simulator = std::sync::Arc::new(start().await);
+    for order in ORDERS {
+        drains_once(order).await;
+    }
+}
+
+async fn drains_once(order: Order) {
+    let simulator = std::sync::Arc::new(start_with(order).await);
     simulator.seed(ENTRIES.try_into().expect("not many")).await;
     simulator.fault(json!({ "probability": 0.2, "fault": { "latency": { "ms": 0, "jitterMs": 2 } } })).await;
     let clients = (0..CLIENTS).map(|client| {
