@@ -26,7 +26,9 @@ def before_load_schema(context, raw_schema):
     # Nothing satisfies what is always refused, so no call with these two would be valid.
     refused = ("#/components/parameters/host", "#/components/parameters/path")
     for path in raw_schema["paths"].values():
-        path["parameters"] = [parameter for parameter in path["parameters"] if parameter["$ref"] not in refused]
+        for place in [path, *(path[method] for method in ("get", "post", "delete") if method in path)]:
+            parameters = place.get("parameters", [])
+            place["parameters"] = [parameter for parameter in parameters if parameter["$ref"] not in refused]
     for name, parameter in raw_schema["components"]["parameters"].items():
         if parameter["in"] == "header" and "pattern" in parameter["schema"]:
             make_values_from_the_pattern(name, parameter["schema"])
@@ -50,7 +52,8 @@ def before_call(context, case, kwargs):
     if case.meta.phase.name == "stateful" and case.operation.definition.raw["operationId"].startswith("list"):
         case.query = {name: value for name, value in case.query.items() if name == "count"}
     if "dlqId" in case.path_parameters:
-        put_an_entry_there(case.path_parameters["dlqId"])
+        cancels = case.operation.definition.raw["operationId"] == "cancelFailureFunction"
+        put_an_entry_there(case.path_parameters["dlqId"], "CALLBACK_INPROGRESS" if cancels else "CALLBACK_FAIL")
 
 
 @functools.cache
@@ -61,11 +64,11 @@ def a_cursor():
         return json.load(response)["cursor"]
 
 
-def put_an_entry_there(dlq_id):
+def put_an_entry_there(dlq_id, state):
     # An ID that is made up becomes one of an entry, unless there was an entry of that ID before.
     if not is_text(dlq_id) or not dlq_id:
         return
-    entry = {"dlqId": urllib.parse.unquote(dlq_id), "failureFunctionState": "CALLBACK_FAIL"}
+    entry = {"dlqId": urllib.parse.unquote(dlq_id), "failureFunctionState": state}
     request = urllib.request.Request(f"{ADMIN}/dlqs/{DLQ}/entries", json.dumps({"entries": [entry]}).encode())
     try:
         urllib.request.urlopen(request, timeout=5).close()
