@@ -6,7 +6,7 @@ import { QstashEmptyArrayError, QstashError } from "@upstash/qstash";
 
 import "./sdk-log.js";
 import { ENTRIES, FILTERS } from "./selections.js";
-import { newDlq } from "./simulator.js";
+import { inOrder, newDlq } from "./simulator.js";
 
 const ACTIONS = {
   resume: { fate: "resumed", method: "POST", path: "/v2/workflows/dlq/resume", empty: { workflowRuns: [] } },
@@ -19,17 +19,20 @@ async function assertActedOn(dlq, action, dlqIds, answers) {
   const { fate } = ACTIONS[action];
   const { entries, workflowRuns } = await dlq.ledger();
   const left = entries.filter((entry) => entry.fate !== "inDlq");
-  assert.deepEqual(left.map((entry) => entry.dlqId), dlqIds);
+  assert.deepEqual(left.map((entry) => entry.dlqId).sort(), dlqIds.toSorted());
   assert.ok(left.every((entry) => entry.fate === fate));
   if (action === "delete") {
     assert.equal(answers.reduce((sum, answer) => sum + answer.deleted, 0), dlqIds.length);
     assert.deepEqual(workflowRuns, []);
     return;
   }
-  assert.deepEqual(workflowRuns.map((run) => run.fromDlqId), dlqIds);
+  assert.deepEqual(workflowRuns.map((run) => run.fromDlqId).sort(), dlqIds.toSorted());
   assert.ok(workflowRuns.every((run) => run.action === action));
   const answered = answers.flatMap((answer) => answer.workflowRuns);
-  assert.deepEqual(answered.map((run) => run.workflowRunId), left.map((entry) => entry.newWorkflowRunId));
+  assert.deepEqual(
+    answered.map((run) => run.workflowRunId).sort(),
+    left.map((entry) => entry.newWorkflowRunId).sort(),
+  );
   assert.deepEqual(
     answered,
     workflowRuns.map(({ workflowRunId, workflowCreatedAt }) => ({ workflowRunId, workflowCreatedAt })),
@@ -104,7 +107,25 @@ for (const [action, { method, path, empty }] of Object.entries(ACTIONS)) {
       const answer = await dlq.workflow()[action]({ all: true });
       assert.deepEqual((await dlq.onlyCall()).query, [["count", "100"]]);
       assert.equal(typeof answer.cursor, "string");
-      await assertActedOn(dlq, action, dlqIds.slice(0, 50), [answer]);
+      await assertActedOn(dlq, action, inOrder(dlqIds).slice(0, 50), [answer]);
+    });
+
+    test("of everything handles the whole hundred where the service does", async () => {
+      const dlq = await newDlq();
+      await dlq.service({ mostPerCall: { [action]: 100 } });
+      const dlqIds = await dlq.generate(101);
+      const answer = await dlq.workflow()[action]({ all: true });
+      assert.equal(typeof answer.cursor, "string");
+      const left = (await dlq.ledger()).entries.filter((entry) => entry.fate === "inDlq");
+      assert.equal(left.length, 1);
+      await assertActedOn(dlq, action, dlqIds.filter((dlqId) => dlqId !== left[0].dlqId), [answer]);
+    });
+
+    test("sends nothing that a service refuses which knows its parameters only", async () => {
+      const dlq = await dlqWithFour();
+      await dlq.service({ deleteRefusesUnknown: true });
+      const answer = await dlq.workflow()[action]({ filter: { label: ["red"], toDate: ENTRIES[0].failedAt } });
+      await assertActedOn(dlq, action, ["one"], [answer]);
     });
 
     test("by filter asks for a hundred, too", async () => {
@@ -114,11 +135,11 @@ for (const [action, { method, path, empty }] of Object.entries(ACTIONS)) {
     });
 
     for (const count of [1, 3]) {
-      test(`with count ${count} acts on so many of the oldest failures`, async () => {
+      test(`with count ${count} acts on so many of those that come first`, async () => {
         const dlq = await dlqWithFour();
         const answer = await dlq.workflow()[action]({ all: true, count });
         assert.equal(typeof answer.cursor, "string");
-        await assertActedOn(dlq, action, ["one", "two", "three"].slice(0, count), [answer]);
+        await assertActedOn(dlq, action, inOrder(["one", "two", "three", "four"]).slice(0, count), [answer]);
       });
     }
 

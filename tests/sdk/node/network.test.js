@@ -16,8 +16,8 @@ const counted = (answer) => answer.deleted ?? answer.workflowRuns.length;
 async function assertEachActedOnOnce(dlq, action, dlqIds) {
   assert.deepEqual(await dlq.fates(), { [FATES[action]]: dlqIds });
   const { calls, workflowRuns } = await dlq.ledger();
-  assert.deepEqual(calls.flatMap((call) => call.dlqIds), dlqIds);
-  assert.deepEqual(workflowRuns.map((run) => run.fromDlqId), action === "delete" ? [] : dlqIds);
+  assert.deepEqual(calls.flatMap((call) => call.dlqIds).sort(), dlqIds.toSorted());
+  assert.deepEqual(workflowRuns.map((run) => run.fromDlqId).sort(), action === "delete" ? [] : dlqIds.toSorted());
 }
 
 for (const action of Object.keys(FATES)) {

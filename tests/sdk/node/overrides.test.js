@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import "./sdk-log.js";
-import { newDlq } from "./simulator.js";
+import { inOrder, newDlq } from "./simulator.js";
 
 const ORIGINAL = {
   retries: 2,
@@ -60,16 +60,17 @@ for (const action of ["resume", "restart"]) {
       });
     }
 
+    const [first] = inOrder(["one", "two"]);
     for (const [name, request] of [
-      ["one ID", "one"],
-      ["{dlqIds}", { dlqIds: ["one"] }],
+      ["one ID", first],
+      ["{dlqIds}", { dlqIds: [first] }],
       ["a filter", { filter: { label: "own" }, count: 1 }],
       ["everything", { all: true, count: 1 }],
     ]) {
       test(`takes overrides with ${name}`, async () => {
         const dlq = await dlqWithTwo();
         await dlq.workflow()[action](request, { retries: 0, flowControl: { key: "new", rate: 1 } });
-        await assertRuns(dlq, ["one"], { retries: 0, ...flow("rate=1") });
+        await assertRuns(dlq, [first], { retries: 0, ...flow("rate=1") });
       });
     }
 
@@ -94,6 +95,8 @@ for (const action of ["resume", "restart"]) {
       ["negative retries", { retries: -1 }, /Upstash-Retries/],
       ["half a retry", { retries: 0.5 }, /Upstash-Retries/],
       ["an unknown unit", { flowControl: { key: "new", rate: 1, period: "2w" } }, /Upstash-Flow-Control-Value/],
+      ["a period of more than a week", { flowControl: { key: "new", rate: 1, period: "8d" } }, /Upstash-Flow-Control-Value/],
+      ["a key outside the alphabet", { flowControl: { key: "a/b", rate: 1 } }, /Upstash-Flow-Control-Key/],
       ["no parallelism", { flowControl: { key: "new", parallelism: 0 } }, /Upstash-Flow-Control-Value/],
     ]) {
       test(`is refused with ${name}, and nothing is acted on`, async () => {

@@ -7,6 +7,11 @@ import { promisify } from "node:util";
 
 import { api, newDlq } from "./simulator.js";
 
+test("the environment sends the SDK to no server of its own", () => {
+  // With QSTASH_DEV the SDK would download one, unless its client is told otherwise.
+  assert.equal(process.env.QSTASH_DEV, undefined, "unset QSTASH_DEV, as tests/sdk/run does");
+});
+
 test("the example drains what it selects and says how much", async (t) => {
   const readme = await readFile(new URL("../../../simulator/README.md", import.meta.url), "utf8");
   const [, example] = readme.match(/```js\n(.*?)```/s);

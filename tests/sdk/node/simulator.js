@@ -38,6 +38,13 @@ async function callAdmin(method, path, body) {
   return text && JSON.parse(text);
 }
 
+const NEWEST_FIRST = process.env.DLQ_SIMULATOR_ORDER === "newestFirst";
+
+/** IDs from the oldest failure to the newest, as a simulator lists them that was started with this order. */
+export function inOrder(dlqIds) {
+  return NEWEST_FIRST ? dlqIds.toReversed() : dlqIds;
+}
+
 let made = 0;
 
 /** A DLQ with a token of its own. */
@@ -85,6 +92,11 @@ class Dlq {
   /** Lets calls on this DLQ go wrong: a rule of the admin port without its `dlq`. */
   async fault(rule) {
     await callAdmin("POST", "/faults", { rules: [{ dlq: this.name, ...rule }] });
+  }
+
+  /** Sets the switches of this DLQ, such as `{ order: "newestFirst" }`. */
+  async service(switches) {
+    await callAdmin("PUT", `/dlqs/${this.name}/service`, switches);
   }
 
   async ledger() {

@@ -39,6 +39,11 @@ _addresses = _start()
 _numbers = itertools.count(1)
 
 
+def in_order(dlq_ids):
+    """IDs from the oldest failure to the newest, as a simulator lists them that was started with this order."""
+    return dlq_ids[::-1] if os.environ.get("DLQ_SIMULATOR_ORDER") == "newestFirst" else dlq_ids
+
+
 def _call_admin(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(_addresses["admin"] + path, data=data, method=method)
