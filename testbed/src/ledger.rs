@@ -44,6 +44,19 @@ pub struct Entry {
     pub unresumable: bool,
 }
 
+/// Which entries a call lists or acts on first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Order {
+    /// For tests of what holds in either order.
+    pub const BOTH: [Self; 2] = [Self::OldestFirst, Self::NewestFirst];
+}
+
 /// Everything that ever happened to one DLQ. What is missing in it is an error, lest a test pass on a default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

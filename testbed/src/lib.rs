@@ -50,7 +50,7 @@ pub use eventually::{Outcome, eventually};
 pub use helm::Helm;
 pub use image::{Image, ImageRoot};
 pub use kubectl::Kubectl;
-pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, WorkflowRun};
+pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, Order, WorkflowRun};
 pub use memory_cgroup::MemoryCgroup;
 pub use namespace::Namespace;
 pub use node::{Node, PodView};

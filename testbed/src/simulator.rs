@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Entry, Ledger, Process, Program, ScratchDir, Tokens, binary, eventually::Patience};
+use crate::{Entry, Ledger, Order, Process, Program, ScratchDir, Tokens, binary, eventually::Patience};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -153,6 +153,16 @@ impl Simulator {
     /// Leaves entries that were acted on selectable for so long.
     pub async fn lag(&self, dlq: &str, millis: u32) -> Result<()> {
         self.send(Method::PUT, &format!("/dlqs/{dlq}/lag"), Some(&json!({"ms": millis}))).await.map(drop)
+    }
+
+    /// Sets in which order calls of a DLQ list entries and act on them. The service promises none.
+    pub async fn set_order(&self, dlq: &str, order: Order) -> Result<()> {
+        self.set_service(dlq, &json!({"order": order})).await
+    }
+
+    /// Sets all switches of a DLQ, as the simulator's README describes them. What is left out is as documented.
+    pub async fn set_service(&self, dlq: &str, switches: &Value) -> Result<()> {
+        self.send(Method::PUT, &format!("/dlqs/{dlq}/service"), Some(switches)).await.map(drop)
     }
 
     /// One call of the admin API, for whatever has no method here.

@@ -43,6 +43,7 @@ mod main_job;
 mod memory;
 mod metrics;
 mod monitoring;
+mod order;
 mod overrides;
 mod poison;
 mod problems;

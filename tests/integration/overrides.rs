@@ -131,9 +131,9 @@ fn single_settings() -> Vec<Row> {
         },
         Row {
             name: "several labels are joined with commas, in their order",
-            overrides: json!({ "labels": ["retried", "by hand", "a=b&c;d:\"e\"%2C"] }),
-            headers: &[("upstash-label", "retried,by hand,a=b&c;d:\"e\"%2C")],
-            change: |new| new.labels = ["retried", "by hand", "a=b&c;d:\"e\"%2C"].into(),
+            overrides: json!({ "labels": ["retried", "by-hand", "Team_1.eu"] }),
+            headers: &[("upstash-label", "retried,by-hand,Team_1.eu")],
+            change: |new| new.labels = ["retried", "by-hand", "Team_1.eu"].into(),
         },
         Row {
             name: "a failure callback",
@@ -148,9 +148,9 @@ fn flow_control() -> Vec<Row> {
     vec![
         Row {
             name: "a flow-control key leaves the limits",
-            overrides: json!({ "flowControl": { "key": "payments: eu, \"x\"" } }),
-            headers: &[("upstash-flow-control-key", "payments: eu, \"x\"")],
-            change: |new| new.flow_control_key = "payments: eu, \"x\"",
+            overrides: json!({ "flowControl": { "key": "Team-1_payments.eu" } }),
+            headers: &[("upstash-flow-control-key", "Team-1_payments.eu")],
+            change: |new| new.flow_control_key = "Team-1_payments.eu",
         },
         Row {
             name: "parallelism leaves the key",
