@@ -17,11 +17,13 @@ impl Position {
     pub const START: Self = Self { failed_at: Millis::MIN, sequence: 0 };
 
     /// The first position that is newer.
+    #[must_use]
     pub fn next(self) -> Self {
         Self { sequence: self.sequence.saturating_add(1), ..self }
     }
 
     /// The last position that is older.
+    #[must_use]
     pub fn previous(self) -> Self {
         match self.sequence.checked_sub(1) {
             Some(sequence) => Self { sequence, ..self },
