@@ -1,6 +1,6 @@
 //! Sends an answer: as it is, or as a fault would have it.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, iter, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -28,6 +28,7 @@ const JSON: &str = "application/json";
 const FLUSH: Duration = Duration::from_millis(20);
 const DRIP_INTERVAL: Duration = Duration::from_millis(100);
 const HUGE: u64 = 64 << 20;
+const LARGE: u64 = 1 << 20;
 static PADDING: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 /// Sends an answer, with the fault that belongs to its call.
@@ -104,6 +105,7 @@ fn mangled(status: StatusCode, body: Vec<u8>, kind: BodyFault, bytes: Option<u64
         }
         BodyFault::InvalidJson => response(status, JSON, [b"{\"oops\": ", body.as_slice()].concat()),
         BodyFault::Huge => response(status, JSON, padded(&body, bytes.unwrap_or(HUGE))),
+        BodyFault::LargeBodies => response(status, JSON, with_large_bodies(&body, bytes.unwrap_or(LARGE))),
         BodyFault::SlowDrip => response(status, JSON, dripping(body, bytes.unwrap_or(1))),
         BodyFault::WrongContentType => response(status, "text/html; charset=utf-8", body),
         BodyFault::ExtraFields => response(status, JSON, with_extra_fields(&body)),
@@ -117,13 +119,32 @@ fn padded(body: &[u8], size: u64) -> Body {
     let rest = body.strip_prefix(b"{").unwrap_or(b"}");
     let end = [if rest == b"}" { b"\"".as_slice() } else { b"\",".as_slice() }, rest].concat();
     let frame = (START.len() + end.len()) as u64;
-    let padding = stream::unfold(size.saturating_sub(frame), |left| async move {
+    let padding = padding(size.saturating_sub(frame));
+    let parts = iter::once(Bytes::from_static(START)).chain(padding).chain([Bytes::from(end)]);
+    Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
+}
+
+/// So many bytes of a text, in pieces that take no memory.
+fn padding(size: u64) -> impl Iterator<Item = Bytes> + Send {
+    let mut left = size;
+    iter::from_fn(move || {
         let length = PADDING.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        (length > 0).then(|| (Bytes::from_static(&PADDING[..length]), left - length as u64))
+        left -= length as u64;
+        (length > 0).then(|| Bytes::from_static(&PADDING[..length]))
+    })
+}
+
+/// The JSON with so many bytes more in the response body of each entry that it lists, which are streamed, never held.
+fn with_large_bodies(body: &[u8], size: u64) -> Body {
+    const FIELD: &str = "\"responseBody\":\"";
+    let text = String::from_utf8_lossy(body);
+    let mut entries = text.split(FIELD).map(|part| Bytes::from(part.to_owned()));
+    let first = entries.next();
+    let entries: Vec<_> = entries.collect();
+    let large = entries.into_iter().flat_map(move |rest| {
+        iter::once(Bytes::from_static(FIELD.as_bytes())).chain(padding(size)).chain([rest])
     });
-    let parts =
-        stream::iter([Bytes::from_static(START)]).chain(padding).chain(stream::iter([Bytes::from(end)]));
-    Body::from_stream(parts.map(Ok::<_, Infallible>))
+    Body::from_stream(stream::iter(first.into_iter().chain(large).map(Ok::<_, Infallible>)))
 }
 
 fn dripping(body: Vec<u8>, bytes: u64) -> Body {

@@ -226,6 +226,8 @@ pub enum BodyFault {
     InvalidJson,
     /// The right JSON, padded to `bytes` (absent: 64 MiB).
     Huge,
+    /// The right JSON, with `bytes` (absent: 1 MiB) more in the response body of each entry that it lists.
+    LargeBodies,
     /// The right JSON, `bytes` (absent: 1) every 100 ms.
     SlowDrip,
     WrongContentType,

@@ -27,6 +27,9 @@ pub struct Entry {
     pub failure_function_state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller_ip: Option<String>,
+    /// What the workflow's last failed step answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_control_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

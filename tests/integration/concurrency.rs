@@ -260,7 +260,7 @@ async fn instants_that_pass_while_a_policy_cannot_run_are_over_also_for_another_
     let held = [
         scene.condition("paused", "Ready", "True", "Paused").await,
         scene.condition("secretless", "Ready", "False", "SecretNotFound").await,
-        scene.condition("broken", "Ready", "False", "CircuitOpen").await,
+        scene.condition("broken", "Ready", "True", "CircuitOpen").await,
     ];
     let since = clock::now();
     scene.operator.kill().unwrap();

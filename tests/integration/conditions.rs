@@ -169,12 +169,11 @@ async fn every_state_is_read_by_deploy_tools_as_a_person_would_read_it() {
         }
     }
 
-    let of_health = |healthy: bool| -> Vec<_> {
-        let states = states.iter().filter(|state| (state.health() == Health::Healthy) == healthy);
-        states.map(|state| state.name).collect()
+    let that_are = |ready: bool| -> Vec<_> {
+        states.iter().filter(|state| state.ready.0 == ready).map(|state| state.name).collect()
     };
-    let (healthy, others) = (of_health(true), of_health(false));
-    let (ready, said) = kubectl_wait(&scene, &healthy, "10s").await;
+    let (able, others) = (that_are(true), that_are(false));
+    let (ready, said) = kubectl_wait(&scene, &able, "10s").await;
     assert!(ready, "{said}");
     for name in others {
         let (ready, said) = kubectl_wait(&scene, &[name], "0").await;

@@ -96,7 +96,10 @@ fn kubectl_shows_what_people_look_for() {
         let columns = columns.iter().filter(|column| wide == (column["priority"] == 1));
         columns.filter_map(|column| column["name"].as_str()).collect()
     };
-    assert_eq!(names(false), ["Action", "Schedule", "Suspend", "Phase", "Processed", "Last Run", "Age"]);
+    assert_eq!(
+        names(false),
+        ["Action", "Schedule", "Suspend", "Phase", "Result", "Dry Run", "Processed", "Last Run", "Age"]
+    );
     assert_eq!(names(true), ["Next Run", "Total", "Message"]);
     let names = &definition["spec"]["names"];
     assert_eq!(names["shortNames"], serde_json::json!(["dlqp"]));

@@ -5,6 +5,7 @@
 
 mod api_server_trouble;
 mod at_most_once;
+mod by_hand;
 mod cases;
 mod changes;
 mod chart;
@@ -20,6 +21,7 @@ mod dashboard;
 mod definition_changes;
 mod deployment;
 mod documents;
+mod dry_run;
 mod events;
 mod examples;
 mod failover;

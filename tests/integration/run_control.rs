@@ -283,7 +283,7 @@ async fn failures_in_a_row_open_the_circuit_and_a_reset_closes_it() {
         "schedule": "@every 2s", "failurePolicy": { "openCircuitAfter": 2 },
     });
     scene.apply("breaker", with(all(), breaker)).await;
-    let status = scene.condition("breaker", "Ready", "False", "CircuitOpen").await;
+    let status = scene.condition("breaker", "Ready", "True", "CircuitOpen").await;
     assert_eq!((&status["phase"], &status["totals"]["runs"]), (&json!("CircuitOpen"), &json!(2)));
     assert!(condition(&status, "Stalled").is_null(), "kstatus: not stalled");
     assert!(status["nextScheduleTime"].is_null());

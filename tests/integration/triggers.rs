@@ -261,7 +261,7 @@ async fn an_open_circuit_is_closed_by_a_reset_new_work_or_a_trial_that_succeeds_
     }))
     .await;
     for name in names {
-        let status = scene.condition(name, "Ready", "False", "CircuitOpen").await;
+        let status = scene.condition(name, "Ready", "True", "CircuitOpen").await;
         assert_eq!(status["lastHandledResetAt"], "old", "{name}");
         wait_until_told(&scene, name, "CircuitOpened", 1).await;
     }

@@ -2,7 +2,8 @@
 -- resource.customizations.health.dlq-operator.dev_DlqPolicy
 --
 -- It says what kstatus says, which Flux and Helm ask: a policy is healthy when it is accepted and able to run, be it idle,
--- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red.
+-- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red. An open
+-- circuit is ready to kstatus, so that it fails no deploy, and degraded here, where people look.
 
 local status = obj.status or {}
 if (status.observedGeneration or -1) < 0 then
@@ -23,6 +24,9 @@ local function say(health, type)
   return { status = health, message = conditions[type].reason .. ": " .. conditions[type].message }
 end
 
+if status.phase == "CircuitOpen" then
+  return { status = "Degraded", message = "CircuitOpen: " .. (status.message or "") }
+end
 if is_true("Reconciling") then
   return say("Progressing", "Reconciling")
 end

@@ -168,6 +168,7 @@ fn every_form_of_the_contract_is_read() {
         (r#"{"body":{"kind":"truncated","bytes":3}}"#, "body"),
         (r#"{"body":{"kind":"invalidJson"}}"#, "body"),
         (r#"{"body":{"kind":"huge","bytes":1000}}"#, "body"),
+        (r#"{"body":{"kind":"largeBodies","bytes":1000}}"#, "body"),
         (r#"{"body":{"kind":"slowDrip"}}"#, "body"),
         (r#"{"body":{"kind":"wrongContentType"}}"#, "body"),
         (r#"{"body":{"kind":"extraFields"}}"#, "body"),

@@ -259,6 +259,18 @@ async fn bodies_can_be_wrong_in_many_ways() {
 }
 
 #[tokio::test]
+async fn entries_can_have_large_response_bodies() {
+    let simulator = with_fault(json!({ "body": { "kind": "largeBodies", "bytes": 200_000 } })).await;
+    let value = simulator.ok(Method::GET, "?count=3").await;
+    let messages = value["messages"].as_array().expect("messages");
+    assert_eq!(messages.len(), 3);
+    for message in messages {
+        assert!(message["responseBody"].as_str().is_some_and(|body| body.len() > 200_000));
+        assert_eq!(message["responseStatus"], 500);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_body_comes_in_drips() {
     let simulator = with_fault(json!({ "body": { "kind": "slowDrip", "bytes": 150 } })).await;
     let mut response = resume(&simulator).await.expect("an answer");

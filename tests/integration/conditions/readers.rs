@@ -12,6 +12,7 @@ use crate::scene::condition;
 fn words(health: Health) -> [&'static str; 2] {
     match health {
         Health::Healthy => ["Current", "Healthy"],
+        Health::NeedsAPerson => ["Current", "Degraded"],
         Health::InProgress => ["InProgress", "Progressing"],
         Health::Failed => ["Failed", "Degraded"],
     }
@@ -74,8 +75,8 @@ fn assert_make_sense(name: &str, policy: &Value, actions: &Value) {
         ("cancel", annotations::CANCEL_AT, is_running),
         ("reset", annotations::RESET_AT, policy["status"]["phase"] == "CircuitOpen"),
         ("run", annotations::REQUESTED_AT, !is_held && !is_running),
-        ("suspend", annotations::PAUSED, !is_paused),
-        ("unsuspend", annotations::PAUSED, is_paused),
+        ("pause", annotations::PAUSED, !is_paused),
+        ("unpause", annotations::PAUSED, is_paused),
     ];
     for (action, key, is_offered) in table {
         let Some(changes) = actions[action].as_object() else {
@@ -89,7 +90,7 @@ fn assert_make_sense(name: &str, policy: &Value, actions: &Value) {
             assert!(annotations::ALL.contains(&key), "{name}: {action} sets {path}");
         }
         let value = changes[&format!("{OF_ANNOTATIONS}{key}")].as_str().unwrap();
-        assert_eq!(action == "unsuspend", value == "false", "{name}: {action} sets {value}");
+        assert_eq!(action == "unpause", value == "false", "{name}: {action} sets {value}");
     }
     assert!(
         actions.as_object().unwrap().keys().all(|action| table.iter().any(|(known, ..)| action == known))

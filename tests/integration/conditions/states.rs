@@ -37,6 +37,8 @@ pub(super) enum Secret {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Health {
     Healthy,
+    /// Ready to those that fail a deploy, and not to those that show it to people.
+    NeedsAPerson,
     InProgress,
     Failed,
 }
@@ -44,8 +46,9 @@ pub(super) enum Health {
 impl State {
     pub(super) fn health(&self) -> Health {
         match self.ready {
+            (true, "CircuitOpen") => Health::NeedsAPerson,
             (true, _) => Health::Healthy,
-            (false, "SecretNotFound" | "SecretKeyNotFound" | "CircuitOpen") => Health::InProgress,
+            (false, "SecretNotFound" | "SecretKeyNotFound") => Health::InProgress,
             (false, _) => Health::Failed,
         }
     }
@@ -59,7 +62,7 @@ impl State {
             ["LastRunSucceeded", self.last_run.0.map_or("Unknown", truth), self.last_run.1],
         ];
         match (self.health(), self.ready.1) {
-            (Health::Healthy, _) | (_, "CircuitOpen") => {}
+            (Health::Healthy | Health::NeedsAPerson, _) => {}
             (Health::InProgress, reason) => conditions.push(["Reconciling", "True", reason]),
             (Health::Failed, reason) => conditions.push(["Stalled", "True", reason]),
         }
@@ -180,7 +183,8 @@ pub(super) fn states() -> Vec<State> {
         State {
             fault: Some(answer(422)),
             last_run: badly("BadRequest"),
-            ..unable("circuit-open", json!({ "failurePolicy": { "openCircuitAfter": 1 } }), "CircuitOpen")
+            ready: (true, "CircuitOpen"),
+            ..state("circuit-open", json!({ "failurePolicy": { "openCircuitAfter": 1 } }))
         },
         going_on("run-in-progress", slow(), "RunInProgress"),
         going_on("throttled", later(429), "Throttled"),
@@ -199,6 +203,7 @@ pub(super) fn states() -> Vec<State> {
         },
         failing("bad-request", answer(422), "BadRequest"),
         failing("forbidden", answer(403), "Forbidden"),
+        failing("quota-exceeded", json!({ "quota": {} }), "QuotaExceeded"),
         failing("upstream-unavailable", answer(503), "UpstreamUnavailable"),
         failing("rate-limited", answer(429), "RateLimited"),
         failing("cursor-loop", json!({ "cursor": "emptyPage" }), "CursorLoop"),

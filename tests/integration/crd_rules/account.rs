@@ -94,11 +94,9 @@ fn secrets() -> Vec<Row> {
             name,
             "Required value",
         ),
-        rejected(
-            "a Secret's key is never guessed",
+        accepted(
+            "a Secret's key that is not named",
             connection(json!({ "tokenSecretRef": { "name": "upstash" } })),
-            key,
-            "Required value",
         ),
         rejected(
             "a Secret is in the policy's own namespace",

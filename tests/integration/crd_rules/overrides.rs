@@ -7,8 +7,8 @@ use super::{Row, accepted, rejected, spec, text, texts};
 const A_DELAY: &str = "the value must be one number and one of s, m, h, d, such as 10s";
 const A_PERIOD: &str =
     "the period must be one number above 0 and one of s, m, h, d, such as 1m, and at most 7d";
-const A_HEADER: &str = "printable ASCII on one line, no space at either end";
-const A_LABEL: &str = "printable ASCII without commas, no space at either end";
+const A_KEY: &str = "a flow-control key must hold only letters, digits, -, _ and .";
+const A_LABEL: &str = "a label must hold only letters, digits, -, _ and .";
 const AN_EXPRESSION: &str =
     "the value must be an expression in visible ASCII on one line, such as (1 + retried) * 1000";
 const A_URL: &str = "the value must be an http:// or https:// URL in visible ASCII (percent-encode the rest)";
@@ -135,7 +135,9 @@ fn labels() -> Vec<Row> {
     let one = |label: &str| overrides(json!({ "labels": [label] }));
     let at = "spec.overrides.labels[0]";
     vec![
-        accepted("a new label may hold spaces", one("by hand")),
+        accepted("a new label of every kind of character", one("By_hand-2.0")),
+        rejected("Upstash takes no space in a label", one("by hand"), at, A_LABEL),
+        rejected("Upstash takes no slash in a label", one("a/b"), at, A_LABEL),
         accepted("a new label may have one character", one("x")),
         accepted("a new label may have 256 characters", one(&text(256))),
         rejected("a new label has at most 256 characters", one(&text(257)), at, "may not be more than 256"),
@@ -214,9 +216,11 @@ fn flow_control() -> Vec<Row> {
         accepted("flow control by period, with the original key", flow(json!({ "period": "1m" }))),
         accepted(
             "the most of everything in flow control",
-            flow(json!({ "parallelism": 2_147_483_647, "rate": 2_147_483_647, "period": "9999999d" })),
+            flow(json!({ "parallelism": 2_147_483_647, "rate": 2_147_483_647, "period": "7d" })),
         ),
-        accepted("a new key may have a comma", flow(json!({ "key": "a,b" }))),
+        accepted("a new key of every kind of character", flow(json!({ "key": "By_hand-2.0" }))),
+        rejected("a comma in a new key would be another part", flow(json!({ "key": "a,b" })), key, A_KEY),
+        rejected("Upstash takes no space in a key", flow(json!({ "key": "by hand" })), key, A_KEY),
         accepted("a new key may have 256 characters", flow(json!({ "key": text(256) }))),
         rejected(
             "a new key has at most 256 characters",
@@ -225,14 +229,9 @@ fn flow_control() -> Vec<Row> {
             "may not be more than 256",
         ),
         rejected("a new key is not empty", flow(json!({ "key": "" })), key, "at least 1 chars long"),
-        rejected("a new key is ASCII, as headers are", flow(json!({ "key": "schlüssel" })), key, A_HEADER),
-        rejected(
-            "a new key cannot smuggle a second header",
-            flow(json!({ "key": "a\r\nX: y" })),
-            key,
-            A_HEADER,
-        ),
-        rejected("a new key does not begin with a space", flow(json!({ "key": " a" })), key, A_HEADER),
+        rejected("a new key is ASCII, as headers are", flow(json!({ "key": "schlüssel" })), key, A_KEY),
+        rejected("a new key cannot smuggle a second header", flow(json!({ "key": "a\r\nX: y" })), key, A_KEY),
+        rejected("a new key does not begin with a space", flow(json!({ "key": " a" })), key, A_KEY),
         rejected(
             "parallelism is at least one",
             flow(json!({ "parallelism": 0 })),
@@ -251,6 +250,23 @@ fn flow_control() -> Vec<Row> {
             flow(json!({ "rate": 2_147_483_648_u64 })),
             rate,
             "less than or equal to 2147483647",
+        ),
+        accepted("a period of a week in hours", flow(json!({ "period": "168h" }))),
+        accepted("a period of a week in minutes", flow(json!({ "period": "10080m" }))),
+        accepted("a period of a week in seconds", flow(json!({ "period": "0604800s" }))),
+        rejected("a period of more than a week", flow(json!({ "period": "8d" })), period, A_PERIOD),
+        rejected("a period of an hour more than a week", flow(json!({ "period": "169h" })), period, A_PERIOD),
+        rejected(
+            "a period of a minute more than a week",
+            flow(json!({ "period": "10081m" })),
+            period,
+            A_PERIOD,
+        ),
+        rejected(
+            "a period of a second more than a week",
+            flow(json!({ "period": "604801s" })),
+            period,
+            A_PERIOD,
         ),
         rejected("a period is longer than zero", flow(json!({ "period": "0s" })), period, A_PERIOD),
         rejected(

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Row, accepted, rejected, spec, text};
 
-const A_DURATION: &str = "a duration such as 30s or 1h30m";
+const A_DURATION: &str = "the value must be a duration such as 30s or 1h30m";
 
 pub(super) fn rows() -> Vec<Row> {
-    [schedules(), zones(), needs(), jitters(), deadlines()].into_iter().flatten().collect()
+    [schedules(), triggers(), zones(), needs(), jitters(), deadlines()].into_iter().flatten().collect()
 }
 
 fn schedules() -> Vec<Row> {
@@ -48,6 +48,28 @@ fn schedules() -> Vec<Row> {
             spec(json!({ "schedule": 5 })),
             "spec.schedule",
             r#"must be of type string: "integer""#,
+        ),
+    ]
+}
+
+fn triggers() -> Vec<Row> {
+    let trigger = |trigger: Value| spec(json!({ "trigger": trigger }));
+    vec![
+        accepted("a policy that runs when it is asked to", trigger(json!("Manual"))),
+        accepted("a policy that runs when its spec is new, said aloud", trigger(json!("OnChange"))),
+        accepted("null for the trigger", trigger(json!(null))),
+        rejected("a trigger that nobody knows", trigger(json!("Never")), "spec.trigger", "supported values"),
+        rejected(
+            "a schedule is a trigger of its own",
+            spec(json!({ "trigger": "Manual", "schedule": "@daily" })),
+            "spec.trigger",
+            "trigger must not be set with a schedule; remove trigger, or remove schedule",
+        ),
+        rejected(
+            "a schedule is a trigger of its own, whatever else is said",
+            spec(json!({ "trigger": "OnChange", "schedule": "@daily" })),
+            "spec.trigger",
+            "trigger must not be set with a schedule",
         ),
     ]
 }

@@ -16,7 +16,7 @@ async fn a_circuit_that_opens_is_shown_and_so_is_a_run_that_goes_on() {
     let policy = json!({ "connection": connection, "schedule": "@every 1s",
         "failurePolicy": { "openCircuitAfter": 2 } });
     scene.apply("broken", with(resume(), policy)).await;
-    scene.condition("broken", "Ready", "False", "CircuitOpen").await;
+    scene.condition("broken", "Ready", "True", "CircuitOpen").await;
     let of = [("name", "broken")];
     let admin_url = scene.operator.admin_url();
     let scrape = Scrape::until(admin_url, "the circuit is open", |scrape| {

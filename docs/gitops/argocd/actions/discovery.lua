@@ -14,7 +14,7 @@ end
 return {
   run = { displayName = "Run now", iconClass = "fa fa-fw fa-play", disabled = is_held or is_running },
   cancel = { displayName = "Cancel the run", iconClass = "fa fa-fw fa-stop", disabled = not is_running },
-  suspend = { displayName = "Suspend", iconClass = "fa fa-fw fa-pause", disabled = is_paused },
-  unsuspend = { displayName = "Unsuspend", iconClass = "fa fa-fw fa-redo", disabled = not is_paused },
+  pause = { displayName = "Pause", iconClass = "fa fa-fw fa-pause", disabled = is_paused },
+  unpause = { displayName = "Unpause", iconClass = "fa fa-fw fa-redo", disabled = not is_paused },
   reset = { displayName = "Close the circuit", iconClass = "fa fa-fw fa-plug", disabled = status.phase ~= "CircuitOpen" },
 }

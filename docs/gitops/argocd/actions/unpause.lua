@@ -1,4 +1,4 @@
--- Lets a policy continue that an annotation holds.
+-- Unpauses a policy that the annotation pauses.
 obj.metadata.annotations = obj.metadata.annotations or {}
 obj.metadata.annotations["dlq-operator.dev/paused"] = "false"
 return obj
