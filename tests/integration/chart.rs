@@ -87,7 +87,7 @@ fn everything() -> Value {
         "imagePullSecrets": [{ "name": "registry" }],
         "commonLabels": { "owner": "platform" },
         "watchNamespaces": ["payments", "orders"],
-        "selector": "team=payments,stage in (live,test)",
+        "watchLabelSelector": "team=payments,stage in (live,test)",
         "pauseAll": true,
         "config": {
             "allowedUrls": ["https://qstash-*.upstash.io", "http://127.0.0.1:9"],
@@ -102,7 +102,7 @@ fn everything() -> Value {
             "forceDryRun": true,
             "otlpEndpoint": "http://collector:4318",
         },
-        "connection": { "url": "https://qstash-us-east-1.upstash.io", "existingSecret": "upstash", "key": "t" },
+        "defaultConnection": { "url": "https://qstash-us-east-1.upstash.io", "existingSecret": "upstash", "key": "t" },
         "proxy": { "https": "http://proxy.example.com:3128", "noProxy": ".example.com,10.0.0.0/8" },
         "leaderElection": { "leaseDuration": "30s", "leaseName": "shared", "leaseNamespace": "leases" },
         "log": { "level": "info,dlq_operator=debug", "format": "text", "audit": false },

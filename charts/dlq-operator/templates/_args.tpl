@@ -12,7 +12,7 @@
 {{- end }}
 {{- end }}
 {{- $texts := list
-  (list "selector" .Values.selector)
+  (list "selector" .Values.watchLabelSelector)
   (list "checkpoint-interval" .Values.config.checkpointInterval)
   (list "request-timeout" .Values.config.requestTimeout)
   (list "otlp-endpoint" .Values.config.otlpEndpoint)

@@ -262,12 +262,12 @@ async fn what_is_uninstalled_leaves_the_policies_unless_they_are_to_go() {
 #[tokio::test]
 async fn two_releases_share_a_cluster_when_one_has_the_definition() {
     let cluster = Cluster::start().await;
-    cluster.install("dlq-operator", "one", json!({ "selector": "team=one" })).await;
-    let second = json!({ "selector": "team=two" });
+    cluster.install("dlq-operator", "one", json!({ "watchLabelSelector": "team=one" })).await;
+    let second = json!({ "watchLabelSelector": "team=two" });
     let refused = cluster.try_install("dlq-operator", "two", &chart(), second).await;
     assert!(refused.stderr.contains("invalid ownership metadata"), "{}", refused.stderr);
 
-    let second = json!({ "selector": "team=two", "crds": { "enabled": false } });
+    let second = json!({ "watchLabelSelector": "team=two", "crds": { "enabled": false } });
     let notes = cluster.install("dlq-operator", "two", second).await;
     assert!(notes.contains("crds.enabled is false"), "{notes}");
     for namespace in ["one", "two"] {

@@ -83,7 +83,7 @@ async fn the_port_is_the_same_everywhere() {
 
 #[tokio::test]
 async fn the_token_of_the_default_connection_comes_from_a_secret() {
-    let values = json!({ "connection": { "url": "https://qstash-us-east-1.upstash.io", "existingSecret": "upstash" } });
+    let values = json!({ "defaultConnection": { "url": "https://qstash-us-east-1.upstash.io", "existingSecret": "upstash" } });
     let objects = rendered(&values).await.unwrap();
     let env = container(&objects)["env"].as_array().unwrap();
     let find = |name: &str| env.iter().find(|variable| variable["name"] == name).unwrap();

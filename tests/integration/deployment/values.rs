@@ -35,7 +35,7 @@ async fn policies_without_a_connection_use_that_of_the_release() {
     let home = release.namespace.name();
     release.secret(home, "account").await;
     let connection = json!({ "url": release.simulator.api_url(), "existingSecret": "account" });
-    release.install(json!({ "connection": connection })).await;
+    release.install(json!({ "defaultConnection": connection })).await;
     release.fill(3).await;
     let mut policy = release.policy(home, "default");
     policy["spec"].as_object_mut().unwrap().remove("connection");
@@ -50,7 +50,7 @@ async fn policies_without_a_connection_use_that_of_the_release() {
 async fn a_pod_waits_for_the_secret_of_the_releases_connection() {
     let Some(release) = Release::beside_others("awaited").await else { return };
     let home = release.namespace.name();
-    for object in release.rendered(json!({ "connection": { "existingSecret": "account" } })).await {
+    for object in release.rendered(json!({ "defaultConnection": { "existingSecret": "account" } })).await {
         release.apply(&object).await;
     }
     eventually(PATIENCE, "the pod says what it waits for", async || {
