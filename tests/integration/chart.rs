@@ -8,6 +8,7 @@ mod monitoring;
 mod naming;
 mod objects;
 mod permissions;
+mod pods;
 mod readme;
 mod releases;
 mod rendering;
@@ -82,9 +83,8 @@ fn args(objects: &[Value]) -> Vec<&str> {
 
 /// Values that make every template of the chart say something, and set every flag.
 fn everything() -> Value {
-    json!({
-        "replicaCount": 2,
-        "imagePullSecrets": [{ "name": "registry" }],
+    let mut values = json!({
+        "global": { "imageRegistry": "registry.example.com", "imagePullSecrets": ["all", { "name": "registry" }] },
         "commonLabels": { "owner": "platform" },
         "watchNamespaces": ["payments", "orders"],
         "watchLabelSelector": "team=payments,stage in (live,test)",
@@ -108,6 +108,32 @@ fn everything() -> Value {
         "log": { "level": "info,dlq_operator=debug", "format": "text", "audit": false },
         "rbac": { "secretAccess": "watch" },
         "podDisruptionBudget": { "enabled": true },
+        "extraObjects": [
+            { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "{{ .Release.Name }}-map" } },
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: text }",
+        ],
+        "metrics": { "port": 9090, "perPolicy": false, "service": { "annotations": { "a": "b" } } },
+        "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "30s" },
+        "podMonitor": {
+            "enabled": true,
+            "scrapeTimeout": "10s",
+            "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
+            "metricRelabelings": [{ "sourceLabels": ["__name__"], "action": "drop", "regex": "process_.*" }],
+        },
+        "prometheusRule": { "enabled": true, "annotations": { "a": "b" } },
+        "grafanaDashboard": { "enabled": true, "annotations": { "grafana_folder": "Queues" } },
+        "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },
+    });
+    values.as_object_mut().unwrap().append(everything_of_pods().as_object_mut().unwrap());
+    values
+}
+
+/// Values that set every part of the pods.
+fn everything_of_pods() -> Value {
+    json!({
+        "replicaCount": 2,
+        "imagePullSecrets": [{ "name": "registry" }],
+        "caBundle": { "configMap": "roots", "key": "roots.pem" },
         "nodeSelector": { "kubernetes.io/os": "linux" },
         "tolerations": [{ "key": "spot", "operator": "Exists" }],
         "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [{
@@ -124,26 +150,30 @@ fn everything() -> Value {
             "labelSelector": { "matchLabels": { "app.kubernetes.io/name": "dlq-operator" } },
         }],
         "priorityClassName": "system-cluster-critical",
+        "strategy": { "rollingUpdate": { "maxSurge": "100%" } },
+        "dnsPolicy": "None",
+        "dnsConfig": {
+            "nameservers": ["10.0.0.10"],
+            "searches": ["svc.cluster.local"],
+            "options": [{ "name": "ndots", "value": "2" }],
+        },
+        "deploymentAnnotations": { "example.com/reload": "true" },
         "podAnnotations": { "example.com/note": "1" },
         "podLabels": { "example.com/team": "platform" },
         "extraEnv": [{ "name": "RUST_BACKTRACE", "value": "1" }],
-        "extraVolumes": [{ "name": "roots", "configMap": { "name": "roots" } }],
-        "extraVolumeMounts": [{ "name": "roots", "mountPath": "/etc/ssl/certs", "readOnly": true }],
-        "extraObjects": [
-            { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "{{ .Release.Name }}-map" } },
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: text }",
-        ],
-        "metrics": { "port": 9090, "perPolicy": false, "service": { "annotations": { "a": "b" } } },
-        "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "30s" },
-        "podMonitor": {
-            "enabled": true,
-            "scrapeTimeout": "10s",
-            "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
-            "metricRelabelings": [{ "sourceLabels": ["__name__"], "action": "drop", "regex": "process_.*" }],
-        },
-        "prometheusRule": { "enabled": true, "annotations": { "a": "b" } },
-        "grafanaDashboard": { "enabled": true, "annotations": { "grafana_folder": "Queues" } },
-        "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },
+        "extraEnvFrom": [{ "secretRef": { "name": "proxy", "optional": true } }],
+        "extraVolumes": [{ "name": "more", "configMap": { "name": "more" } }],
+        "extraVolumeMounts": [{ "name": "more", "mountPath": "/etc/more", "readOnly": true }],
+        "extraContainers": [further_container()],
+    })
+}
+
+/// One that is admitted wherever the operator's is.
+fn further_container() -> Value {
+    json!({
+        "name": "beside",
+        "image": "registry.example.com/beside:1",
+        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
     })
 }
 

@@ -8,4 +8,5 @@ mod least_privilege;
 mod people;
 mod release;
 mod replicas;
+mod trust;
 mod values;

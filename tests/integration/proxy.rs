@@ -1,6 +1,6 @@
 //! The variables that name a proxy: which calls go through it, and what it sees of them.
 
-mod forward_proxy;
+pub(crate) mod forward_proxy;
 
 use serde_json::{Value, json};
 use testbed::{Entry, Operator, OperatorOptions, ScratchDir, Simulator, TlsFront};

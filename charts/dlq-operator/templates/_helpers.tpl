@@ -64,17 +64,52 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- mergeOverwrite (dict) $root.Values.commonLabels (index . 1) (dict "app.kubernetes.io/part-of" "dlq-operator") $selector | toYaml }}
 {{- end }}
 
-{{- /* Takes a map such as `image`, with its default tag. */}}
+{{- /* Takes a list of the root, a map such as `image`, and its default tag. */}}
 {{- define "dlq-operator.image" -}}
-{{- $image := index . 0 }}
+{{- $image := index . 1 }}
 {{- $name := $image.repository }}
-{{- if $image.registry }}
-{{- $name = printf "%s/%s" $image.registry $image.repository }}
+{{- with default $image.registry (default dict (index . 0).Values.global).imageRegistry }}
+{{- $name = printf "%s/%s" . $image.repository }}
 {{- end }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $name $image.digest }}
 {{- else }}
-{{- printf "%s:%s" $name (default (index . 1) $image.tag) }}
+{{- printf "%s:%s" $name (default (index . 2) $image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- /* The Secrets of `global` and the chart's own, each once. Other charts write names where Kubernetes has maps. */}}
+{{- define "dlq-operator.imagePullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat (default list (default dict .Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with uniq $secrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* The folder of the authorities in `caBundle`. */}}
+{{- define "dlq-operator.caFolder" -}}
+/etc/dlq-operator/ca
+{{- end }}
+
+{{- /* Soft, as a cluster of one node has to run both pods. */}}
+{{- define "dlq-operator.affinity" -}}
+{{- if .Values.affinity }}
+affinity:
+  {{- toYaml .Values.affinity | nindent 2 }}
+{{- else if gt (int .Values.replicaCount) 1 }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels:
+              {{- include "dlq-operator.selectorLabels" . | nindent 14 }}
 {{- end }}
 {{- end }}
 

@@ -46,7 +46,8 @@ async fn the_api_server_takes_every_object() {
     let control_plane = control_plane().await;
     install_monitors(control_plane).await;
     let namespace = control_plane.namespace("objects").await.unwrap();
-    for values in [json!({}), everything_in(namespace.name())] {
+    let recreated = json!({ "strategy": { "type": "Recreate" } });
+    for values in [json!({}), recreated, everything_in(namespace.name())] {
         let objects = rendered_as("judged", namespace.name(), &values).await.unwrap();
         let said = judged(control_plane, &objects).await.unwrap_or_else(|error| panic!("{values}: {error}"));
         assert_eq!(said.lines().count(), objects.len(), "{said}");

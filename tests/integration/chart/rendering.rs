@@ -57,6 +57,10 @@ async fn the_container_has_limits_and_probes() {
     let cpu = container["resources"]["requests"]["cpu"].as_str().unwrap();
     assert!(cpu.strip_suffix('m').unwrap().parse::<u32>().unwrap() >= 100, "{cpu}");
     assert!(container["resources"]["limits"]["memory"].is_string());
+    // The kubelet keeps up to 250 MiB of logs in some clusters, and evicts a pod that takes more than its limit.
+    for kind in ["requests", "limits"] {
+        assert!(container["resources"][kind]["ephemeral-storage"].is_string(), "{kind}");
+    }
     // A leader that is throttled may lose its Lease.
     assert!(container["resources"]["limits"]["cpu"].is_null());
     for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {

@@ -33,8 +33,8 @@ fn the_schema_and_the_values_know_the_same_keys() {
     let (schema, values) = (schema(), values());
     let mut paths = BTreeSet::new();
     known(&schema, &schema, "", &mut paths);
-    // What Helm gives to a chart that is part of another, and what is absent by default.
-    let absent = [".global", ".resources.claims"];
+    // What is absent by default.
+    let absent = [".resources.claims", ".dnsConfig.nameservers", ".dnsConfig.searches", ".dnsConfig.options"];
     for path in &paths {
         let mut value = &values;
         for name in path.split('.').skip(1) {
@@ -57,7 +57,8 @@ fn the_schema_and_the_values_know_the_same_keys() {
 #[test]
 fn every_object_of_the_schema_is_closed_or_free() {
     fn look(at: &Value, path: &str) {
-        if at["properties"].is_object() && at["type"] == "object" {
+        // Helm gives the globals of all charts to each, when it is part of another.
+        if at["properties"].is_object() && at["type"] == "object" && path != "/properties/global" {
             let is_kubernetes_own = at["required"].is_array() && at["additionalProperties"].is_null();
             assert!(at["additionalProperties"] == false || is_kubernetes_own, "{path} takes unknown keys");
         }
@@ -81,11 +82,15 @@ async fn unknown_keys_are_refused_at_every_level() {
         "config",
         "defaultConnection",
         "proxy",
+        "caBundle",
         "leaderElection",
         "log",
         "serviceAccount",
         "rbac",
         "resources",
+        "strategy",
+        "strategy.rollingUpdate",
+        "dnsConfig",
         "livenessProbe",
         "readinessProbe",
         "podDisruptionBudget",
@@ -122,6 +127,8 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "image": { "repository": "" } }),
         json!({ "image": { "tag": 1.2 } }),
         json!({ "imagePullSecrets": ["registry"] }),
+        json!({ "global": { "imagePullSecrets": "registry" } }),
+        json!({ "global": { "imageRegistry": "https://registry.example.com" } }),
         json!({ "fullnameOverride": "Upper" }),
         json!({ "commonLabels": { "a": 1 } }),
         json!({ "commonLabels": { "a": "b c" } }),
@@ -146,6 +153,13 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "proxy": { "https": "proxy.example.com:3128" } }),
         json!({ "proxy": { "https": "http://user:secret@proxy.example.com:3128" } }),
         json!({ "proxy": { "noProxy": [".example.com"] } }),
+        json!({ "caBundle": { "configMap": "Upper" } }),
+        json!({ "caBundle": { "configMap": "roots", "key": "" } }),
+        json!({ "strategy": { "type": "Blue" } }),
+        json!({ "strategy": { "rollingUpdate": { "maxSurge": "some" } } }),
+        json!({ "dnsPolicy": "none" }),
+        json!({ "dnsConfig": { "nameservers": "10.0.0.10" } }),
+        json!({ "deploymentAnnotations": { "a": 1 } }),
         json!({ "log": { "audit": "off" } }),
         json!({ "rbac": { "secretAccess": "list" } }),
         json!({ "resources": { "limits": { "memory": true } } }),
@@ -159,6 +173,8 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "extraArgs": ["pause-all"] }),
         json!({ "extraEnv": [{ "value": "1" }] }),
         json!({ "extraEnv": { "A": "1" } }),
+        json!({ "extraEnvFrom": [{ "secret": "proxy" }] }),
+        json!({ "extraContainers": [{ "name": "beside" }] }),
         json!({ "extraObjects": [1] }),
         json!({ "metrics": { "port": 0 } }),
         json!({ "metrics": { "port": 65536 } }),
@@ -175,7 +191,10 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
 async fn what_people_write_is_taken() {
     let taken = [
         everything(),
-        json!({ "global": { "imageRegistry": "unused" } }),
+        json!({ "global": { "of-another-chart": { "a": 1 } } }),
+        json!({ "global": null }),
+        json!({ "strategy": { "type": "Recreate" } }),
+        json!({ "strategy": null, "dnsConfig": null }),
         json!({ "replicaCount": 0 }),
         json!({ "resources": { "limits": { "cpu": 1, "memory": "1Gi" } } }),
         json!({ "resources": null, "livenessProbe": null }),
