@@ -77,7 +77,7 @@ bench: ## Say how many calls a second the simulator takes, with a million entrie
 	$(CARGO) bench --package dlq-simulator --bench throughput --locked
 
 .PHONY: check
-check: ## Run every check that runs nothing: format, lints, docs, dependencies, tables (needs cargo-deny and Go)
+check: ## Run every check that runs nothing: format, lints, docs, dependencies, tables, the chart (needs cargo-deny and Go)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@# The core alone, as features that others turn on would hide what it misses.
@@ -85,6 +85,7 @@ check: ## Run every check that runs nothing: format, lints, docs, dependencies, 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items --quiet
 	$(CARGO) deny --all-features check bans licenses sources
 	$(CRONJOB_INSTANTS) | diff -u tests/data/cronjob_instants.json -
+	hack/kube-score/check
 
 .PHONY: generate
 generate: ## Write the generated files

@@ -13,6 +13,7 @@ mod readme;
 mod releases;
 mod rendering;
 mod schema;
+mod scored;
 
 use std::path::PathBuf;
 
