@@ -1,5 +1,6 @@
 //! The chart in `charts/dlq-operator`: what the real Helm makes of it, on the real API server.
 
+mod alerts;
 mod dist;
 mod files;
 mod flags;
@@ -121,7 +122,12 @@ fn everything() -> Value {
             "relabelings": [{ "action": "labeldrop", "regex": "pod" }],
             "metricRelabelings": [{ "sourceLabels": ["__name__"], "action": "drop", "regex": "process_.*" }],
         },
-        "prometheusRule": { "enabled": true, "annotations": { "a": "b" } },
+        "prometheusRule": {
+            "enabled": true,
+            "annotations": { "a": "b" },
+            "disabled": { "DlqPolicyStale": true },
+            "overrides": { "DlqOperatorUpstreamErrors": { "threshold": 0.2, "for": "1h", "severity": "info" } },
+        },
         "grafanaDashboard": { "enabled": true, "annotations": { "grafana_folder": "Queues" } },
         "networkPolicy": { "enabled": true, "metricsFrom": [{ "namespaceSelector": {} }] },
     });

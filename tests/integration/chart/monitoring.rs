@@ -13,8 +13,7 @@ fn fires(eval_time: &str, installations: &[(&str, &str)]) -> Value {
             "exp_annotations": {
                 "summary": "dlq-operator does not answer Prometheus.",
                 "description": format!(
-                    "No replica of dlq-operator in namespace {namespace} has been scraped for 5 minutes. \
-                     Most likely no policy runs."
+                    "No replica of dlq-operator in namespace {namespace} answers Prometheus. Most likely no policy runs."
                 ),
                 "runbook_url":
                     "https://github.com/dlq-operator/dlq-operator/blob/main/docs/runbooks/DlqOperatorDown.md",

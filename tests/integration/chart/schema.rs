@@ -179,6 +179,11 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "metrics": { "port": 0 } }),
         json!({ "metrics": { "port": 65536 } }),
         json!({ "serviceMonitor": { "interval": "30" } }),
+        json!({ "prometheusRule": { "disabled": ["DlqPolicyStale"] } }),
+        json!({ "prometheusRule": { "disabled": { "DlqPolicyStale": "no" } } }),
+        json!({ "prometheusRule": { "overrides": { "DlqPolicyStale": { "expr": "vector(1)" } } } }),
+        json!({ "prometheusRule": { "overrides": { "DlqPolicyStale": { "for": "15" } } } }),
+        json!({ "prometheusRule": { "overrides": { "DlqPolicyRunFailing": { "threshold": "1h" } } } }),
         json!({ "networkPolicy": { "upstash": { "ports": [] } } }),
     ];
     for values in refused {
