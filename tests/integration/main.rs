@@ -53,6 +53,7 @@ mod processor;
 mod proxy;
 mod queue;
 mod reference;
+mod regions;
 mod replicas;
 mod run_control;
 mod runbooks;

@@ -1,5 +1,6 @@
 //! The commands of the runbooks, typed as they stand there.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::json;
@@ -49,4 +50,24 @@ async fn the_commands_of_the_runbooks_work() {
     assert!(typed > 20, "only {typed} commands were found");
     // One of them asked for a run by hand.
     scene.ran("typed", 2).await;
+}
+
+/// The words after each of these flags, in the blocks of a page.
+fn values<'a>(page: &'a str, flag: &str) -> BTreeSet<&'a str> {
+    let words: Vec<_> = page.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].trim_matches('`')).collect()
+}
+
+#[test]
+fn the_runbooks_look_for_the_operator_where_the_guide_installs_it() {
+    let read = |path: &str| fs::read_to_string(workspace_root().join("docs").join(path)).unwrap();
+    let guide = read("install.md");
+    let installed = values(&guide, "--namespace");
+    assert_eq!(installed.len(), 1, "{installed:?}");
+    let namespace = installed.first().unwrap();
+    let runbooks = read("runbooks/README.md");
+    let told = runbooks.lines().find_map(|line| line.strip_prefix("OPERATOR_NS=")).unwrap();
+    assert_eq!(told.split(' ').next(), Some(*namespace));
+    let monitoring = read("monitoring/README.md");
+    assert!(monitoring.contains(&format!("namespaces: {{ names: [{namespace}] }}")));
 }
