@@ -87,6 +87,26 @@ async fn artifact_hub_is_told_of_what_is_there() {
 }
 
 #[test]
+fn artifact_hub_marks_as_a_prerelease_what_may_still_change() {
+    let chart = metadata();
+    let version = chart["version"].as_str().unwrap();
+    let is_prerelease = version.starts_with("0.") || version.contains('-');
+    assert_eq!(chart["annotations"]["artifacthub.io/prerelease"], is_prerelease.to_string(), "{version}");
+}
+
+#[test]
+fn the_icon_is_a_picture_of_this_repository_that_loads_nothing() {
+    let url = metadata()["icon"].as_str().unwrap().to_owned();
+    let repository = env!("CARGO_PKG_REPOSITORY").replace("//github.com/", "//raw.githubusercontent.com/");
+    let path = url.strip_prefix(&format!("{repository}/main/")).unwrap();
+    let picture = fs::read_to_string(workspace_root().join(path)).unwrap();
+    assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{path}");
+    for reference in ["href", "url(", "<image", "<script", "@import"] {
+        assert!(!picture.contains(reference), "{path}: {reference}");
+    }
+}
+
+#[test]
 fn the_chart_asks_no_cluster_while_it_is_rendered() {
     let mut templates = Vec::new();
     for extension in ["yaml", "tpl", "txt"] {
