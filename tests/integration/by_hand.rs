@@ -33,6 +33,7 @@ async fn acting_calls(scene: &Scene) -> usize {
 async fn a_manual_policy_runs_when_it_is_asked_to_and_not_when_it_is_created_edited_or_given_a_token() {
     let mut scene = Scene::start("manual").await;
     scene.simulator.generate(DLQ, 30, &Entry::default()).await.unwrap();
+    scene.apply_secret("upstash", "token", "nobody-knows-this-one").await;
     scene.apply("by-hand", manual()).await;
     let status = scene.condition("by-hand", "Ready", "True", "Idle").await;
     assert_eq!((&status["phase"], &status["totals"]["runs"]), (&json!("Pending"), &json!(0)));
@@ -40,8 +41,7 @@ async fn a_manual_policy_runs_when_it_is_asked_to_and_not_when_it_is_created_edi
 
     scene.patch("by-hand", json!({ "filters": { "all": null, "labels": ["none"] } })).await;
     scene.status("by-hand", "the edit is seen", |status| status["observedGeneration"] == 2).await;
-    // Refused by its token, it waits for nobody's new one.
-    scene.apply_secret("upstash", "token", "nobody-knows-this-one").await;
+    // Refused by its token, it waits for no other one.
     scene.annotate("by-hand", &[("requestedAt", "1")]).await;
     assert_eq!(scene.ran("by-hand", 1).await["lastRun"]["reason"], "Unauthorized");
     scene.apply_secret("upstash", "token", crate::scene::TOKEN).await;

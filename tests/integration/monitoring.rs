@@ -9,9 +9,10 @@ use serde_json::Value;
 use testbed::{Prometheus, promtool, workspace_root};
 
 /// The names that users configure routes and silences by.
-const ALERTS: [&str; 9] = [
+const ALERTS: [&str; 10] = [
     "DlqOperatorDown",
     "DlqOperatorNoLeader",
+    "DlqOperatorQuotaExceeded",
     "DlqOperatorRateLimited",
     "DlqOperatorUpstreamErrors",
     "DlqPolicyCircuitOpen",

@@ -10,13 +10,14 @@ use super::DlqPolicy;
 
 /// The files whose types are fields of the resource. Those of `text` and `time` are texts to people; what they must look
 /// like is told by their rules.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     include_str!("conditions.rs"),
     include_str!("filters.rs"),
     include_str!("overrides.rs"),
     include_str!("run.rs"),
     include_str!("spec.rs"),
     include_str!("status.rs"),
+    include_str!("summary.rs"),
 ];
 /// The longest documentation that only names a type, such as "What to do with an entry."
 const LONGEST_NAME: usize = 60;

@@ -16,6 +16,7 @@ mod round_trips;
 mod run;
 mod spec;
 mod status;
+mod summary;
 mod text;
 mod time;
 mod words;
@@ -23,14 +24,13 @@ mod words;
 pub use conditions::{ConditionType, Reason, ReasonClass};
 pub use filters::{FailureFunctionState, Filters};
 pub use overrides::{FlowControl, Overrides};
-pub use run::{
-    EntrySummary, PolicyRun, RequestedMode, RunResult, RunSummary, Trigger, ValueCount, WaitingReason, Window,
-};
+pub use run::{PolicyRun, RequestedMode, RunResult, RunSummary, Trigger, WaitingReason, Window};
 pub use spec::{
     Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
     SpecTrigger,
 };
 pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
+pub use summary::{EntrySummary, ValueCount};
 pub use text::{
     AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
     FilterText, FlowControlKeyText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,

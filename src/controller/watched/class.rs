@@ -23,7 +23,8 @@ impl Class {
         now: Timestamp,
     ) -> Self {
         let is_new = summary.observed_generation != generation;
-        let begins_at_once = is_new && summary.schedule.is_empty() && !summary.is_suspended;
+        let PolicySummary { schedule, is_suspended, is_manual, .. } = summary;
+        let begins_at_once = is_new && schedule.is_empty() && !is_suspended && !is_manual;
         let is_due = summary.next_run.is_some_and(|next| next <= now);
         if summary.is_running || is_due || begins_at_once || is_requested {
             Self::Due
@@ -64,6 +65,12 @@ mod tests {
                 PolicySummary { observed_generation: None, ..one_shot.clone() },
                 false,
                 Class::Due,
+            ),
+            (
+                "never seen, and runs when it is asked to",
+                PolicySummary { observed_generation: None, is_manual: true, ..one_shot.clone() },
+                false,
+                Class::Housekeeping,
             ),
             (
                 "never seen, and suspended",

@@ -26,6 +26,8 @@ pub(crate) struct PolicySummary {
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
     pub(crate) is_suspended: bool,
+    /// Only a request starts a run.
+    pub(crate) is_manual: bool,
     pub(crate) observed_generation: Option<i64>,
     /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
     pub(crate) account: u64,
@@ -54,6 +56,7 @@ impl PolicySummary {
             schedule: spec.schedule.text().unwrap_or_default().into_boxed_str(),
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
             is_suspended: spec.suspend.flag(),
+            is_manual: spec.trigger.text().as_deref() == Some("Manual"),
             observed_generation: status.observed_generation.number(),
             is_running: matches!(status.current_run, Loose::Part(_)),
             last_run: status.last_run.part().and_then(|run| run.start_time.time()),
@@ -188,6 +191,7 @@ pub(crate) struct Spec {
     action: Leaf,
     schedule: Leaf,
     suspend: Leaf,
+    trigger: Leaf,
     connection: Loose<Connection>,
     failure_policy: Loose<FailurePolicy>,
 }
@@ -281,6 +285,7 @@ mod tests {
         let time = |text: &str| Some(text.parse().unwrap());
         let expected = PolicySummary {
             is_suspended: true,
+            is_manual: false,
             observed_generation: Some(7),
             action: "resume".into(),
             schedule: "@hourly".into(),

@@ -7,7 +7,7 @@ use super::{Row, accepted, rejected, spec, text};
 const A_URL: &str = "the value must be an http:// or https:// URL";
 const A_BASE: &str = "a base URL must have no user, query or fragment";
 const TOKEN: &str =
-    "tokenSecretRef is required: the operator's own token never goes to a URL that a policy chose";
+    "tokenSecretRef must be set, as the operator's own token never goes to a URL that a policy chose";
 
 pub(super) fn rows() -> Vec<Row> {
     [urls(), secrets()].into_iter().flatten().collect()

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Row, accepted, filters, rejected, text, texts};
 
 const SOMETHING: &str = "filters must have at least one criterion, dlqIds, or all: true for the whole DLQ";
-const NO_COMMA: &str = "must hold no comma (the API would split it there)";
+const NO_COMMA: &str = "hold no comma (the API would split it there)";
 const AN_ID: &str = "an ID must hold only letters, digits and _ . : = ~ @ + -";
 const A_URL: &str = "the value must be an http:// or https:// URL without spaces";
 const A_RUN_ID: &str = "visible ASCII without spaces or commas";
@@ -102,10 +102,15 @@ fn labels() -> Vec<Row> {
         rejected("a comma in a label would select more", one("a,b"), at, NO_COMMA),
         rejected("a label does not begin with a comma", one(",a"), at, NO_COMMA),
         rejected("a label does not end with a comma", one("a,"), at, NO_COMMA),
-        rejected("a label does not begin with a space", one(" a"), at, "no space at either end"),
-        rejected("a label does not end with a space", one("a "), at, "no space at either end"),
-        rejected("a label does not end with a no-break space", one("a\u{a0}"), at, "no space at either end"),
-        rejected("a label of one space is none", one(" "), at, "no space at either end"),
+        rejected("a label does not begin with a space", one(" a"), at, "must not begin or end with a space"),
+        rejected("a label does not end with a space", one("a "), at, "must not begin or end with a space"),
+        rejected(
+            "a label does not end with a no-break space",
+            one("a\u{a0}"),
+            at,
+            "must not begin or end with a space",
+        ),
+        rejected("a label of one space is none", one(" "), at, "must not begin or end with a space"),
         rejected("a label holds no line break", one("a\nb"), at, "no control character"),
         rejected("a label does not end with a line break", one("a\n"), at, "no control character"),
         rejected("a label holds no tab", one("a\tb"), at, "no control character"),

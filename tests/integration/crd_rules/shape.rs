@@ -13,7 +13,7 @@ fn full(filters: &Value) -> Value {
             "delay": "10s",
             "retryDelay": "(1 + retried) * 1000",
             "flowControl": { "key": "payments", "parallelism": 5, "rate": 10, "period": "1m" },
-            "labels": ["retried", "by hand"],
+            "labels": ["retried", "by-hand"],
             "failureCallback": "https://app.example.com/failed",
         },
         "schedule": "*/15 * * * *",

@@ -57,7 +57,6 @@ fn triggers() -> Vec<Row> {
     vec![
         accepted("a policy that runs when it is asked to", trigger(json!("Manual"))),
         accepted("a policy that runs when its spec is new, said aloud", trigger(json!("OnChange"))),
-        accepted("null for the trigger", trigger(json!(null))),
         rejected("a trigger that nobody knows", trigger(json!("Never")), "spec.trigger", "supported values"),
         rejected(
             "a schedule is a trigger of its own",
@@ -135,7 +134,7 @@ fn needs() -> Vec<Row> {
             "a null schedule is none",
             spec(json!({ "schedule": null, "timeZone": "Europe/Berlin" })),
             "spec.timeZone",
-            "timeZone needs a schedule",
+            "timeZone must come with a schedule",
         ),
         accepted(
             "a run may be replaced",

@@ -8,7 +8,6 @@ use super::activity::Activity;
 use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
-use super::judge::Selects;
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call};
 use super::seen::Seen;
@@ -276,49 +275,6 @@ impl Progress {
         }
     }
 
-    /// Takes the entries of the refused page.
-    fn list(&mut self, page: &Page) {
-        let work = Arc::clone(&self.work);
-        if let (Selected::Matching { criteria, from, to }, Some(window), Some(bisection)) =
-            (&work.selected, &self.run.window, &mut self.bisection)
-        {
-            bisection.list(page, Selects { criteria, window, is_bounded: from.is_some() || to.is_some() });
-        }
-        self.bisected();
-    }
-
-    fn bisect(&mut self, change: impl FnOnce(&mut Bisection)) {
-        if let Some(bisection) = &mut self.bisection {
-            change(bisection);
-        }
-        self.bisected();
-    }
-
-    /// Continues with the next page once the refused one is done.
-    fn bisected(&mut self) {
-        let Some(bisection) = &self.bisection else { return };
-        let Some(page) = bisection.outcome() else { return };
-        if !page.selected && page.next.is_none() && !self.is_request_fine {
-            // The entry that was meant has left the DLQ since, or there never was one.
-            self.refusal = Some(bisection.refusal.clone());
-            self.probe = Some(Probe::Request);
-        }
-        if self.probe.is_some() {
-            return;
-        }
-        self.left_alone_since_cursor += bisection.left_alone();
-        self.rejected_since_cursor += bisection.rejected();
-        self.bisection = None;
-        self.turn_page(page.shown, page.acted > 0, page.next.as_ref());
-    }
-
-    /// The answer to [`Probe::Request`].
-    fn request_is_fine(&mut self) {
-        self.failures = 0;
-        self.is_request_fine = true;
-        self.bisected();
-    }
-
     /// Ends the run for want of a call that can be sent.
     pub fn unsendable(&mut self, problem: &str) {
         self.outcome = Some(Outcome::failed(Reason::BadRequest, problem));
@@ -352,6 +308,7 @@ pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
     run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
+mod apart;
 mod calls;
 mod failures;
 
