@@ -119,4 +119,17 @@ async fn kubectl_shows_every_state_in_columns_that_fit() {
     let wide = scene.kubectl(&["get", "dlqp", "--output=wide"]).await;
     assert_is_current("tests/data/kubectl-get-wide.txt", &steady(&wide, namespace));
     assert_eq!(scene.kubectl(&["get", "upstash", "--output=name"]).await.lines().count(), table.len());
+    for (selector, expected) in [
+        ("spec.action=delete", vec!["delete-old-preview"]),
+        ("spec.suspend=true", vec!["restart-emails"]),
+        ("status.phase=Invalid", vec!["resume-orders"]),
+        (
+            "status.phase!=Invalid,spec.suspend=false,spec.action=resume",
+            vec!["resume-checkout", "resume-invoices", "resume-payments-hourly", "resume-refunds"],
+        ),
+    ] {
+        let selected = scene.kubectl(&["get", "dlqp", "--output=name", "--field-selector", selector]).await;
+        let selected: Vec<_> = selected.lines().map(|name| name.split_once('/').unwrap().1).collect();
+        assert_eq!(selected, expected, "{selector}");
+    }
 }

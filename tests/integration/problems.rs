@@ -271,10 +271,15 @@ async fn an_object_that_the_operator_cannot_read_harms_only_itself() {
         .await;
     scene.annotate("poisoned", &[("requestedAt", "now")]).await;
     let status = scene.condition("poisoned", "Ready", "False", "InvalidSpec").await;
-    assert!(status["message"].as_str().unwrap().contains("status cannot be read"), "{status}");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.starts_with("status.scheduleSince cannot be read: "), "{message}");
+    // The way out is a command.
+    let (_, command) = message.split_once("clear it: kubectl ").unwrap();
+    let (args, patch) = command.split_once(" -p ").unwrap();
+    let args: Vec<_> = args.split(' ').chain(["-p", patch.trim_matches('\'')]).collect();
     // What was done is still known once somebody has fixed it, also to another process.
     scene.operator.restart(None).await.unwrap();
-    scene.patch_status("poisoned", json!([{ "op": "remove", "path": "/status/scheduleSince" }])).await;
+    scene.control_plane.kubectl(&args).await.unwrap().ok().unwrap();
     scene.patch("poisoned", json!({ "historyLimit": 5 })).await;
     let status = scene.ran("poisoned", 2).await;
     assert_eq!(
@@ -383,4 +388,28 @@ async fn a_refused_token_is_not_tried_again_by_the_next_process() {
     scene.apply_secret("upstash", "token", TOKEN).await;
     scene.patch("refused", json!({ "historyLimit": 9 })).await;
     assert_eq!(scene.ran("refused", 2).await["lastRun"]["result"], "Succeeded");
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_ends_the_run_at_once_and_opens_no_circuit() {
+    let scene = Scene::start("quota").await;
+    scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
+    scene.simulator.set_faults(&json!([{ "fault": { "quota": {} } }])).await.unwrap();
+    let mut policy = all();
+    policy["failurePolicy"] = json!({ "openCircuitAfter": 1 });
+    scene.apply("quota", policy).await;
+    let status = scene.ran("quota", 1).await;
+    let run = &status["lastRun"];
+    assert_eq!(
+        (&run["result"], &run["reason"], &run["retries"], &status["consecutiveFailures"]),
+        (&json!("Failed"), &json!("QuotaExceeded"), &json!(0), &json!(0)),
+        "{status:#}"
+    );
+    let message = run["message"].as_str().unwrap();
+    assert!(message.contains("412") && message.ends_with("a daily quota passes by itself"), "{message}");
+    assert_eq!(condition(&status, "Ready")["status"], "True");
+    assert_eq!(scene.simulator.ledger(DLQ).await.unwrap().calls.len(), 1, "it is not tried again");
+    scene.simulator.clear_faults().await.unwrap();
+    scene.annotate("quota", &[("requestedAt", "1")]).await;
+    assert_eq!(scene.ran("quota", 2).await["lastRun"]["processed"], 3, "no circuit is in the way");
 }

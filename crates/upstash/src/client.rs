@@ -289,6 +289,8 @@ fn transport_error(error: &reqwest::Error) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorClass;
+    use crate::types::Criteria;
 
     #[test]
     fn a_client_prints_no_token() {
@@ -307,6 +309,34 @@ mod tests {
         };
         assert!(may_use_a_proxy("https://qstash.upstash.io"));
         assert!(!may_use_a_proxy("http://qstash.upstash.io"));
+    }
+
+    /// A server that begins to answer a list, and leaves off after so many bytes.
+    async fn slow_server(bytes: usize) -> Url {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n";
+            let body = format!("{{\"messages\":[{{\"body\":\"{}", "x".repeat(bytes));
+            tokio::io::AsyncWriteExt::write_all(&mut stream, (head.to_owned() + &body).as_bytes())
+                .await
+                .unwrap();
+            std::future::pending::<()>().await;
+        });
+        base
+    }
+
+    #[tokio::test]
+    async fn a_list_that_does_not_arrive_in_time_is_too_large_once_much_of_it_has_come() {
+        for (bytes, class) in [(10, ErrorClass::Unavailable), (2 * SMALL_BODY_BYTES, ErrorClass::TooLarge)] {
+            let transport = Transport::new(ClientOptions::new(Duration::from_millis(700))).unwrap();
+            let client = Client::new(transport, slow_server(bytes).await, Token::parse("t").unwrap());
+            let list = Call::List { criteria: Criteria::default(), cursor: None, count: 100 };
+            let error = client.send(&list, Timestamp::UNIX_EPOCH).await.unwrap().unwrap_err();
+            assert_eq!((error.class, error.may_have_acted), (class, false), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -23,8 +23,7 @@ impl Class {
         now: Timestamp,
     ) -> Self {
         let is_new = summary.observed_generation != generation;
-        let PolicySummary { schedule, is_suspended, is_manual, .. } = summary;
-        let begins_at_once = is_new && schedule.is_empty() && !is_suspended && !is_manual;
+        let begins_at_once = is_new && summary.starts_when_new;
         let is_due = summary.next_run.is_some_and(|next| next <= now);
         if summary.is_running || is_due || begins_at_once || is_requested {
             Self::Due
@@ -47,7 +46,8 @@ mod tests {
             next_run: Some("2026-11-20T13:00:00Z".parse().unwrap()),
             ..PolicySummary::default()
         };
-        let one_shot = PolicySummary { schedule: "".into(), next_run: None, ..rests.clone() };
+        let one_shot =
+            PolicySummary { schedule: "".into(), next_run: None, starts_when_new: true, ..rests.clone() };
         for (row, summary, is_requested, expected) in [
             ("nothing is due", rests.clone(), false, Class::Housekeeping),
             (
@@ -67,14 +67,8 @@ mod tests {
                 Class::Due,
             ),
             (
-                "never seen, and runs when it is asked to",
-                PolicySummary { observed_generation: None, is_manual: true, ..one_shot.clone() },
-                false,
-                Class::Housekeeping,
-            ),
-            (
                 "never seen, and suspended",
-                PolicySummary { observed_generation: None, is_suspended: true, ..one_shot },
+                PolicySummary { observed_generation: None, starts_when_new: false, ..one_shot },
                 false,
                 Class::Housekeeping,
             ),

@@ -25,9 +25,8 @@ pub(crate) struct PolicySummary {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
-    pub(crate) is_suspended: bool,
-    /// Only a request starts a run.
-    pub(crate) is_manual: bool,
+    /// A run starts when its spec is new: nothing schedules it, suspends it, or waits for a request.
+    pub(crate) starts_when_new: bool,
     pub(crate) observed_generation: Option<i64>,
     /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
     pub(crate) account: u64,
@@ -50,13 +49,15 @@ impl PolicySummary {
         let consecutive_failures = status.consecutive_failures.number().unwrap_or_default();
         let connection = spec.connection.part().unwrap_or_default();
         let secret = connection.token_secret_ref.part().unwrap_or_default();
+        let schedule = spec.schedule.text().unwrap_or_default().into_boxed_str();
         Self {
             account: account(&[connection.url.text(), secret.name.text(), secret.key.text()]),
             action: spec.action.text().unwrap_or_default().into_boxed_str(),
-            schedule: spec.schedule.text().unwrap_or_default().into_boxed_str(),
+            starts_when_new: schedule.is_empty()
+                && !spec.suspend.flag()
+                && spec.trigger.text().as_deref() != Some("Manual"),
+            schedule,
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
-            is_suspended: spec.suspend.flag(),
-            is_manual: spec.trigger.text().as_deref() == Some("Manual"),
             observed_generation: status.observed_generation.number(),
             is_running: matches!(status.current_run, Loose::Part(_)),
             last_run: status.last_run.part().and_then(|run| run.start_time.time()),
@@ -284,8 +285,7 @@ mod tests {
         });
         let time = |text: &str| Some(text.parse().unwrap());
         let expected = PolicySummary {
-            is_suspended: true,
-            is_manual: false,
+            starts_when_new: false,
             observed_generation: Some(7),
             action: "resume".into(),
             schedule: "@hourly".into(),
@@ -303,6 +303,17 @@ mod tests {
             account: 0,
         };
         assert_eq!(summary(&spec, &status), expected);
+    }
+
+    #[test]
+    fn what_a_new_spec_starts_is_known_before_anybody_looks() {
+        let starts = |spec: Value| summary(&spec, &json!(null)).starts_when_new;
+        assert!(starts(json!({})) && starts(json!({ "trigger": "OnChange" })));
+        for spec in
+            [json!({ "schedule": "@daily" }), json!({ "suspend": true }), json!({ "trigger": "Manual" })]
+        {
+            assert!(!starts(spec.clone()), "{spec}");
+        }
     }
 
     #[test]
