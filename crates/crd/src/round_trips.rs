@@ -174,6 +174,7 @@ fn run() -> BoxedStrategy<Value> {
         ("waitingReason", one_of(&["Throttled", "Retrying", "Queued"])),
         ("sampleWorkflowRunIds", texts()),
         ("requestedMode", one_of(&["DryRun"])),
+        ("specHash", text()),
         ("summary", seen()),
     ]);
     object(required, optional)

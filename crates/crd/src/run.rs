@@ -72,10 +72,16 @@ pub struct PolicyRun {
     #[schemars(length(max = 256))]
     pub requested_by: Option<String>,
 
-    /// The annotation `requestedMode` of a run by hand. Such a dry run goes its way also while the policy is suspended,
-    /// paused or has an open circuit.
+    /// The annotation `requestedMode` of a run by hand. Such a dry run continues also while the policy is suspended, paused or
+    /// has an open circuit.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     pub requested_mode: Option<RequestedMode>,
+
+    /// Of a run with `requestedMode`: the hash of what it works on. An edit of that ends it; what is new to the policy stays to
+    /// be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub spec_hash: Option<String>,
 
     /// The annotation `requestReason` of a run by hand: free text, unverified.
     #[serde(default, skip_serializing_if = "Option::is_none")]

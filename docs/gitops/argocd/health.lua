@@ -24,7 +24,8 @@ local function say(health, type)
   return { status = health, message = conditions[type].reason .. ": " .. conditions[type].message }
 end
 
-if status.phase == "CircuitOpen" then
+-- Also during a trial, when the phase says that a run is in progress.
+if status.phase == "CircuitOpen" or (conditions.Ready ~= nil and conditions.Ready.reason == "CircuitOpen") then
   return { status = "Degraded", message = "CircuitOpen: " .. (status.message or "") }
 end
 if is_true("Reconciling") then

@@ -98,17 +98,24 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
 /// The longest message of a condition, in characters.
 const MAX_MESSAGE_CHARS: usize = 256;
 
-/// Names the field of a status that cannot be read, and the command that clears it, which is never cut.
+/// Names the field of a status that cannot be read, and the command that clears it, which is never cut: with the policy's name
+/// where that is not too long.
 fn unreadable(metadata: &ObjectMeta, error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let path = error.path().to_string();
-    let field = path.split(['.', '[']).next().unwrap_or_default();
-    let [name, namespace] =
-        [&metadata.name, &metadata.namespace].map(|text| text.as_deref().unwrap_or_default());
+    let field = match path.split(['.', '[']).next() {
+        None | Some("") => String::new(),
+        Some(field) => format!("/{field}"),
+    };
+    let short = |text: &Option<String>, placeholder: &str| {
+        text.as_deref().filter(|text| text.len() <= 48).unwrap_or(placeholder).to_owned()
+    };
+    let (name, namespace) = (short(&metadata.name, "NAME"), short(&metadata.namespace, "NAMESPACE"));
     let way_out = format!(
         "clear it: kubectl patch dlqp {name} -n {namespace} --subresource=status --type=json \
-         -p '[{{\"op\":\"remove\",\"path\":\"/status/{field}\"}}]'"
+         -p '[{{\"op\":\"remove\",\"path\":\"/status{field}\"}}]'"
     );
-    let happened = format!("status.{path} cannot be read: {}", printable(&error.inner().to_string()));
+    let at = if path == "." { "status".to_owned() } else { format!("status.{path}") };
+    let happened = format!("{at} cannot be read: {}", printable(&error.inner().to_string()));
     let room = MAX_MESSAGE_CHARS.saturating_sub(way_out.chars().count() + 2);
     let happened: String = happened.chars().take(room).collect();
     format!("{happened}; {way_out}")

@@ -8,7 +8,7 @@ use crate::Policy;
 use crate::plan::due::schedule_since;
 use crate::plan::{Asked, Ignored, asked, has_failed_enough};
 use crate::run::outcome::figures;
-use crate::spec::policy::Request;
+use crate::spec::policy::{Mode, Request};
 use crate::status::conditions::find;
 use crate::status::readiness::circuit_message;
 use dlq_crd::{
@@ -77,7 +77,7 @@ fn of_end(after: &DlqPolicyStatus, run: &PolicyRun) -> Vec<PolicyEvent> {
     if run.left_alone > 0 {
         let entries = counted(run.left_alone, "entry", "entries");
         let text = format!(
-            "Upstash's list showed {entries} that spec.filters does not select; the run did not act on what it does not select"
+            "Upstash's list showed {entries} that spec.filters does not select, and that the run left alone"
         );
         events.push(PolicyEvent::new(EventReason::FilterMismatch, text));
     }
@@ -140,7 +140,9 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
         before.last_handled_requested_at.as_ref(),
         after.last_handled_requested_at.as_ref(),
     );
-    let began = after.current_run.as_ref().is_some_and(|run| !is_same(before.current_run.as_ref(), run));
+    let began = after.current_run.as_ref().filter(|run| !is_same(before.current_run.as_ref(), run));
+    // A run that begins for another reason does not answer the request.
+    let began = began.is_some_and(|run| run.trigger == Trigger::Manual);
     if handled.is_some_and(|request| !request.too_long) && !began {
         events.push(of_ignored_request(policy, before));
     }
@@ -159,14 +161,19 @@ fn of_ignored_request(policy: &Policy, before: &DlqPolicyStatus) -> PolicyEvent 
             "the annotation dlq-operator.dev/requestedMode is {mode:?}; set it to DryRun or remove it, then set \
              dlq-operator.dev/requestedAt to a new value"
         ),
+        Asked::Run(_) if policy.requests.mode == Mode::DryRun => {
+            "a dry run was requested, and the connection's Secret is missing; create it, then set \
+             dlq-operator.dev/requestedAt to a new value"
+                .to_owned()
+        }
         Asked::Ignored(Ignored::Restored) => {
             "dlq-operator.dev/requestedAt names a time before the policy was created, as a restored manifest does; \
              set it to a new value to start a run"
                 .to_owned()
         }
         Asked::Ignored(Ignored::FirstSight) => {
-            "dlq-operator.dev/requestedAt came with a policy that has trigger: Manual, and names no time; set it to a new \
-             value to start a run"
+            "dlq-operator.dev/requestedAt came with a policy that has trigger: Manual, and is no time (RFC 3339 or Unix); \
+             set it to a new value to start a run"
                 .to_owned()
         }
         _ if policy.suspend => {
@@ -196,7 +203,7 @@ fn of_missed_times(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<
     }
     let times = counted(i64::try_from(missed).unwrap_or(i64::MAX), "scheduled time", "scheduled times");
     let text = if after.current_run.is_some() {
-        format!("missed {times}; one run makes up for all; see status.lastMissedTime")
+        format!("missed {times}, and started one run for the latest; see status.lastMissedTime")
     } else {
         format!("missed {times}, as startingDeadlineSeconds had passed; see status.lastMissedTime")
     };

@@ -172,8 +172,7 @@ fn the_end_of_a_run_is_told_by_its_result() {
                 (UncertainPage, "the outcome of 1 call is unknown; the run's count is a lower bound"),
                 (
                     FilterMismatch,
-                    "Upstash's list showed 1 entry that spec.filters does not select; the run did not act on what it does \
-                     not select",
+                    "Upstash's list showed 1 entry that spec.filters does not select, and that the run left alone",
                 ),
                 (RunSucceeded, "said"),
             ],

@@ -3,6 +3,7 @@
 mod cancel;
 pub mod due;
 mod facts;
+mod last_seen;
 mod request;
 mod start;
 
@@ -13,7 +14,8 @@ use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
 pub use self::facts::{Connectivity, Facts, Freshness, LOOK_AGAIN, Question};
-pub(crate) use self::request::{Asked, Ignored, asked};
+pub(crate) use self::last_seen::{not_ready_reason, refusal, was_held};
+pub(crate) use self::request::{Asked, Ignored, asked, spoils_first_run};
 pub use self::start::Start;
 use self::start::new_run;
 use crate::run::progress;
@@ -21,11 +23,7 @@ use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::{Mode, Policy, Request, Work};
-use crate::status::conditions::find;
-use dlq_crd::{
-    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, SpecTrigger,
-    TokenRefusal, Trigger,
-};
+use dlq_crd::{DlqPolicyStatus, PolicyRun, ReasonClass, RequestedMode, SpecTrigger, Trigger};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,17 +116,14 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
     };
     let requested = if let Asked::Run(request) = asked(policy, status) { Some(request) } else { None };
     let is_dry = requested.is_some() && policy.requests.mode == Mode::DryRun;
-    if policy.suspend && !is_dry {
-        return Plan::Suspended;
-    }
-    if policy.paused.is_some() && !is_dry {
-        return Plan::Paused;
-    }
-    if is_circuit_open(policy, status) && requested.is_none() {
-        return Plan::CircuitOpen;
+    let held = held(policy, status);
+    let is_trial = requested.is_some() && held == Some(Plan::CircuitOpen);
+    if let Some(held) = held.clone().filter(|_| !is_dry && !is_trial) {
+        return held;
     }
     if let Some(Connectivity::Missing(on)) = &facts.connection {
-        return Plan::Waiting { on: on.clone() };
+        // A dry run changes nothing of what keeps other runs from starting.
+        return held.filter(|_| is_dry).unwrap_or_else(|| Plan::Waiting { on: on.clone() });
     }
     if let Some(request) = requested {
         let id = format!("{}-manual", text_hash(&request.value));
@@ -136,6 +131,7 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
         let run = PolicyRun {
             dry_run: spec.dry_run || is_dry,
             requested_mode: is_dry.then_some(RequestedMode::DryRun),
+            spec_hash: is_dry.then(|| policy.spec_hash.clone()),
             requested_by: policy.requests.requested_by.clone(),
             request_reason: policy.requests.request_reason.clone(),
             ..spec
@@ -151,6 +147,17 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
         Some(schedule) => scheduled(policy, work, schedule, status, facts, now),
         None => unscheduled(policy, work, status, facts, now),
     }
+}
+
+/// What keeps runs from starting, but those that somebody asks for.
+fn held(policy: &Policy, status: &DlqPolicyStatus) -> Option<Plan> {
+    if policy.suspend {
+        return Some(Plan::Suspended);
+    }
+    if policy.paused.is_some() {
+        return Some(Plan::Paused);
+    }
+    is_circuit_open(policy, status).then_some(Plan::CircuitOpen)
 }
 
 /// Whether the plan depends on the connection: when a run starts, continues or would be replaced, when the spec is new,
@@ -196,41 +203,6 @@ pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&Str
     request.filter(|request| !request.too_long && Some(&request.value) != handled)
 }
 
-/// The reason of the `Ready` condition when it is false.
-pub(crate) fn not_ready_reason(status: &DlqPolicyStatus) -> Option<Reason> {
-    let ready = find(&status.conditions, ConditionType::Ready)?;
-    (ready.status == "False").then(|| Reason::parse(&ready.reason)).flatten()
-}
-
-/// Why Upstash refused the token, if no run got through since and the work is the same.
-pub(crate) fn refusal(status: &DlqPolicyStatus) -> Option<TokenRefusal> {
-    status.refused_reason.or_else(|| {
-        // An earlier operator wrote only which Secret it was.
-        status.refused_secret.as_ref()?;
-        match (not_ready_reason(status), status.last_run.as_ref()?.reason?) {
-            (Some(Reason::ReadOnlyToken), _) => Some(TokenRefusal::ReadOnlyToken),
-            (Some(Reason::Unauthorized), _) | (_, Reason::Unauthorized) => Some(TokenRefusal::Unauthorized),
-            (_, Reason::Forbidden) => Some(TokenRefusal::Forbidden),
-            _ => None,
-        }
-    })
-}
-
-/// Whether the policy was last seen in a state in which scheduled times pass.
-pub(crate) fn was_held(status: &DlqPolicyStatus) -> bool {
-    match status.phase {
-        // An operator before `heldSince` was wrote the phase alone.
-        Some(Phase::Suspended | Phase::Paused | Phase::CircuitOpen | Phase::Pending | Phase::Invalid) => true,
-        // It keeps a `heldSince` that it does not know: what it says itself is newer.
-        Some(_) => false,
-        // A newer operator's word. Where it says nothing else, it may be such a state.
-        None => {
-            status.held_since.is_some()
-                || status.observed_generation.is_some_and(|generation| generation >= 1)
-        }
-    }
-}
-
 /// Whether new work starts a run, and with it another token than the one that was refused.
 pub(crate) fn starts_by_itself(policy: &Policy) -> bool {
     matches!(policy.schedule, Ok(None)) && policy.trigger == SpecTrigger::OnChange
@@ -258,8 +230,9 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
         return cancel(CancelCause::Paused);
     }
     // While the policy is held, a dry run leaves its new work for later.
-    let is_of_this_work = is_asked_dry && run.generation == policy.generation;
-    if is_new_work(policy, status) && !is_of_this_work {
+    let is_edited =
+        run.spec_hash.as_ref().map_or(is_new_work(policy, status), |hash| *hash != policy.spec_hash);
+    if is_edited {
         return cancel(CancelCause::SpecChanged);
     }
     if policy.force_dry_run && !run.dry_run {
@@ -296,7 +269,7 @@ fn unscheduled(
     now: Timestamp,
 ) -> Plan {
     let start = match &facts.connection {
-        _ if policy.trigger == SpecTrigger::Manual => false,
+        _ if policy.trigger == SpecTrigger::Manual || spoils_first_run(policy, status) => false,
         _ if is_new_work(policy, status) => true,
         // A new token for work that the old one was refused for.
         Some(Connectivity::Usable) => status.refused_secret.is_some() && status.observed_schedule.is_none(),

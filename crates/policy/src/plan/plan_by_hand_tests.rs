@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{EventReason, changes};
-use dlq_crd::RequestedMode;
+use dlq_crd::{Phase, RequestedMode};
 
 fn manual(fields: &Value, annotations: &[(&str, &str)]) -> Known {
     let mut fields = fields.clone();
@@ -76,9 +76,13 @@ fn a_dry_run_of_a_suspended_policy_leaves_its_first_run_for_later() {
     let policy = read(&json!({"suspend": true}), &DRY, &permissions());
     let status = running(&policy, &DlqPolicyStatus::default(), at("12:00:00"));
     assert!(decided(&policy, &status, "12:00:01").starts_with("continue"));
-    let edited = read(&json!({"suspend": true, "action": "delete"}), &DRY, &permissions());
-    let edited = Known::from(Policy { generation: 4, ..edited.policy });
-    assert!(decided(&edited, &status, "12:00:01").contains("action, filters, overrides"));
+    let edited =
+        |fields: Value| Known::from(Policy { generation: 4, ..read(&fields, &DRY, &permissions()).policy });
+    let other_work = edited(json!({"suspend": true, "action": "delete"}));
+    assert!(decided(&other_work, &status, "12:00:01").contains("action, filters, overrides"));
+    for other in [json!({"suspend": true, "historyLimit": 3}), json!({"suspend": false})] {
+        assert!(decided(&edited(other.clone()), &status, "12:00:01").starts_with("continue"), "{other}");
+    }
     let status = look(&policy, &ended(&policy, &status, at("12:00:02"), &well()), at("12:00:03"));
     assert_eq!(decided(&policy, &status, "12:00:04"), "suspended");
     assert_eq!(decided(&once(&DRY), &status, "12:00:05"), "start Spec");
@@ -108,6 +112,70 @@ fn a_mode_that_nobody_knows_starts_nothing_and_is_told_once() {
     }
 }
 
+#[test]
+fn a_first_run_that_was_to_be_a_dry_run_never_acts_because_nobody_understands_how_it_was_asked_for() {
+    let new = DlqPolicyStatus::default();
+    let long = "x".repeat(300);
+    for annotations in [
+        [("requestedAt", "1"), ("requestedMode", "dryrun")],
+        [("requestedAt", long.as_str()), ("requestedMode", "DryRun")],
+    ] {
+        let policy = once(&annotations);
+        let (after, told) = ignored(&policy, &new, at("12:00:00"));
+        assert_eq!((decided(&policy, &new, "12:00:00").as_str(), told.len()), ("idle", 1), "{told:?}");
+        assert_eq!(decided(&once(&[]), &after, "12:00:01"), "idle", "what it was to list is handled");
+        let edited = read(&json!({"action": "restart"}), &annotations, &permissions());
+        assert_eq!(decided(&edited, &after, "12:00:01"), "start Spec", "later work is not");
+    }
+}
+
+#[test]
+fn a_request_that_is_ignored_is_told_of_also_when_a_run_begins_for_another_reason() {
+    let policy = once(&[("requestedAt", "2020-01-01T00:00:00Z")]);
+    let new = DlqPolicyStatus::default();
+    let began = running(&policy, &new, at("12:00:00"));
+    assert_eq!(began.current_run.as_ref().unwrap().trigger, Trigger::Spec);
+    let told = changes(&policy, &new, &began).events;
+    assert!(told.iter().any(|event| event.reason == EventReason::RunRequestIgnored), "{told:?}");
+}
+
+#[test]
+fn a_dry_run_whose_token_is_refused_owes_nobody_a_run_that_acts() {
+    let merged = DlqPolicyStatus::default();
+    for before in [merged, ended_once()] {
+        let policy = once(&DRY);
+        let refused = ran(&policy, &before, at("12:05:00"), at("12:05:01"), &token_refused());
+        assert_eq!(refused.refused_secret, None);
+        let usable = with(policy, Connectivity::Usable);
+        assert_eq!(decided(&usable, &refused, "12:06:00"), "idle", "with another token");
+    }
+}
+
+#[test]
+fn a_dry_run_without_a_secret_leaves_a_held_policy_as_it_is() {
+    let circuit = json!({"failurePolicy": {"openCircuitAfter": 2}});
+    let open = DlqPolicyStatus { consecutive_failures: 2, ..ended_once() };
+    for (policy, before, phase) in [
+        (read(&json!({"suspend": true}), &DRY, &permissions()), ended_once(), Phase::Suspended),
+        (once(&[DRY[0], DRY[1], ("paused", "x")]), ended_once(), Phase::Paused),
+        (read(&circuit, &DRY, &permissions()), open, Phase::CircuitOpen),
+    ] {
+        let (after, told) = ignored(&with(policy, missing()), &before, at("12:05:00"));
+        assert_eq!(after.phase, Some(phase));
+        assert!(told.len() == 1 && told[0].contains("Secret"), "{phase:?}: {told:?}");
+    }
+    let able = look(&with(once(&DRY), missing()), &ended_once(), at("12:05:00"));
+    assert_eq!(able.last_handled_requested_at, None, "it waits where other runs would");
+}
+
+#[test]
+fn nothing_is_called_ignored_while_the_object_cannot_be_read() {
+    let mut policy = manual(&json!({}), &[("requestedAt", "1")]);
+    policy.policy.spec_hash = String::new();
+    policy.policy.work = Err(Invalid::new(Reason::InvalidSpec, "status.phase cannot be read"));
+    assert_eq!(ignored(&policy, &DlqPolicyStatus::default(), at("12:05:00")).1, [""; 0]);
+}
+
 /// A policy without a schedule that has done its work.
 fn ended_once() -> DlqPolicyStatus {
     ran(&once(&[]), &DlqPolicyStatus::default(), at("12:00:00"), at("12:00:01"), &well())
@@ -128,6 +196,7 @@ fn a_request_from_more_than_ten_minutes_before_the_policys_creation_was_restored
         ("1", false),
         ("20200101", false),
         ("please", false),
+        ("20261120120000", false),
     ] {
         let policy = quarterly(&json!({}), &[("requestedAt", value)]);
         let (after, told) = ignored(&policy, &DlqPolicyStatus::default(), at("12:00:01"));
@@ -189,6 +258,8 @@ fn what_a_manual_policy_asks_for_at_first_sight_counts_only_as_a_time_that_is_no
         ("please", false),
         ("2026-11-20T11:49:59Z", false),
         ("1600000000", false),
+        ("20261120120000", false),
+        ("2026112012", false),
         ("2026-11-20T11:50:00Z", true),
         ("2026-11-20T12:00:05+0000", true),
         ("1795176000", true),

@@ -10,6 +10,9 @@ use dlq_crd::{DlqPolicyStatus, SpecTrigger};
 /// is applied.
 const BEFORE_CREATION: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long after its creation a bare number may ask a policy that nobody has seen yet.
+const FIRST_DAY: SignedDuration = SignedDuration::from_hours(24);
+
 /// What becomes of the annotation `requestedAt`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Asked<'a> {
@@ -35,6 +38,10 @@ pub(crate) enum Ignored<'a> {
 /// Reads the request of a policy whose status is this.
 pub(crate) fn asked<'a>(policy: &'a Policy, status: &DlqPolicyStatus) -> Asked<'a> {
     let requests = &policy.requests;
+    if policy.spec_hash.is_empty() {
+        // What cannot be read says nothing of what was handled.
+        return Asked::Nothing;
+    }
     let Some(request) = new_request(requests.run.as_ref(), status.last_handled_requested_at.as_ref()) else {
         return Asked::Nothing;
     };
@@ -44,7 +51,7 @@ pub(crate) fn asked<'a>(policy: &'a Policy, status: &DlqPolicyStatus) -> Asked<'
     let is_restored =
         |at: Timestamp| policy.created.is_some_and(|created| created.duration_since(at) > BEFORE_CREATION);
     let is_first_sight = status.observed_generation.is_none_or(|generation| generation < 1);
-    match time(&request.value) {
+    match time(&request.value, policy.created) {
         Some(at) if is_restored(at) => Asked::Ignored(Ignored::Restored),
         None if policy.trigger == SpecTrigger::Manual && is_first_sight => {
             Asked::Ignored(Ignored::FirstSight)
@@ -53,18 +60,32 @@ pub(crate) fn asked<'a>(policy: &'a Policy, status: &DlqPolicyStatus) -> Asked<'
     }
 }
 
-/// The time that a value names: RFC 3339, also without the colon in its offset, or Unix seconds or milliseconds. Small
-/// numbers are counters.
-fn time(value: &str) -> Option<Timestamp> {
+/// Whether new work starts no run, because a request came with it that was to make a dry run of it and cannot be understood.
+pub(crate) fn spoils_first_run(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    let requests = &policy.requests;
+    let new =
+        requests.run.as_ref().filter(|run| Some(&run.value) != status.last_handled_requested_at.as_ref());
+    new.is_some_and(|request| match requests.mode {
+        Mode::AsSpecified => false,
+        Mode::DryRun => request.too_long,
+        Mode::Unknown(_) => true,
+    })
+}
+
+/// The time that a value names, for a policy of this age: RFC 3339, also without the colon in its offset, or Unix seconds or
+/// milliseconds. Small numbers are counters, and those that would be later than the policy's first day are dates without marks.
+fn time(value: &str, created: Option<Timestamp>) -> Option<Timestamp> {
     const FIRST_SECOND: i64 = 1_000_000_000;
     const FIRST_MILLISECOND: i64 = 1_000 * FIRST_SECOND;
     let value = value.trim();
-    match value.parse::<i64>() {
+    let number = match value.parse::<i64>() {
         Ok(number) if number >= FIRST_MILLISECOND => Timestamp::from_millisecond(number).ok(),
         Ok(number) if number >= FIRST_SECOND => Timestamp::from_second(number).ok(),
         Ok(_) => None,
-        Err(_) => value.parse().ok(),
-    }
+        Err(_) => return value.parse().ok(),
+    };
+    let is_near = |at: Timestamp| created.is_none_or(|created| at.duration_since(created) < FIRST_DAY);
+    number.filter(|at| is_near(*at))
 }
 
 #[cfg(test)]
@@ -84,10 +105,13 @@ mod tests {
             "1795176000",
             "1795176000000",
         ] {
-            assert_eq!(time(text), Some(at), "{text}");
+            assert_eq!(time(text, Some(at)), Some(at), "{text}");
         }
         for text in ["", "now", "1", "42", "-1795176000", "2026-11-20", "2026-11-20T12:00:00", "12:00"] {
-            assert_eq!(time(text), None, "{text}");
+            assert_eq!(time(text, Some(at)), None, "{text}");
+        }
+        for text in ["20261120120000", "2026112012", "20201120120000", "9999999999999"] {
+            assert_eq!(time(text, Some(at)), None, "a date without marks: {text}");
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn new_run(
         message: None,
         requested_by: None,
         requested_mode: None,
+        spec_hash: None,
         request_reason: None,
         window,
         limits: Some(policy.limits.clone()),

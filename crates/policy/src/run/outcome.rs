@@ -99,11 +99,11 @@ impl Outcome {
         let message = format!("gave up after {failures} calls in a row failed; the last: {error}");
         let (reason, advice) = if error.class == ErrorClass::RateLimited {
             let advice =
-                "the next run continues; set limits.entriesPerSecond lower, or let it run less often";
+                "a further run continues; set limits.entriesPerSecond lower, or let it run less often";
             (Reason::RateLimited, advice)
         } else {
             let advice =
-                "the next run continues; check spec.connection.url and Upstash's status if this lasts";
+                "a further run continues; check spec.connection.url and Upstash's status if this lasts";
             (Reason::UpstreamUnavailable, advice)
         };
         Self::failed(reason, with_advice(&message, advice))
@@ -142,7 +142,7 @@ impl Outcome {
         let seconds =
             run.limits.as_ref().and_then(|limits| limits.active_deadline_seconds).unwrap_or_default();
         let message = format!(
-            "the run took longer than limits.activeDeadlineSeconds ({seconds}); the next run continues; raise the limit or \
+            "the run took longer than limits.activeDeadlineSeconds ({seconds}); a further run continues; raise the limit or \
              narrow spec.filters"
         );
         Self::new(RunResult::DeadlineExceeded, Reason::DeadlineExceeded, message)
@@ -156,7 +156,12 @@ impl Outcome {
     /// The run has done what there was to do. `refusal`: what the API said of the last entry that it refused.
     pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&ApiError>) -> Self {
         if run.dry_run {
-            let message = format!("dry run: {} match, nothing was done", entries(run.processed));
+            let matching = if run.processed == 1 {
+                "1 entry matches".to_owned()
+            } else {
+                format!("{} entries match", run.processed)
+            };
+            let message = format!("dry run: {matching}, nothing was done");
             return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
         }
         let is_known = run.uncertain_pages == 0 && run.interruptions == 0;

@@ -63,8 +63,9 @@ impl Seen {
         };
         // What is told last is missed least.
         while json_bytes(&summary) > MAX_BYTES {
-            let lists = [&mut summary.workflow_urls, &mut summary.labels];
-            lists.into_iter().max_by_key(|list| json_bytes(&**list))?.pop();
+            let EntrySummary { workflow_urls, response_statuses, labels, .. } = &mut summary;
+            let lists = [workflow_urls, response_statuses, labels];
+            lists.into_iter().max_by_key(|list| json_bytes(&**list))?.pop()?;
         }
         (summary != EntrySummary::default()).then_some(summary)
     }
@@ -88,7 +89,7 @@ impl Counts {
             *count = count.saturating_add(1);
         } else {
             self.0.retain(|_, count| {
-                *count -= 1;
+                *count = count.saturating_sub(1);
                 *count > 0
             });
         }
@@ -172,6 +173,16 @@ mod tests {
         assert_eq!(summary.labels[0].value, "payments");
         assert!(summary.labels[0].count > 9_000, "{}", summary.labels[0].count);
         assert!(seen.labels.0.len() <= MOST_COUNTED && seen.workflow_urls.0.len() <= MOST_COUNTED);
+    }
+
+    #[test]
+    fn a_summary_that_somebody_wrote_by_hand_is_cut_too() {
+        let long = |number| ValueCount { value: format!("{number}{}", "<".repeat(255)), count: i64::MIN };
+        let written =
+            EntrySummary { response_statuses: (0..5).map(long).collect(), ..EntrySummary::default() };
+        let mut seen = Seen::from(Some(&written));
+        (0..300_u64).for_each(|number| seen.add(&entry(number, &number.to_string(), 500, &[])));
+        assert!(json_bytes(&seen.summary().unwrap()) <= MAX_BYTES);
     }
 
     #[test]

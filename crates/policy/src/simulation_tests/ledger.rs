@@ -109,11 +109,20 @@ impl Ledger {
         }
         let by_itself = matches!(policy.schedule, Ok(None)) && policy.trigger == SpecTrigger::OnChange;
         self.is_owed &= by_itself;
-        if before.current_run.is_none() && policy.schedule.is_ok() && !by_itself {
+        let is_new = requests.run.is_some() && value(&requests.run) != self.request;
+        let is_spoilt = is_new
+            && match requests.mode {
+                Mode::AsSpecified => false,
+                Mode::DryRun => requests.run.as_ref().is_some_and(|run| run.too_long),
+                Mode::Unknown(_) => true,
+            };
+        if before.current_run.is_none() && policy.schedule.is_ok() && (!by_itself || is_spoilt) {
             self.work = Some(policy.spec_hash.clone());
         }
-        let passes =
-            matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. });
+        let passes = matches!(
+            plan,
+            Plan::Suspended | Plan::Paused | Plan::CircuitOpen | Plan::Continue { .. } | Plan::Cancel { .. }
+        );
         // Values are no times here.
         let is_first_sight = !std::mem::replace(&mut self.is_seen, true);
         let is_odd = matches!(requests.mode, Mode::Unknown(_));
@@ -375,7 +384,8 @@ impl Ledger {
         // Another token is tried once.
         let is_unscheduled = matches!(policy.schedule, Ok(None))
             && policy.trigger == SpecTrigger::OnChange
-            && run.trigger != Trigger::Schedule;
+            && run.trigger != Trigger::Schedule
+            && run.requested_mode.is_none();
         self.is_owed = is_refused && is_unscheduled;
         self.totals.runs += 1;
         self.totals.failed_runs += i64::from(failed);

@@ -126,7 +126,7 @@ fn values<T>(field: &str, list: Option<&[T]>, text: impl Fn(&T) -> &str) -> Resu
 
 fn value(field: &str, text: &str) -> Result<String, Invalid> {
     if text.is_empty() || text.contains(',') || text.chars().any(char::is_control) {
-        let problem = "must be no empty value, and hold no comma (the API would split it there) and no control character";
+        let problem = "must not be empty, and must hold no comma (the API would split it there) and no control character";
         return Err(Invalid::spec(&format!("spec.filters.{field}"), problem));
     }
     Ok(text.to_owned())

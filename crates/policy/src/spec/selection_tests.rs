@@ -16,7 +16,7 @@ fn what_selects_everything_by_accident_is_refused_with_the_field_and_the_way_out
         (json!({"failureFunctionStates": []}), "spec.filters.failureFunctionStates:", "remove it"),
         (json!({"dlqIds": []}), "spec.filters.dlqIds:", "remove it"),
         (json!({"labels": ["a", "b,c"]}), "spec.filters.labels[1]:", "no comma"),
-        (json!({"labels": [""]}), "spec.filters.labels[0]:", "no empty value"),
+        (json!({"labels": [""]}), "spec.filters.labels[0]:", "must not be empty"),
         (json!({"labels": ["a\nb"]}), "spec.filters.labels[0]:", "no control character"),
         (json!({"workflowUrls": ["https://a.example/,"]}), "spec.filters.workflowUrls[0]:", "no comma"),
         (json!({"callerIps": ["1.2.3.4,5.6.7.8"]}), "spec.filters.callerIps[0]:", "no comma"),

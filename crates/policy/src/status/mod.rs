@@ -182,7 +182,9 @@ fn failures_after(before: i64, run: &PolicyRun, outcome: &Outcome) -> i64 {
 /// Remembers whether the token was refused, and for which Secret's next version the work waits.
 fn note_refusal(policy: &Policy, run: &PolicyRun, outcome: &Outcome, status: &mut DlqPolicyStatus) {
     if let Some(refusal) = outcome.refusal() {
-        let is_owed = starts_by_itself(policy) && run.trigger != Trigger::Schedule;
+        // A dry run that was asked for is owed to nobody.
+        let is_owed =
+            starts_by_itself(policy) && run.trigger != Trigger::Schedule && run.requested_mode.is_none();
         status.refused_reason = Some(refusal);
         status.refused_secret = outcome.refused_secret.clone().filter(|_| is_owed);
         return;

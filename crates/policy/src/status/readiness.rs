@@ -108,11 +108,17 @@ pub(crate) fn circuit_message(status: &DlqPolicyStatus) -> String {
         1 => "1 run failed".to_owned(),
         count => format!("{count} runs failed in a row"),
     };
-    let has_failed = |result| matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
-    let last = status.last_run.as_ref().filter(|run| !run.dry_run && run.result.is_some_and(has_failed));
-    let failed = match last.and_then(|run| run.message.as_deref()) {
-        Some(message) => format!("{failed}, last: {message}"),
-        None => failed,
+    let counts = |is_dry: bool, result: Option<RunResult>, reason: Option<Reason>| {
+        let has_failed = matches!(result, Some(RunResult::Failed | RunResult::DeadlineExceeded));
+        has_failed && !is_dry && reason != Some(Reason::QuotaExceeded)
+    };
+    let last = status.last_run.as_ref().filter(|run| counts(run.dry_run, run.result, run.reason));
+    let message = last.and_then(|run| run.message.as_deref());
+    let earlier = || status.history.iter().find(|run| counts(run.dry_run, run.result, run.reason))?.reason;
+    let failed = match (message, earlier()) {
+        (Some(cause), _) => format!("{failed}, last: {cause}"),
+        (None, Some(reason)) => format!("{failed}, last: {reason}"),
+        (None, None) => failed,
     };
     with_advice(&failed, "fix the cause, then set dlq-operator.dev/resetAt to a new value")
 }

@@ -24,6 +24,8 @@ pub(super) fn handle_requests(
     let leads_to_nothing =
         matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. })
             || matches!(asked(policy, before), Asked::Ignored(_));
+    // A dry run by request is possible there, but for want of a token.
+    let leads_to_nothing = leads_to_nothing || matches!(plan, Plan::CircuitOpen);
     if let Some(request) = &requests.run
         && (leads_to_nothing || request.too_long)
     {

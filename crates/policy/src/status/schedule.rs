@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::conditions::seconds;
 use crate::plan::due::{are_times_astray, is_astray, skipped_during};
-use crate::plan::{Plan, was_held};
+use crate::plan::{Plan, spoils_first_run, was_held};
 use crate::spec::policy::Policy;
 use dlq_crd::{DlqPolicyStatus, PolicyRun, SpecTrigger};
 
@@ -30,6 +30,9 @@ pub(super) fn note_schedule(
             status.observed_schedule = None;
             status.schedule_since = None;
             status.pending_schedule_time = None;
+            if spoils_first_run(policy, before) {
+                note_work(policy, before, status);
+            }
             if policy.trigger == SpecTrigger::Manual {
                 // Neither what is new nor another token starts a run, also not once the trigger is another one.
                 status.refused_secret = None;

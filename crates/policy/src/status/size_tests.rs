@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sample::Known;
 use crate::{Activity, Outcome, Plan, Policy, sample, status};
-use dlq_crd::{PolicyRun, Reason};
+use dlq_crd::{EntrySummary, PolicyRun, Reason, RequestedMode, ValueCount};
 
 fn at(minute: i64) -> Timestamp {
     "2026-11-20T12:00:30Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
@@ -35,6 +35,13 @@ fn drained(run: PolicyRun, cursor: &str) -> PolicyRun {
         interruptions: i64::MAX,
         waiting_until: Some(at(0).into()),
         sample_workflow_run_ids: vec!["w".repeat(256); 10],
+        spec_hash: Some("0123456789abcdef".to_owned()),
+        requested_mode: Some(RequestedMode::DryRun),
+        summary: Some(Box::new(EntrySummary {
+            workflow_urls: vec![ValueCount { value: "u".repeat(180), count: i64::MAX }; 5],
+            labels: vec![ValueCount { value: "l".repeat(180), count: i64::MAX }; 5],
+            ..EntrySummary::default()
+        })),
         ..run
     }
 }

@@ -281,3 +281,22 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         assert_eq!(started.held_until, Some(five_seconds), "{row}");
     }
 }
+
+#[test]
+fn an_open_circuit_says_what_opened_it_whatever_ran_since() {
+    let fields = json!({"failurePolicy": {"openCircuitAfter": 1}});
+    let open = after(&fields, &badly());
+    assert!(open.message.as_ref().unwrap().starts_with("1 run failed, last: the run's message; fix"));
+    let quota = outcome(RunResult::Failed, Reason::QuotaExceeded);
+    for (row, mode, outcome) in
+        [("a dry run", Some("DryRun"), well()), ("a trial without quota", None, quota)]
+    {
+        let mut annotations = vec![("requestedAt", "2")];
+        annotations.extend(mode.map(|mode| ("requestedMode", mode)));
+        let asked = annotated(&fields, &annotations);
+        let since = end(&asked, &started(&asked, &open, at("12:10:00")), &outcome, at("12:10:01")).0;
+        let message = since.message.unwrap();
+        assert!(message.starts_with("1 run failed, last: UpstreamUnavailable; fix"), "{row}: {message}");
+        assert_eq!((since.phase, since.consecutive_failures), (Some(Phase::CircuitOpen), 1), "{row}");
+    }
+}

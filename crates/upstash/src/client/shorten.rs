@@ -1,8 +1,12 @@
 //! Shortens the texts of a JSON answer while it arrives: bodies and headers of customers may be large, and nobody reads them
 //! here.
 
-/// So many bytes are kept of each text, and never a part of a character. What is told of an entry is shorter.
-pub(crate) const MAX_TEXT_BYTES: usize = 4096;
+use crate::response::MAX_CURSOR_BYTES;
+
+/// So many bytes are kept of each text of an entry, and never a part of a character. What is told of it is shorter.
+const MAX_TEXT_BYTES: usize = 4096;
+/// Likewise of the answer's own texts: a cursor that is too long must be seen to be.
+const MAX_OWN_TEXT_BYTES: usize = MAX_CURSOR_BYTES + 1;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum At {
@@ -19,6 +23,8 @@ enum At {
 #[derive(Debug, Default)]
 pub(crate) struct Shortener {
     at: At,
+    /// How many objects and lists the text is in.
+    depth: usize,
     /// What is kept of this text so far.
     kept: usize,
     /// The text is not at its limit.
@@ -47,13 +53,24 @@ impl Shortener {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.kept < if self.depth > 1 { MAX_TEXT_BYTES } else { MAX_OWN_TEXT_BYTES }
+    }
+
     fn is_kept(&mut self, byte: u8) -> bool {
         match (self.at, byte) {
             (At::BetweenTexts, b'"') => {
                 (self.at, self.kept, self.keeps, self.is_half) = (At::Text, 0, true, false);
                 return true;
             }
-            (At::BetweenTexts, _) => return true,
+            (At::BetweenTexts, _) => {
+                match byte {
+                    b'{' | b'[' => self.depth += 1,
+                    b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                    _ => {}
+                }
+                return true;
+            }
             (At::Text, b'"') => {
                 self.at = At::BetweenTexts;
                 return true;
@@ -61,12 +78,12 @@ impl Shortener {
             (At::Text, b'\\') => {
                 self.at = At::Escape;
                 // The two halves of a character stay together.
-                self.keeps &= self.kept < MAX_TEXT_BYTES || self.is_half;
+                self.keeps &= self.has_room() || self.is_half;
                 self.is_half = false;
             }
             (At::Text, _) => {
                 let begins_a_character = byte & 0b1100_0000 != 0b1000_0000;
-                self.keeps &= !begins_a_character || self.kept < MAX_TEXT_BYTES;
+                self.keeps &= !begins_a_character || self.has_room();
                 self.is_half = false;
             }
             (At::Escape, b'u') => (self.at, self.code) = (At::Digits(4), 0),
@@ -112,12 +129,26 @@ mod tests {
     fn a_long_text_is_cut_and_what_follows_is_read() {
         for text in ["x", "é", "\u{1f600}", "\"", "\\", "\n", "\u{7f}"] {
             let long = text.repeat(100_000);
-            let answer = json!({ "body": long, "after": [1, "short", long] }).to_string();
+            let answer = json!([{ "body": long, "after": [1, "short", long] }]).to_string();
             let left = shortened(answer.as_bytes(), 1000);
             assert!(left.len() < 3 * MAX_TEXT_BYTES, "{} bytes of {text:?}", left.len());
             let read: Value = serde_json::from_slice(&left).unwrap();
-            assert!(long.starts_with(read["body"].as_str().unwrap()), "{text:?}");
-            assert_eq!((&read["after"][0], &read["after"][1]), (&json!(1), &json!("short")));
+            assert!(long.starts_with(read[0]["body"].as_str().unwrap()), "{text:?}");
+            assert_eq!((&read[0]["after"][0], &read[0]["after"][1]), (&json!(1), &json!("short")));
+        }
+    }
+
+    #[test]
+    fn a_cursor_stays_whole_or_is_longer_than_any_that_is_taken() {
+        let list = |cursor: usize| {
+            let entry = json!({ "dlqId": "a", "body": "x".repeat(100_000) });
+            json!({ "messages": [entry, entry], "cursor": "c".repeat(cursor) }).to_string()
+        };
+        for cursor in [1, 5000, MAX_CURSOR_BYTES, MAX_CURSOR_BYTES + 1, 100_000] {
+            let read: Value = serde_json::from_slice(&shortened(list(cursor).as_bytes(), 333)).unwrap();
+            let left = read["cursor"].as_str().unwrap().len();
+            assert_eq!(left, cursor.min(MAX_CURSOR_BYTES + 1));
+            assert!(read["messages"][1]["body"].as_str().unwrap().len() <= MAX_TEXT_BYTES);
         }
     }
 
@@ -125,9 +156,9 @@ mod tests {
     fn a_character_in_two_escapes_stays_whole_at_the_limit() {
         for before in MAX_TEXT_BYTES - 14..MAX_TEXT_BYTES + 2 {
             let text = "x".repeat(before);
-            let answer = format!(r#"["{text}\ud83d\ude00\ud83d\ude00 and more"]"#);
-            let read: Vec<String> = serde_json::from_slice(&shortened(answer.as_bytes(), 7)).unwrap();
-            assert!(read[0].starts_with(&"x".repeat(before.min(MAX_TEXT_BYTES))), "{before}");
+            let answer = format!(r#"[["{text}\ud83d\ude00\ud83d\ude00 and more"]]"#);
+            let read: Vec<Vec<String>> = serde_json::from_slice(&shortened(answer.as_bytes(), 7)).unwrap();
+            assert!(read[0][0].starts_with(&"x".repeat(before.min(MAX_TEXT_BYTES))), "{before}");
         }
     }
 
