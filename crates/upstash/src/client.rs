@@ -317,6 +317,9 @@ mod tests {
         let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            // It reads the call first: an answer to none would break the connection.
+            let mut call = [0; 4096];
+            tokio::io::AsyncReadExt::read(&mut stream, &mut call).await.unwrap();
             let head =
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n";
             let body = format!("{{\"messages\":[{{\"body\":\"{}", "x".repeat(bytes));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{EventReason, changes};
-use dlq_crd::{Phase, RequestedMode};
+use dlq_crd::RequestedMode;
 
 fn manual(fields: &Value, annotations: &[(&str, &str)]) -> Known {
     let mut fields = fields.clone();

@@ -7,7 +7,7 @@ mod unscheduled;
 
 use serde_json::{Value, json};
 
-use dlq_crd::{Reason, RunResult, TokenRefusal};
+use dlq_crd::{Phase, Reason, RunResult, TokenRefusal};
 
 use super::*;
 use crate::Outcome;

@@ -111,6 +111,7 @@ impl Ledger {
         self.is_owed &= by_itself;
         let is_new = requests.run.is_some() && value(&requests.run) != self.request;
         let is_spoilt = is_new
+            && matches!(plan, Plan::Idle { .. })
             && match requests.mode {
                 Mode::AsSpecified => false,
                 Mode::DryRun => requests.run.as_ref().is_some_and(|run| run.too_long),

@@ -30,7 +30,8 @@ pub(super) fn note_schedule(
             status.observed_schedule = None;
             status.schedule_since = None;
             status.pending_schedule_time = None;
-            if spoils_first_run(policy, before) {
+            if matches!(plan, Plan::Idle { .. }) && spoils_first_run(policy, before) {
+                // It would start now, and for real.
                 note_work(policy, before, status);
             }
             if policy.trigger == SpecTrigger::Manual {
