@@ -78,6 +78,11 @@ impl Ledger {
         self.met.insert(what.into());
     }
 
+    /// The scheduled times that a run was started for. That none is twice is held when it starts.
+    pub(super) fn instants(&self) -> impl Iterator<Item = Timestamp> {
+        self.instants.iter().copied()
+    }
+
     /// Whether the work of the policy was begun, or seen by a schedule.
     pub(super) fn knows_work(&self, policy: &Policy) -> bool {
         self.work.as_ref() == Some(&policy.spec_hash)

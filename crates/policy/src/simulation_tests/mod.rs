@@ -9,6 +9,7 @@ mod pace;
 mod process;
 mod properties;
 mod refusals;
+mod schedules;
 mod schema;
 mod told;
 mod upstash;

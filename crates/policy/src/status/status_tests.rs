@@ -1,7 +1,5 @@
 #[path = "status_requests_tests.rs"]
 mod requests;
-#[path = "status_simulation_tests.rs"]
-mod simulation;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
