@@ -115,7 +115,8 @@ fn unreadable(metadata: &ObjectMeta, error: &serde_path_to_error::Error<serde_js
          -p '[{{\"op\":\"remove\",\"path\":\"/status{field}\"}}]'"
     );
     let at = if path == "." { "status".to_owned() } else { format!("status.{path}") };
-    let happened = format!("{at} cannot be read: {}", printable(&error.inner().to_string()));
+    let problem: String = printable(&error.inner().to_string()).chars().take(60).collect();
+    let happened = format!("{at} cannot be read: {problem}");
     let room = MAX_MESSAGE_CHARS.saturating_sub(way_out.chars().count() + 2);
     let happened: String = happened.chars().take(room).collect();
     format!("{happened}; {way_out}")

@@ -26,7 +26,7 @@ async fn a_circuit_that_opens_is_shown_and_so_is_a_run_that_goes_on() {
     assert_eq!(scrape.count("consecutive_failures", &of), Some(2));
     let ready = |status| [("name", "broken"), ("type", "Ready"), ("status", status)];
     let shown = ["True", "False", "Unknown"].map(|status| scrape.count("policy_condition", &ready(status)));
-    assert_eq!(shown, [Some(0), Some(1), Some(0)]);
+    assert_eq!(shown, [Some(1), Some(0), Some(0)], "it stays ready");
     scene.simulator.generate(DLQ, 100, &Entry::default()).await.unwrap();
     scene.slow_down(2_000).await;
     scene.apply("slow", resume()).await;

@@ -16,7 +16,7 @@ fn at(clock: &str) -> Timestamp {
 }
 
 /// A policy that resumes on this schedule, seen for the first time at 12:00:00.3.
-fn world(fields: Value) -> World {
+fn world(fields: &Value) -> World {
     let mut spec = json!({ "action": "resume", "filters": { "labels": ["a"] } });
     spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     World::new(spec)
@@ -53,7 +53,7 @@ fn every_scheduled_time_of_an_idle_policy_runs_once() {
         for (waits, step) in [(0, 4 * SECOND), (20 * SECOND, 2700)] {
             let mut fields = fields.clone();
             fields["schedule"] = "*/5 * * * *".into();
-            let mut world = world(fields.clone());
+            let mut world = world(&fields);
             live(&mut world, "12:19:55", step, waits);
             assert_eq!(minutes(&world), [5, 10, 15], "{fields} {waits}");
             assert_eq!(world.api.status().missed_schedules, 0, "{fields}");
@@ -63,25 +63,23 @@ fn every_scheduled_time_of_an_idle_policy_runs_once() {
 
 #[test]
 fn a_run_longer_than_the_interval_lets_scheduled_times_pass_or_is_replaced() {
-    let mut forbid = world(json!({"schedule": "*/5 * * * *"}));
+    let mut forbid = world(&json!({"schedule": "*/5 * * * *"}));
     live(&mut forbid, "12:26:00", 5 * SECOND, 7 * MINUTE);
     assert_eq!(minutes(&forbid), [5, 15, 25]);
-    let mut replace = world(json!({"schedule": "*/5 * * * *", "concurrencyPolicy": "Replace"}));
+    let mut replace = world(&json!({"schedule": "*/5 * * * *", "concurrencyPolicy": "Replace"}));
     live(&mut replace, "12:21:00", 5 * SECOND, 7 * MINUTE);
     assert_eq!((minutes(&replace), replace.api.status().totals.runs), (vec![5, 10, 15, 20], 3));
-    for world in [forbid, replace] {
-        assert_eq!(world.api.status().missed_schedules, 0);
-    }
+    assert_eq!(forbid.api.status().missed_schedules + replace.api.status().missed_schedules, 0);
 }
 
 #[test]
 fn what_passes_while_the_operator_is_down_is_caught_up_once_and_while_suspended_never() {
-    let mut down = world(json!({"schedule": "*/5 * * * *"}));
+    let mut down = world(&json!({"schedule": "*/5 * * * *"}));
     live(&mut down, "12:11:00", 5 * SECOND, 0);
     down.pass(20 * MINUTE);
     live(&mut down, "12:36:00", 5 * SECOND, 0);
     assert_eq!((minutes(&down), down.api.status().missed_schedules), (vec![5, 10, 30, 35], 3));
-    let mut held = world(json!({"schedule": "*/5 * * * *"}));
+    let mut held = world(&json!({"schedule": "*/5 * * * *"}));
     for (suspend, until) in [(false, "12:06:00"), (true, "12:26:00"), (false, "12:31:00")] {
         held.happen(Operation::Edit(json!({"suspend": suspend})));
         live(&mut held, until, 5 * SECOND, 0);
@@ -91,7 +89,7 @@ fn what_passes_while_the_operator_is_down_is_caught_up_once_and_while_suspended_
 
 #[test]
 fn a_policy_that_fires_every_second_under_a_clock_that_jumps_runs_no_time_twice() {
-    let mut world = world(json!({"schedule": "@every 1s", "jitter": "1h"}));
+    let mut world = world(&json!({"schedule": "@every 1s", "jitter": "1h"}));
     for (from, until) in [
         ("12:00:00.5", "12:00:20"),
         ("12:00:10", "12:00:30"),
