@@ -88,7 +88,7 @@ impl Outcome {
         Self::failed(Reason::Forbidden, with_advice(message, ANY_TOKEN))
     }
 
-    /// A quota of the plan is used up: 412, seed facts of the API.
+    /// A quota of the plan is used up (412): nothing is tried again within the run.
     pub(crate) fn quota_exceeded(error: &ApiError) -> Self {
         let advice = "raise the quota in Upstash's console, or ask for less in spec.overrides; a daily quota passes by itself";
         Self::failed(Reason::QuotaExceeded, with_advice(&error.to_string(), advice))
