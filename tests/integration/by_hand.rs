@@ -89,7 +89,7 @@ async fn policies_that_are_restored_with_their_annotations_and_without_their_sta
         assert_eq!(status["lastHandledRequestedAt"].is_string(), asked.is_some(), "{name}");
     }
     assert_eq!(acting_calls(&scene).await, 0);
-    // Whoever asks anew is heard, also in a manifest that says when.
+    // A new request starts a run, and so does a new manifest with a time in it.
     scene.annotate("manual-in-words", &[("requestedAt", "once more")]).await;
     assert_eq!(scene.ran("manual-in-words", 1).await["lastRun"]["processed"], 30);
     let now = json!({ "dlq-operator.dev/requestedAt": clock::now().to_string() });

@@ -14,7 +14,7 @@ use crate::controller::watched::policy::ChangeKey;
 use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
 use dlq_policy::attempt::{FailedStep, Trouble};
 use dlq_policy::spec::validate::Source;
-use dlq_policy::{Permissions, Policy, validate};
+use dlq_policy::{Permissions, Policy, validate, with_advice};
 use dlq_upstash::error::printable;
 
 /// How long the API server may take for one answer.
@@ -95,9 +95,6 @@ pub(crate) fn decode(object: DynamicObject) -> Observed {
     Observed { metadata, spec, status: status.unwrap_or_default(), raw_status, is_status_readable }
 }
 
-/// The longest message of a condition, in characters.
-const MAX_MESSAGE_CHARS: usize = 256;
-
 /// Names the field of a status that cannot be read, and the command that clears it, which is never cut: with the policy's name
 /// where that is not too long.
 fn unreadable(metadata: &ObjectMeta, error: &serde_path_to_error::Error<serde_json::Error>) -> String {
@@ -116,8 +113,5 @@ fn unreadable(metadata: &ObjectMeta, error: &serde_path_to_error::Error<serde_js
     );
     let at = if path == "." { "status".to_owned() } else { format!("status.{path}") };
     let problem: String = printable(&error.inner().to_string()).chars().take(60).collect();
-    let happened = format!("{at} cannot be read: {problem}");
-    let room = MAX_MESSAGE_CHARS.saturating_sub(way_out.chars().count() + 2);
-    let happened: String = happened.chars().take(room).collect();
-    format!("{happened}; {way_out}")
+    with_advice(&format!("{at} cannot be read: {problem}"), &way_out)
 }

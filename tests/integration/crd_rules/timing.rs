@@ -56,7 +56,10 @@ fn triggers() -> Vec<Row> {
     let trigger = |trigger: Value| spec(json!({ "trigger": trigger }));
     vec![
         accepted("a policy that runs when it is asked to", trigger(json!("Manual"))),
-        accepted("a policy that runs when its spec is new, said aloud", trigger(json!("OnChange"))),
+        accepted(
+            "a policy that says explicitly that it runs when its spec is new",
+            trigger(json!("OnChange")),
+        ),
         rejected("a trigger that nobody knows", trigger(json!("Never")), "spec.trigger", "supported values"),
         rejected(
             "a schedule is a trigger of its own",

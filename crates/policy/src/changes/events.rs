@@ -7,7 +7,7 @@ use super::{duration, ended, growth, is_same};
 use crate::Policy;
 use crate::plan::due::schedule_since;
 use crate::plan::{Asked, Ignored, asked, has_failed_enough};
-use crate::run::outcome::figures;
+use crate::run::outcome::{counted, figures};
 use crate::spec::policy::{Mode, Request};
 use crate::status::conditions::find;
 use crate::status::readiness::circuit_message;
@@ -56,10 +56,6 @@ fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option
         held_until: run.start_time.timestamp().checked_add(SHORT_RUN).ok(),
         ..PolicyEvent::new(EventReason::RunStarted, format!("a {} {what} started {why}", run.action))
     })
-}
-
-fn counted(count: i64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn has_entries(run: &PolicyRun) -> bool {

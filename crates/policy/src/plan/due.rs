@@ -121,8 +121,9 @@ pub(crate) fn skipped_during(
 /// Whether a scheduled time replaces the run that is under way: only where the next run could start.
 pub fn replaces(policy: &Policy, status: &DlqPolicyStatus) -> bool {
     // During a dry run that was asked for the policy may be held.
-    let is_held = policy.suspend || policy.paused.is_some();
-    policy.concurrency == ConcurrencyPolicy::Replace && !is_held && !is_circuit_open(policy, status)
+    policy.concurrency == ConcurrencyPolicy::Replace
+        && !policy.is_suspended_or_paused()
+        && !is_circuit_open(policy, status)
 }
 
 /// The latest scheduled time after `floor` whose jittered start has come.

@@ -18,5 +18,5 @@ mod seen;
 pub(crate) mod window;
 
 pub use activity::Activity;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, with_advice};
 pub use progress::{Progress, Step};

@@ -12,7 +12,7 @@ pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one t
 const ANY_TOKEN: &str = "the token can neither list nor act, use one that may do both";
 
 /// What happened, and what to do about it. The latter is always told in full, however long the former is.
-pub(crate) fn with_advice(happened: &str, advice: &str) -> String {
+pub fn with_advice(happened: &str, advice: &str) -> String {
     let room = MAX_MESSAGE_CHARS.saturating_sub(advice.chars().count() + 2);
     let happened: String = happened.chars().take(room).collect();
     format!("{happened}; {advice}")
@@ -187,14 +187,24 @@ pub(crate) fn figures(run: &PolicyRun) -> String {
     let lower_bound = if run.uncertain_pages > 0 || run.interruptions > 0 { "at least " } else { "" };
     let calls = match run.pages {
         0 => String::new(),
-        1 => " in 1 call".to_owned(),
-        pages => format!(" in {pages} calls"),
+        pages => format!(" in {}", counted(pages, "call", "calls")),
     };
     format!("{done} {lower_bound}{}{calls}, {} refused", entries(run.processed), run.rejected)
 }
 
 fn entries(count: i64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+    counted(count, "entry", "entries")
+}
+
+/// A number of things, with the word for one or for many.
+pub(crate) fn counted(count: i64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Whether a run that ended so counts towards the circuit. A dry run proves nothing of what acts, and a quota passes by itself.
+pub(crate) fn counts_as_failed(is_dry: bool, result: RunResult, reason: Reason) -> bool {
+    let has_failed = matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
+    has_failed && !is_dry && reason != Reason::QuotaExceeded
 }
 
 /// Whether the API refused every entry that it was asked to act on.

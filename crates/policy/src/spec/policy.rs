@@ -42,6 +42,13 @@ pub struct Policy {
     pub history_limit: usize,
 }
 
+impl Policy {
+    /// Whether somebody keeps its runs from starting, but for dry runs by request.
+    pub(crate) fn is_suspended_or_paused(&self) -> bool {
+        self.suspend || self.paused.is_some()
+    }
+}
+
 /// What a run does, to which entries, as whom.
 #[derive(Clone, Debug)]
 pub struct Work {

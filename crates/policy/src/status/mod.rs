@@ -18,7 +18,7 @@ use self::schedule::{note_schedule, note_skipped};
 use crate::plan::due::next_run;
 use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal, starts_by_itself};
 use crate::run::Activity;
-use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome};
+use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome, counts_as_failed};
 use crate::spec::policy::Policy;
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, RunResult,
@@ -76,8 +76,7 @@ pub fn claimed(
         status.last_handled_requested_at = policy.requests.run.as_ref().map(|request| request.value.clone());
     }
     // A dry run while the policy is held changes nothing: what is new is still to be done.
-    let is_held = policy.suspend || policy.paused.is_some();
-    if !(is_held && run.requested_mode == Some(RequestedMode::DryRun)) {
+    if !(policy.is_suspended_or_paused() && run.requested_mode == Some(RequestedMode::DryRun)) {
         status.last_handled_spec_hash = Some(policy.spec_hash.clone());
     }
     status.processed = Some(0);
@@ -169,13 +168,12 @@ pub fn finished(
     status
 }
 
-/// How many runs failed in a row, after this one. A dry run proves nothing of what acts, and a quota passes by itself.
+/// How many runs failed in a row, after this one.
 fn failures_after(before: i64, run: &PolicyRun, outcome: &Outcome) -> i64 {
     match outcome.result {
-        _ if run.dry_run || outcome.reason == Reason::QuotaExceeded => before,
-        RunResult::Succeeded | RunResult::LimitReached => 0,
-        RunResult::Failed | RunResult::DeadlineExceeded => before.saturating_add(1),
-        RunResult::Cancelled => before,
+        result if counts_as_failed(run.dry_run, result, outcome.reason) => before.saturating_add(1),
+        RunResult::Succeeded | RunResult::LimitReached if !run.dry_run => 0,
+        _ => before,
     }
 }
 

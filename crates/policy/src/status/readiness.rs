@@ -2,7 +2,7 @@
 //! deploy tools wait for it.
 
 use crate::plan::{Plan, is_circuit_open, is_new_work, refusal};
-use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, with_advice};
+use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, counts_as_failed, with_advice};
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::{Pause, Policy};
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, RunResult, SpecTrigger, TokenRefusal};
@@ -108,9 +108,8 @@ pub(crate) fn circuit_message(status: &DlqPolicyStatus) -> String {
         1 => "1 run failed".to_owned(),
         count => format!("{count} runs failed in a row"),
     };
-    let counts = |is_dry: bool, result: Option<RunResult>, reason: Option<Reason>| {
-        let has_failed = matches!(result, Some(RunResult::Failed | RunResult::DeadlineExceeded));
-        has_failed && !is_dry && reason != Some(Reason::QuotaExceeded)
+    let counts = |is_dry, result: Option<RunResult>, reason: Option<Reason>| {
+        result.zip(reason).is_some_and(|(result, reason)| counts_as_failed(is_dry, result, reason))
     };
     let last = status.last_run.as_ref().filter(|run| counts(run.dry_run, run.result, run.reason));
     let message = last.and_then(|run| run.message.as_deref());
