@@ -290,7 +290,7 @@ fn transport_error(error: &reqwest::Error) -> ApiError {
 mod tests {
     use super::*;
     use crate::error::ErrorClass;
-    use crate::types::Criteria;
+    use crate::types::{Criteria, Detail};
 
     #[test]
     fn a_client_prints_no_token() {
@@ -336,7 +336,8 @@ mod tests {
         for (bytes, class) in [(10, ErrorClass::Unavailable), (2 * SMALL_BODY_BYTES, ErrorClass::TooLarge)] {
             let transport = Transport::new(ClientOptions::new(Duration::from_millis(700))).unwrap();
             let client = Client::new(transport, slow_server(bytes).await, Token::parse("t").unwrap());
-            let list = Call::List { criteria: Criteria::default(), cursor: None, count: 100 };
+            let list =
+                Call::List { criteria: Criteria::default(), cursor: None, count: 100, detail: Detail::Brief };
             let error = client.send(&list, Timestamp::UNIX_EPOCH).await.unwrap().unwrap_err();
             assert_eq!((error.class, error.may_have_acted), (class, false), "{error}");
         }

@@ -16,4 +16,4 @@ pub mod types;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ErrorClass};
 pub use token::Token;
-pub use types::{Action, Call, Criteria, Cursor, DlqId, Operation, Overrides, Page, Selection};
+pub use types::{Action, Call, Criteria, Cursor, Detail, DlqId, Operation, Overrides, Page, Selection};

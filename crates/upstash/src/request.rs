@@ -62,7 +62,7 @@ pub fn build(call: &Call) -> Result<Request, RequestError> {
             query: String::new(),
             headers: action_headers(*action, overrides)?,
         },
-        Call::List { criteria, cursor, count } => Request {
+        Call::List { criteria, cursor, count, detail: _ } => Request {
             method: Method::GET,
             path: DLQ.to_owned(),
             query: page_query(criteria, cursor.as_ref(), *count),

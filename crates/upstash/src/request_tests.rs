@@ -1,5 +1,5 @@
 use super::super::response::MAX_CURSOR_BYTES;
-use super::super::types::MAX_FILTER_BYTES;
+use super::super::types::{Detail, MAX_FILTER_BYTES};
 use super::*;
 
 fn id(text: &str) -> DlqId {
@@ -12,6 +12,10 @@ fn single(action: Action, text: &str) -> Result<Request, RequestError> {
 
 fn bulk(action: Action, selection: Selection) -> Request {
     build(&Call::Bulk { action, selection, overrides: Overrides::default() }).unwrap()
+}
+
+fn list(criteria: Criteria, cursor: Option<Cursor>) -> Call {
+    Call::List { criteria, cursor, count: 100, detail: Detail::Brief }
 }
 
 fn matching(criteria: Criteria) -> Selection {
@@ -50,7 +54,7 @@ fn every_criterion_has_its_parameter_and_lists_repeat_it() {
         from_date: Some(2),
         to_date: Some(3),
     };
-    let request = build(&Call::List { criteria, cursor: Some(Cursor("c=1&d".into())), count: 100 }).unwrap();
+    let request = build(&list(criteria, Some(Cursor("c=1&d".into())))).unwrap();
     assert_eq!(
         request.query,
         "count=100&cursor=c%3D1%26d&fromDate=2&toDate=3&workflowUrl=https%3A%2F%2Fx.example%2Fy\
@@ -199,13 +203,13 @@ fn what_is_reserved_for_the_rest_of_the_target_is_enough() {
         let selection = Selection::Matching { criteria: criteria.clone(), cursor: None, count: 100 };
         bulk(action, selection);
     }
-    build(&Call::List { criteria, cursor: None, count: 100 }).unwrap();
+    build(&list(criteria, None)).unwrap();
 }
 
 #[test]
 fn a_target_that_servers_may_refuse_or_cut_is_not_sent() {
     let labels = vec!["x".repeat(MAX_TARGET_BYTES)];
-    let call = Call::List { criteria: Criteria { labels, ..Criteria::default() }, cursor: None, count: 1 };
+    let call = list(Criteria { labels, ..Criteria::default() }, None);
     assert!(matches!(build(&call), Err(RequestError::LongTarget(bytes)) if bytes > MAX_TARGET_BYTES));
     let ids = vec![id(&"x".repeat(256)); 50];
     let selection = Selection::Ids(ids);
@@ -214,7 +218,7 @@ fn a_target_that_servers_may_refuse_or_cut_is_not_sent() {
     // Who gave the cursor takes it back; and the whole still is a URL to every library.
     let criteria = Criteria { labels: vec!["x".repeat(7000)], ..Criteria::default() };
     let cursor = Some(Cursor("\u{e4}".repeat(MAX_CURSOR_BYTES / 2)));
-    let request = build(&Call::List { criteria, cursor, count: 100 }).unwrap();
+    let request = build(&list(criteria, cursor)).unwrap();
     let target = format!("{}?{}", request.path, request.query);
     assert!(target.len() > 50_000 && target.parse::<http::Uri>().is_ok());
 }

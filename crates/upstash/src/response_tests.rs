@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use serde_json::json;
 
@@ -284,6 +286,8 @@ fn of_a_listed_entry_each_field_is_read_by_itself() {
         caller_ip: text("203.0.113.7"),
         flow_control_key: text("k"),
         response_status: Some(503),
+        response_headers: BTreeMap::new(),
+        response_body: None,
     };
     assert_eq!(listed(whole), expected);
     assert_eq!(expected.failed_at(), Some(1_763_640_000_000));

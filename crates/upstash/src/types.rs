@@ -1,10 +1,14 @@
 //! The API's vocabulary.
 
+mod listed;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use url::form_urlencoded::byte_serialize;
+
+pub use self::listed::{ListedEntry, MAX_RESPONSE_BODY_BYTES};
 
 /// The longest request target, path and query, that is sent, in bytes: every server and proxy should take as much
 /// (RFC 9110, section 4.1), and many take little more. A cursor comes on top: whoever gave it takes it back.
@@ -167,6 +171,16 @@ pub struct Overrides {
     pub failure_callback: Option<String>,
 }
 
+/// How much of each entry a list is read for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Detail {
+    /// What tells whether a selection means it.
+    #[default]
+    Brief,
+    /// Also the headers and the beginning of the body of the response that the failed call was answered with.
+    Response,
+}
+
 /// One call of the API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Call {
@@ -196,6 +210,8 @@ pub enum Call {
         cursor: Option<Cursor>,
         /// The most entries to read, 1 to 100.
         count: u32,
+        /// What is kept of each entry. The request is the same.
+        detail: Detail,
     },
     /// Read one entry.
     Get {
@@ -265,55 +281,6 @@ impl Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// An entry as a list shows it: what tells whether a selection means it. A field that is missing or of another type is
-/// `None`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedEntry {
-    /// `dlqId`
-    pub id: DlqId,
-    /// `workflowUrl`
-    pub workflow_url: Option<String>,
-    /// `workflowRunId`
-    pub workflow_run_id: Option<String>,
-    /// `workflowCreatedAt`, Unix milliseconds
-    pub workflow_created_at: Option<i64>,
-    /// `labels`, or the one in `label` where there are none
-    pub labels: Option<Vec<String>>,
-    /// `failureFunctionState`
-    pub failure_function_state: Option<String>,
-    /// `callerIP`
-    pub caller_ip: Option<String>,
-    /// `flowControlKey`
-    pub flow_control_key: Option<String>,
-    /// `responseStatus`, what the call that failed was answered with
-    pub response_status: Option<u16>,
-}
-
-impl ListedEntry {
-    /// Of which nothing but the ID is known.
-    pub fn bare(id: DlqId) -> Self {
-        Self {
-            id,
-            workflow_url: None,
-            workflow_run_id: None,
-            workflow_created_at: None,
-            labels: None,
-            failure_function_state: None,
-            caller_ip: None,
-            flow_control_key: None,
-            response_status: None,
-        }
-    }
-
-    /// When the workflow run failed, in Unix milliseconds. An ID is this time and a sequence, with a `-` between them.
-    pub fn failed_at(&self) -> Option<i64> {
-        let (time, sequence) = self.id.0.split_once('-')?;
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // 13 digits until the year 2286; a shorter number is something else.
-        (time.len() == 13 && is_number(time) && is_number(sequence)).then(|| time.parse().ok()).flatten()
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -40,6 +42,8 @@ fn entry() -> ListedEntry {
         caller_ip: Some("2001:db8::7".into()),
         flow_control_key: Some("checkout".into()),
         response_status: Some(503),
+        response_headers: BTreeMap::new(),
+        response_body: None,
     }
 }
 

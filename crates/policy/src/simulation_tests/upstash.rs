@@ -155,7 +155,7 @@ impl Upstash {
     /// The page and how many entries were asked for; an error when an ID is not there or an entry cannot be resumed.
     fn page(&mut self, call: &Call, fate: &Fate, now: Timestamp) -> Result<(Page, u32), ErrorClass> {
         match call {
-            Call::List { criteria, cursor, count } => {
+            Call::List { criteria, cursor, count, detail: _ } => {
                 let everything = Criteria::default();
                 let read = if *fate == Fate::Unfiltered { &everything } else { criteria };
                 let (keys, cursor) = self.matching(read, cursor.as_ref(), *count, fate);

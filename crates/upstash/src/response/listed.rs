@@ -1,5 +1,6 @@
 //! The entries of a list, as far as they can be read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -129,5 +130,7 @@ pub(super) fn entry(message: ListedBody, token: &Token) -> Option<ListedEntry> {
         caller_ip: message.caller_ip.text().or(message.caller_ip_in_the_reference.text()),
         flow_control_key: message.flow_control_key.text(),
         response_status: message.response_status.number().and_then(|status| u16::try_from(status).ok()),
+        response_headers: BTreeMap::new(),
+        response_body: None,
     })
 }

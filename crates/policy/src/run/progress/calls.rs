@@ -6,7 +6,7 @@ use crate::run::chunks::fitting;
 use crate::run::outcome::Outcome;
 use crate::run::window;
 use dlq_crd::{MilliTime, Reason};
-use dlq_upstash::types::{Action, Call, Criteria, DlqId, Selection};
+use dlq_upstash::types::{Action, Call, Criteria, Detail, DlqId, Selection};
 
 impl Progress {
     pub(super) fn next_page(&mut self, criteria: &Criteria) -> Step {
@@ -34,7 +34,7 @@ impl Progress {
                 self.bulk(Selection::Ids(ids))
             }
             bisection if list || bisection.is_some() => {
-                Call::List { criteria, cursor, count: count.min(self.most_listed) }
+                Call::List { criteria, cursor, count: count.min(self.most_listed), detail: Detail::Brief }
             }
             _ => self.bulk(Selection::Matching { criteria, cursor, count }),
         })
@@ -46,7 +46,7 @@ impl Progress {
 
     fn probe_call(&self, probe: &Probe, criteria: Criteria) -> Call {
         match probe {
-            Probe::Token(_) => Call::List { criteria, cursor: None, count: 1 },
+            Probe::Token(_) => Call::List { criteria, cursor: None, count: 1, detail: Detail::Brief },
             Probe::Request => self.bulk(Selection::Ids(vec![DlqId(NOBODYS.to_owned())])),
         }
     }
