@@ -75,6 +75,8 @@ pub enum Reason {
     UrlNotAllowed,
     /// The operator does not allow this action.
     ActionNotAllowed,
+    /// Upstash does not carry the labels that `loopProtection` counts with.
+    LabelsNotCarried,
     /// Too many runs failed in a row.
     CircuitOpen,
     /// A run is in progress.
@@ -150,7 +152,8 @@ impl Reason {
             | Self::InvalidTimeZone
             | Self::NoConnection
             | Self::UrlNotAllowed
-            | Self::ActionNotAllowed => ReasonClass::Invalid,
+            | Self::ActionNotAllowed
+            | Self::LabelsNotCarried => ReasonClass::Invalid,
             Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ReasonClass::NoToken,
             Self::Unauthorized | Self::ReadOnlyToken => ReasonClass::Refused,
             Self::CircuitOpen => ReasonClass::CircuitOpen,
@@ -189,6 +192,7 @@ impl Reason {
             Self::ReadOnlyToken => "ReadOnlyToken",
             Self::UrlNotAllowed => "UrlNotAllowed",
             Self::ActionNotAllowed => "ActionNotAllowed",
+            Self::LabelsNotCarried => "LabelsNotCarried",
             Self::CircuitOpen => "CircuitOpen",
             Self::RunInProgress => "RunInProgress",
             Self::Throttled => "Throttled",

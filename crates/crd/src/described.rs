@@ -10,9 +10,14 @@ use super::DlqPolicy;
 
 /// The files whose types are fields of the resource. Those of `text` and `time` are texts to people; what they must look
 /// like is told by their rules.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 12] = [
+    include_str!("backlog.rs"),
     include_str!("conditions.rs"),
+    include_str!("connection.rs"),
     include_str!("filters.rs"),
+    include_str!("history.rs"),
+    include_str!("limits.rs"),
+    include_str!("matching.rs"),
     include_str!("overrides.rs"),
     include_str!("run.rs"),
     include_str!("spec.rs"),

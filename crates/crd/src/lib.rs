@@ -6,10 +6,15 @@
 #![expect(unreachable_pub, reason = "KubeSchema makes a private twin of each type it is derived for")]
 
 pub mod annotations;
+mod backlog;
 mod conditions;
+mod connection;
 #[cfg(test)]
 mod described;
 mod filters;
+mod history;
+mod limits;
+mod matching;
 mod overrides;
 #[cfg(test)]
 mod round_trips;
@@ -21,19 +26,22 @@ mod text;
 mod time;
 mod words;
 
+pub use backlog::{Backlog, BacklogStatus};
 pub use conditions::{ConditionType, Reason, ReasonClass};
+pub use connection::{Connection, SecretKeyRef};
 pub use filters::{FailureFunctionState, Filters};
+pub use history::RunSummary;
+pub use limits::{FailurePolicy, Limits};
+pub use matching::{Attempts, LabelProbe, LoopProtection, Match, Skipped};
 pub use overrides::{FlowControl, Overrides};
-pub use run::{PolicyRun, RequestedMode, RunResult, RunSummary, Trigger, WaitingReason, Window};
-pub use spec::{
-    Action, ConcurrencyPolicy, Connection, DlqPolicy, DlqPolicySpec, FailurePolicy, Limits, SecretKeyRef,
-    SpecTrigger,
-};
+pub use run::{PolicyRun, RequestedMode, RunResult, Trigger, WaitingReason, Window};
+pub use spec::{Action, ConcurrencyPolicy, DlqPolicy, DlqPolicySpec, SpecTrigger};
 pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
 pub use summary::{EntrySummary, ValueCount};
 pub use text::{
     AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
-    FilterText, FlowControlKeyText, JitterText, OverrideLabelText, PeriodText, RetryDelayText, ScheduleText,
-    SecretKeyText, SecretNameText, TimeZoneText, WorkflowRunIdText, WorkflowUrlText,
+    ExpressionText, FilterText, FlowControlKeyText, JitterText, OverrideLabelText, PeriodText,
+    RetryDelayText, ScheduleText, SecretKeyText, SecretNameText, StatusText, TimeZoneText, WorkflowRunIdText,
+    WorkflowUrlText,
 };
 pub use time::MilliTime;

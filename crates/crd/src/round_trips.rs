@@ -22,6 +22,11 @@ fn number() -> BoxedStrategy<Value> {
     (0_i32..=i32::MAX).prop_map(Value::from).boxed()
 }
 
+/// A count that is left out when it is 0.
+fn some() -> BoxedStrategy<Value> {
+    (1_i64..=i64::MAX).prop_map(Value::from).boxed()
+}
+
 fn count() -> BoxedStrategy<Value> {
     (0_i64..=i64::MAX).prop_map(Value::from).boxed()
 }
@@ -111,6 +116,12 @@ fn spec() -> BoxedStrategy<Value> {
         ],
         vec![
             ("overrides", overrides),
+            ("match", matching()),
+            ("loopProtection", object(vec![("maxAttempts", number())], vec![])),
+            (
+                "backlog",
+                object(vec![("interval", text()), ("countUpTo", number())], vec![("retention", text())]),
+            ),
             ("trigger", one_of(&["OnChange", "Manual"])),
             ("schedule", text()),
             ("timeZone", text()),
@@ -120,6 +131,19 @@ fn spec() -> BoxedStrategy<Value> {
             ("limits", limits()),
             ("failurePolicy", object(vec![], vec![("openCircuitAfter", number())])),
             ("connection", object(vec![], vec![("url", text()), ("tokenSecretRef", secret)])),
+        ],
+    )
+}
+
+fn matching() -> BoxedStrategy<Value> {
+    object(
+        vec![],
+        vec![
+            ("responseStatuses", texts()),
+            ("excludeResponseStatuses", texts()),
+            ("skipNonRetryable", flag()),
+            ("attempts", object(vec![], vec![("min", number()), ("max", number())])),
+            ("expression", text()),
         ],
     )
 }
@@ -136,6 +160,8 @@ fn limits() -> BoxedStrategy<Value> {
 }
 
 const COUNTS: [&str; 6] = ["pages", "processed", "notFound", "rejected", "uncertainPages", "interruptions"];
+
+const SKIPPED: [&str; 5] = ["nonRetryable", "attempts", "expression", "expressionError", "unjudged"];
 
 /// What a run and its summary have in common.
 fn told() -> (Fields, Fields) {
@@ -155,6 +181,7 @@ fn told() -> (Fields, Fields) {
         ("result", one_of(results)),
         ("reason", one_of(&REASONS)),
         ("requestedBy", text()),
+        ("returned", some()),
     ];
     (required, optional)
 }
@@ -176,14 +203,17 @@ fn run() -> BoxedStrategy<Value> {
         ("requestedMode", one_of(&["DryRun"])),
         ("specHash", text()),
         ("summary", seen()),
+        ("skipped", object(vec![("status", some())], SKIPPED.map(|name| (name, some())).into())),
+        ("exhausted", some()),
     ]);
     object(required, optional)
 }
 
+fn counts() -> BoxedStrategy<Value> {
+    vec(object(vec![("value", text()), ("count", count())], vec![]), 1..4).prop_map(Value::from).boxed()
+}
+
 fn seen() -> BoxedStrategy<Value> {
-    let counts = || {
-        vec(object(vec![("value", text()), ("count", count())], vec![]), 1..4).prop_map(Value::from).boxed()
-    };
     object(
         vec![],
         vec![
@@ -209,6 +239,14 @@ fn status() -> BoxedStrategy<Value> {
         ],
         vec![("observedGeneration", count())],
     );
+    let probe = object(
+        vec![("workflowRunId", text()), ("startTime", millis())],
+        vec![("lostLabel", Just(json!(true)).boxed())],
+    );
+    let backlog = object(
+        vec![("observedTime", seconds()), ("entries", count()), ("atLeast", flag())],
+        vec![("oldestTime", millis()), ("expiringWithinDay", count()), ("responseStatuses", counts())],
+    );
     let totals = object(vec![("runs", count()), ("failedRuns", count()), ("processed", count())], vec![]);
     object(
         vec![("missedSchedules", count()), ("consecutiveFailures", count()), ("totals", totals)],
@@ -217,6 +255,10 @@ fn status() -> BoxedStrategy<Value> {
             ("phase", one_of(&["Pending", "Scheduled", "Running", "CircuitOpen", "Invalid"])),
             ("message", text()),
             ("processed", count()),
+            ("skipped", count()),
+            ("labelProbes", vec(probe, 1..4).prop_map(Value::from).boxed()),
+            ("loopPossible", Just(json!(true)).boxed()),
+            ("backlog", backlog),
             ("conditions", vec(condition, 1..4).prop_map(Value::from).boxed()),
             ("observedSchedule", text()),
             ("scheduleSince", seconds()),

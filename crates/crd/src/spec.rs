@@ -10,10 +10,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::backlog::Backlog;
+use super::connection::Connection;
 use super::filters::Filters;
+use super::limits::{FailurePolicy, Limits};
+use super::matching::{LoopProtection, Match};
 use super::overrides::Overrides;
 use super::status::DlqPolicyStatus;
-use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, SecretNameText, TimeZoneText};
+use super::text::{JitterText, ScheduleText, TimeZoneText};
 
 /// What to do with which failed workflow runs of an Upstash Workflow dead letter queue, when, and how carefully.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -95,6 +99,20 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
         priority = 1
     ),
     printcolumn(
+        name = "Skipped",
+        type_ = "integer",
+        json_path = ".status.skipped",
+        description = "Entries that match or loopProtection left alone in the current run, else in the last one",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Backlog",
+        type_ = "integer",
+        json_path = ".status.backlog.entries",
+        description = "Entries that matched the filters at the last look between runs",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.message",
@@ -123,6 +141,27 @@ use super::text::{ConnectionUrlText, JitterText, ScheduleText, SecretKeyText, Se
     validation = Rule::new("!has(self.schedule) || !has(self.trigger)")
         .message("trigger must not be set with a schedule; remove trigger, or remove schedule")
         .field_path(".trigger").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.match) || !has(self.filters.dlqIds)")
+        .message("match must not be set with filters.dlqIds, as those entries are acted on unseen; remove match, or select by criteria")
+        .field_path(".match").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.loopProtection) || !has(self.filters.dlqIds)")
+        .message("loopProtection must not be set with filters.dlqIds, as those entries are acted on unseen; remove loopProtection, or select by criteria")
+        .field_path(".loopProtection").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.loopProtection) || self.action != 'delete'")
+        .message("loopProtection must not be set with a delete, as nothing comes back; remove loopProtection, or use resume or restart")
+        .field_path(".loopProtection").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.match) || !has(self.match.attempts) || has(self.loopProtection) || self.action == 'delete'")
+        .message("match.attempts must come with loopProtection, which counts them; add loopProtection, or remove match.attempts")
+        .field_path(".match.attempts").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("self.action != 'delete' || !has(self.match) || !has(self.match.skipNonRetryable) || !self.match.skipNonRetryable")
+        .message("skipNonRetryable must not be true with a delete, as such entries are what a delete is for; remove skipNonRetryable")
+        .field_path(".match.skipNonRetryable").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("self.action == 'delete' || !has(self.match) || !has(self.match.responseStatuses) || !('489' in self.match.responseStatuses) || (has(self.match.skipNonRetryable) && !self.match.skipNonRetryable)")
+        .message("skipNonRetryable must be false beside 489 in responseStatuses, as it skips that status; set skipNonRetryable: false, or remove 489")
+        .field_path(".match.skipNonRetryable").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.backlog) || !has(self.filters.dlqIds)")
+        .message("backlog must not be set with filters.dlqIds, as it counts by criteria; remove backlog, or select by criteria")
+        .field_path(".backlog").reason(Reason::FieldValueForbidden),
 )]
 pub struct DlqPolicySpec {
     /// What to do with each entry that matches. `resume` continues at the step that failed, `restart` begins anew;
@@ -141,8 +180,20 @@ pub struct DlqPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Overrides>,
 
+    /// Which of the entries that `filters` select to act on, by what Upstash cannot filter. With it a run lists the
+    /// entries, decides one by one, and acts on them by their IDs. Not with `filters.dlqIds`.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Match>,
+
+    /// Leaves entries alone that were acted on often enough, so that a workflow run that fails for ever is not resumed for
+    /// ever. Every new workflow run gets a label with its number, `dlq-attempt-2`, beside the labels that it would have had
+    /// anyway, by which any policy recognizes it when it is back in the DLQ. With it a run lists the entries and acts on
+    /// them by their IDs. Not with `delete` or `filters.dlqIds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loop_protection: Option<LoopProtection>,
+
     /// What starts a run where there is no schedule. `OnChange`: each new combination of action, filters, overrides,
-    /// connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
+    /// match, loopProtection, connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
     /// creation, an edit, a new token nor a restore from a backup. Default: `OnChange`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<SpecTrigger>,
@@ -190,6 +241,11 @@ pub struct DlqPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_policy: Option<FailurePolicy>,
 
+    /// Counts the entries that `filters` select between runs, without acting: also while the policy is suspended, paused or
+    /// its circuit is open, and with a read-only token. Not with `filters.dlqIds`. Default: no looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+
     /// How many ended runs `status.history` keeps. Default: 10.
     #[serde(default = "default_history_limit")]
     #[schemars(range(min = 0, max = 50))]
@@ -234,7 +290,7 @@ impl fmt::Display for Action {
 }
 
 /// What starts a run where there is no schedule. `OnChange`: each new combination of action, filters, overrides,
-/// connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
+/// match, loopProtection, connection and dryRun starts one. `Manual`: only the annotation `dlq-operator.dev/requestedAt` does, and neither
 /// creation, an edit, a new token nor a restore from a backup. Default: `OnChange`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SpecTrigger {
@@ -254,94 +310,4 @@ pub enum ConcurrencyPolicy {
     Forbid,
     /// The run is cancelled and a new one starts.
     Replace,
-}
-
-/// How much and how fast one run may act.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Limits {
-    /// How many entries one call asks for (the API's `count`), 1 to 100; of `dlqIds`, how many go into one call, at
-    /// most 50. The API may answer with fewer or more.
-    /// Default: 50.
-    #[serde(default = "default_page_size")]
-    #[schemars(range(min = 1, max = 100))]
-    pub page_size: i32,
-
-    /// The most entries that a run acts on. What a call whose answer was lost asked for counts, as it may have been
-    /// acted on. After an unclean stop of the operator it may be exceeded by what was done since the last checkpoint.
-    /// Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647))]
-    pub max_entries_per_run: Option<i64>,
-
-    /// The most entries per second. Default: as fast as the API answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647))]
-    pub entries_per_second: Option<i32>,
-
-    /// How many seconds a run may take before it ends as `DeadlineExceeded`. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647))]
-    pub active_deadline_seconds: Option<i64>,
-}
-
-fn default_page_size() -> i32 {
-    50
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            page_size: default_page_size(),
-            max_entries_per_run: None,
-            entries_per_second: None,
-            active_deadline_seconds: None,
-        }
-    }
-}
-
-/// What repeated failures lead to.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FailurePolicy {
-    /// After this many failed runs in a row the circuit opens: no run starts until the annotation
-    /// `dlq-operator.dev/resetAt` or a new spec closes it, or a requested run succeeds. Default: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647))]
-    pub open_circuit_after: Option<i32>,
-}
-
-/// An Upstash account.
-#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.tokenSecretRef)")
-        .message("tokenSecretRef must be set, as the operator's own token never goes to a URL that a policy chose; without connection the operator's default is used")
-        .field_path(".tokenSecretRef").reason(Reason::FieldValueRequired),
-)]
-pub struct Connection {
-    /// The base URL of the region. It must be one that the operator allows. Default: the operator's `QSTASH_URL`,
-    /// else `https://qstash.upstash.io`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<ConnectionUrlText>,
-
-    /// Where the token is: a Secret in the policy's own namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_secret_ref: Option<SecretKeyRef>,
-}
-
-/// One key of a Secret in the policy's own namespace.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKeyRef {
-    /// The Secret's name.
-    pub name: SecretNameText,
-
-    /// The key that holds the token; one newline at its end is dropped. Default: `token`.
-    #[serde(default = "default_secret_key")]
-    pub key: SecretKeyText,
-}
-
-fn default_secret_key() -> SecretKeyText {
-    "token".into()
 }

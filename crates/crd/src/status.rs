@@ -5,7 +5,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::run::{PolicyRun, RunSummary};
+use super::backlog::BacklogStatus;
+use super::history::RunSummary;
+use super::matching::LabelProbe;
+use super::run::PolicyRun;
 use super::words::{known, undescribed};
 
 /// What the operator knows of a policy. Only the operator writes here.
@@ -31,6 +34,10 @@ pub struct DlqPolicyStatus {
     /// Entries acted on by the current run, else by the last one (dry run: entries that matched).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processed: Option<i64>,
+
+    /// Entries that `match` or `loopProtection` left alone in the current run, else in the last one. Absent without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<i64>,
 
     /// `Ready`, `Running` and `LastRunSucceeded`; `Reconciling` and `Stalled` when true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,7 +68,7 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Time>,
 
-    /// The hash of action, filters, overrides, connection and dryRun that was last handled. Without a schedule it
+    /// The hash of action, filters, overrides, match, loopProtection, connection and dryRun that was last handled. Without a schedule it
     /// decides whether to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -131,6 +138,21 @@ pub struct DlqPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub history: Vec<RunSummary>,
+
+    /// New workflow runs whose label is looked for when they are back in the DLQ, up to 50 of the last seven days. Whether
+    /// Upstash carries labels is not documented, and `loopProtection` rests on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub label_probes: Vec<LabelProbe>,
+
+    /// The policy may resume or restart the same failing workflow run for ever: it has a schedule and no `loopProtection`,
+    /// and its filters select what it brings back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loop_possible: bool,
+
+    /// What the last look between runs found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<BacklogStatus>,
 
     /// What all runs did together.
     #[serde(default)]

@@ -230,10 +230,16 @@ text!(
     text_schema(
         1,
         256,
-        &[(
-            "self.matches('^[A-Za-z0-9_.-]+$')",
-            "a label must hold only letters, digits, -, _ and ., as Upstash takes no other",
-        )]
+        &[
+            (
+                "self.matches('^[A-Za-z0-9_.-]+$')",
+                "a label must hold only letters, digits, -, _ and ., as Upstash takes no other",
+            ),
+            (
+                "!self.startsWith('dlq-attempt-')",
+                "a label must not begin with dlq-attempt-, as loopProtection counts with such labels",
+            ),
+        ]
     )
 );
 
@@ -299,4 +305,23 @@ text!(
     /// A key of a Secret.
     SecretKeyText,
     text_schema(1, 253, &[("self.matches('^[-._a-zA-Z0-9]+$')", "the value must be a key of a Secret: letters, digits, -, _ and . only")])
+);
+
+text!(
+    /// An HTTP status or a class of them.
+    StatusText,
+    text_schema(
+        0,
+        3,
+        &[(
+            "self.matches('^[1-5]([0-9][0-9]|xx)$')",
+            "the value must be a status from 100 to 599 such as 503, or a class such as 5xx",
+        )]
+    )
+);
+
+text!(
+    /// A CEL expression.
+    ExpressionText,
+    text_schema(1, 1024, &[])
 );

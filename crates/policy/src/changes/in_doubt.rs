@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Changes, changes, ended, is_same};
 use crate::Policy;
 use crate::status::is_next_revision;
-use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_crd::{DlqPolicyStatus, PolicyRun, Skipped};
 
 /// So many are known again, the newest.
 const MOST_SENT: usize = 4;
@@ -72,9 +72,16 @@ fn is_done(told: &DlqPolicyStatus, sent: &DlqPolicyStatus, read: &DlqPolicyStatu
     let end_sent = ended(told, sent);
     let has_begun =
         |run: &PolicyRun| read.current_run.iter().chain(&read.last_run).any(|read| is_same(Some(read), run));
-    // Another process may have ended the run within the same millisecond. A cursor may be left away later on, and an
-    // older definition has no `leftAlone`.
-    let end = |run: &PolicyRun| PolicyRun { cursor: None, left_alone: 0, ..run.clone() };
+    // Another process may have ended the run within the same millisecond. A cursor may be left away later on, what came
+    // back is counted later on, and an older definition lacks some counts.
+    let end = |run: &PolicyRun| PolicyRun {
+        cursor: None,
+        left_alone: 0,
+        skipped: Skipped::default(),
+        exhausted: 0,
+        returned: 0,
+        ..run.clone()
+    };
     let has_ended = |run: &PolicyRun| read.last_run.as_ref().map(end) == Some(end(run));
     began.is_some_and(has_begun) || end_sent.is_some_and(has_ended) || sent == read
 }

@@ -193,7 +193,7 @@ pub(crate) fn is_circuit_reset(policy: &Policy, status: &DlqPolicyStatus) -> boo
         || is_new_work(policy, status)
 }
 
-/// Whether action, filters, overrides, connection or dryRun differ from what was last handled.
+/// Whether action, filters, overrides, match, loopProtection, connection or dryRun differ from what was last handled.
 pub(crate) fn is_new_work(policy: &Policy, status: &DlqPolicyStatus) -> bool {
     !policy.spec_hash.is_empty() && status.last_handled_spec_hash.as_ref() != Some(&policy.spec_hash)
 }

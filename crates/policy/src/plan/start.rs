@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::facts::Facts;
 use crate::run::window;
 use crate::spec::{Policy, Selected, Work};
-use dlq_crd::{MilliTime, PolicyRun, Trigger};
+use dlq_crd::{MilliTime, PolicyRun, Skipped, Trigger};
 
 /// A run that starts, and what its start makes of the schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,9 @@ pub(super) fn new_run(
         not_found: 0,
         rejected: 0,
         left_alone: 0,
+        skipped: Skipped::default(),
+        exhausted: 0,
+        returned: 0,
         retries: 0,
         uncertain_pages: 0,
         interruptions: 0,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use dlq_crd::{Action, Connection, DlqPolicySpec, Filters, Overrides};
+use dlq_crd::{Action, Connection, DlqPolicySpec, Filters, LoopProtection, Match, Overrides};
 
 /// The part of a spec that says what is done with what: a new combination is new work.
 #[derive(Serialize)]
@@ -15,18 +15,24 @@ struct Work<'a> {
     filters: &'a Filters,
     #[serde(skip_serializing_if = "Option::is_none")]
     overrides: Option<&'a Overrides>,
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    matching: Option<&'a Match>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loop_protection: Option<&'a LoopProtection>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<&'a Connection>,
     dry_run: bool,
 }
 
-/// The hash of action, filters, overrides, connection and dryRun.
+/// The hash of action, filters, overrides, match, loopProtection, connection and dryRun.
 pub(crate) fn spec_hash(spec: &DlqPolicySpec) -> String {
     // When a run starts and how much it may do is no part of what it does: a new field has to say which it is.
     let DlqPolicySpec {
         action,
         filters,
         overrides,
+        matching,
+        loop_protection,
         connection,
         dry_run,
         trigger: _,
@@ -38,12 +44,15 @@ pub(crate) fn spec_hash(spec: &DlqPolicySpec) -> String {
         suspend: _,
         limits: _,
         failure_policy: _,
+        backlog: _,
         history_limit: _,
     } = spec;
     let work = Work {
         action: *action,
         filters,
         overrides: overrides.as_ref(),
+        matching: matching.as_ref(),
+        loop_protection: loop_protection.as_ref(),
         connection: connection.as_ref(),
         dry_run: *dry_run,
     };

@@ -1,7 +1,9 @@
 //! What a user wrote, and what it means.
 
 mod connection;
+pub(crate) mod by_listing;
 pub(crate) mod duration;
+pub(crate) mod expression;
 pub(crate) mod hash;
 pub(crate) mod invalid;
 mod overrides;

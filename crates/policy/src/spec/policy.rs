@@ -1,5 +1,6 @@
 //! What a user wrote, as the operator understands it.
 
+use super::by_listing::ByListing;
 use super::connection::ConnectionRef;
 use super::invalid::Invalid;
 use super::selection::Selected;
@@ -14,7 +15,7 @@ pub struct Policy {
     pub generation: i64,
     /// `metadata.creationTimestamp`.
     pub created: Option<jiff::Timestamp>,
-    /// The hash of action, filters, overrides, connection and dryRun; empty when the spec cannot be read.
+    /// The hash of action, filters, overrides, match, loopProtection, connection and dryRun; empty when the spec cannot be read.
     pub spec_hash: String,
     /// What a run does.
     pub work: Result<Work, Invalid>,
@@ -60,6 +61,8 @@ pub struct Work {
     pub selected: Selected,
     /// Settings of the new workflow runs.
     pub overrides: Overrides,
+    /// What is decided on entries that are listed; none: they are acted on in bulk, unseen.
+    pub by_listing: Option<ByListing>,
     /// The account.
     pub connection: ConnectionRef,
 }

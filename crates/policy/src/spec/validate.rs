@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_listing::by_listing;
 use super::connection::connection_ref;
 use super::hash::{spec_hash, text_hash};
 use super::invalid::Invalid;
@@ -85,6 +86,8 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 action,
                 filters,
                 overrides,
+                matching: _,
+                loop_protection: _,
                 trigger,
                 schedule,
                 time_zone,
@@ -95,16 +98,19 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 dry_run,
                 limits,
                 failure_policy,
+                backlog: _,
                 history_limit,
                 connection,
             } = spec;
             let failure_policy = failure_policy.as_ref();
             let of_work = || {
                 check_action(*action, permissions)?;
+                let selected = selection::selected(filters)?;
                 Ok(Work {
                     action: *action,
                     dry_run: *dry_run,
-                    selected: selection::selected(filters)?,
+                    by_listing: by_listing(spec, &selected)?,
+                    selected,
                     overrides: api_overrides(*action, overrides.as_ref(), permissions)?,
                     connection: connection_ref(connection.as_ref(), source.namespace, permissions)?,
                 })

@@ -1,0 +1,330 @@
+//! `match.expression`: a CEL expression over an entry, read once and evaluated within bounds.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use cel::common::ast::{EntryExpr, Expr};
+use cel::extractors::This;
+use cel::parser::Parser;
+use cel::{Context, FunctionContext, IdedExpr, Value};
+use jiff::Timestamp;
+use regex::RegexBuilder;
+
+use dlq_upstash::types::{Detail, ListedEntry};
+
+/// The fields of `entry`, but for those of its response.
+const FIELDS: [&str; 11] = [
+    "dlqId",
+    "workflowUrl",
+    "workflowRunId",
+    "labels",
+    "attempts",
+    "responseStatus",
+    "failureFunctionState",
+    "callerIp",
+    "flowControlKey",
+    CREATED_AT,
+    "failedAt",
+];
+const RESPONSE_FIELDS: [&str; 2] = ["responseHeaders", "responseBody"];
+const CREATED_AT: &str = "workflowCreatedAt";
+/// What an expression may name that no macro introduces.
+const VARIABLES: [&str; 2] = ["entry", "now"];
+
+/// How deep brackets and operators may lie in each other: evaluation takes room on the stack for each.
+const MOST_LEVELS: usize = 32;
+/// The parser takes up to 40 KiB of stack for each level, and a name of a thousand parts is a level each.
+const PARSER_STACK_BYTES: usize = 64 << 20;
+const MOST_BRACKETS: u16 = 16;
+/// How many steps an evaluation may take, each over so many bytes of text.
+const MOST_STEPS: usize = 50_000;
+const STEP_BYTES: usize = 16 * 1024;
+/// What one use of a regular expression counts for.
+const REGEX_STEPS: usize = 50;
+/// The largest regular expression, compiled, in bytes.
+const MOST_REGEX_BYTES: usize = 64 * 1024;
+
+/// An expression that can be evaluated.
+#[derive(Clone)]
+pub(crate) struct Expression {
+    source: Arc<str>,
+    program: Arc<IdedExpr>,
+    shape: Shape,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.source).finish()
+    }
+}
+
+/// An expression is what was written.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Expression {}
+
+/// Why an entry has no verdict.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// A field that the expression reads is missing.
+    MissingField,
+    /// The evaluation failed, would take too long, or came to neither true nor false.
+    Failed,
+}
+
+/// What an entry is, beside what a list shows of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged<'a> {
+    /// As it was listed.
+    pub(crate) entry: &'a ListedEntry,
+    /// Its labels without those that count attempts.
+    pub(crate) labels: &'a [&'a str],
+    /// How often it was acted on.
+    pub(crate) attempts: u32,
+}
+
+impl Expression {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub(crate) fn compile(source: &str) -> Result<Self, String> {
+        let program = parse(source)?;
+        let mut shape = Shape::default();
+        shape.measure(&program, Surroundings::default(), &mut BTreeSet::from(VARIABLES))?;
+        Ok(Self { source: source.into(), program: Arc::new(program), shape })
+    }
+
+    /// What of each entry it reads.
+    pub(crate) fn detail(&self) -> Detail {
+        if self.shape.reads_response { Detail::Response } else { Detail::Brief }
+    }
+
+    /// Whether it is true of an entry. `now`: the run's start.
+    ///
+    /// # Errors
+    /// The entry has no verdict.
+    pub(crate) fn is_true(&self, judged: Judged<'_>, now: Timestamp) -> Result<bool, Fault> {
+        if self.shape.reads_created_at && judged.entry.workflow_created_at.is_none() {
+            return Err(Fault::MissingField);
+        }
+        if self.shape.steps(judged) > MOST_STEPS {
+            return Err(Fault::Failed);
+        }
+        let mut context = Context::default();
+        context.add_function("matches", matches);
+        context.add_variable_from_value("entry", entry(judged, now));
+        context.add_variable_from_value("now", timestamp(now.as_millisecond()));
+        // A fault of the library must cost one entry, and not the run.
+        match catch_unwind(AssertUnwindSafe(|| Value::resolve(&self.program, &context))) {
+            Ok(Ok(Value::Bool(verdict))) => Ok(verdict),
+            _ => Err(Fault::Failed),
+        }
+    }
+}
+
+/// Parses on a stack of its own: the parser calls itself for each part, and a stack that is used up ends the process.
+fn parse(source: &str) -> Result<IdedExpr, String> {
+    let parsed = thread::scope(|scope| {
+        let parser = || Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source).map_err(|errors| {
+            let first = errors.errors.into_iter().next();
+            first.map_or_else(|| "cannot be read".to_owned(), |error| {
+                // The parser counts columns from 1.
+                format!("line {}, column {}: {}", error.pos.0, error.pos.1, plain(&error.msg))
+            })
+        });
+        let thread = thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parser);
+        thread.ok()?.join().ok()
+    });
+    parsed.unwrap_or_else(|| Err("cannot be read".to_owned()))
+}
+
+/// The parser's words, without what only its authors understand.
+fn plain(message: &str) -> &str {
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let message = message.split(" expecting {").next().unwrap_or(message);
+    if message.contains("Recursion limit") { "has too many brackets in each other" } else { message }
+}
+
+/// What an expression is made of, to know how long it can take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    parts: usize,
+    /// How deep macros lie in each other.
+    macros: u32,
+    /// The longest list that is written out.
+    longest_list: usize,
+    /// Each can make a text or a list twice as long at most.
+    additions: usize,
+    reads_response: bool,
+    reads_created_at: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Surroundings {
+    level: usize,
+    macros: u32,
+}
+
+impl Shape {
+    /// Takes an expression in. `names` are those that can be read in it.
+    fn measure<'a>(
+        &mut self,
+        ided: &'a IdedExpr,
+        within: Surroundings,
+        names: &mut BTreeSet<&'a str>,
+    ) -> Result<(), String> {
+        let deeper = Surroundings { level: within.level + 1, ..within };
+        if deeper.level > MOST_LEVELS {
+            return Err("has too many operators or calls in each other; shorten it".to_owned());
+        }
+        self.parts += 1;
+        self.macros = self.macros.max(within.macros);
+        match &ided.expr {
+            Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) if name == "entry" => {
+                // Whoever reads the whole entry may read any of it.
+                self.reads_response = true;
+                Ok(())
+            }
+            Expr::Ident(name) if names.contains(name.as_str()) => Ok(()),
+            Expr::Ident(name) => Err(format!("{name} is not known; there are entry and now")),
+            Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(name) if name == "entry") => {
+                self.read_field(&select.field)
+            }
+            Expr::Select(select) => self.measure(&select.operand, deeper, names),
+            Expr::Call(call) => {
+                self.additions += usize::from(call.func_name == "_+_");
+                self.parts += if call.func_name == "matches" { REGEX_STEPS } else { 0 };
+                let parts = call.target.as_deref().into_iter().chain(&call.args);
+                parts.into_iter().try_for_each(|part| self.measure(part, deeper, names))
+            }
+            Expr::List(list) => {
+                self.longest_list = self.longest_list.max(list.elements.len());
+                list.elements.iter().try_for_each(|part| self.measure(part, deeper, names))
+            }
+            Expr::Map(map) => {
+                self.longest_list = self.longest_list.max(map.entries.len());
+                map.entries.iter().try_for_each(|part| match &part.expr {
+                    EntryExpr::MapEntry(part) => {
+                        self.measure(&part.key, deeper, names)?;
+                        self.measure(&part.value, deeper, names)
+                    }
+                    EntryExpr::StructField(_) => Err("messages cannot be made".to_owned()),
+                })
+            }
+            Expr::Comprehension(comprehension) => {
+                self.measure(&comprehension.iter_range, deeper, names)?;
+                let within = Surroundings { macros: within.macros + 1, ..deeper };
+                let mut names = names.clone();
+                names.extend([comprehension.iter_var.as_str(), comprehension.accu_var.as_str()]);
+                names.extend(comprehension.iter_var2.as_deref());
+                let parts = [
+                    &comprehension.accu_init,
+                    &comprehension.loop_cond,
+                    &comprehension.loop_step,
+                    &comprehension.result,
+                ];
+                parts.into_iter().try_for_each(|part| self.measure(part, within, &mut names))
+            }
+            Expr::Struct(_) | Expr::Unspecified => Err("messages cannot be made".to_owned()),
+        }
+    }
+
+    fn read_field(&mut self, field: &str) -> Result<(), String> {
+        self.reads_response |= RESPONSE_FIELDS.contains(&field);
+        self.reads_created_at |= field == CREATED_AT;
+        if FIELDS.contains(&field) || RESPONSE_FIELDS.contains(&field) {
+            return Ok(());
+        }
+        let known: Vec<_> = FIELDS.into_iter().chain(RESPONSE_FIELDS).collect();
+        Err(format!("entry.{field} is not known; entry has {}", known.join(", ")))
+    }
+
+    /// The most steps that it can take on an entry.
+    fn steps(&self, judged: Judged<'_>) -> usize {
+        let ListedEntry { response_headers, response_body, workflow_url, .. } = judged.entry;
+        let grown = self.additions + 1;
+        let longest = [judged.labels.len(), self.longest_list, response_headers.len()]
+            .into_iter()
+            .chain(response_headers.values().map(Vec::len))
+            .max()
+            .unwrap_or_default();
+        let rounds = (longest.saturating_mul(grown)).saturating_add(1).saturating_pow(self.macros);
+        let texts = [response_body, workflow_url].into_iter().flatten().map(String::len);
+        let text = texts.max().unwrap_or_default().saturating_mul(grown);
+        self.parts.saturating_mul(rounds).saturating_mul(1 + text / STEP_BYTES)
+    }
+}
+
+/// `entry`, as an expression sees it.
+fn entry(judged: Judged<'_>, now: Timestamp) -> Value {
+    let Judged { entry, labels, attempts } = judged;
+    // Written out in full so that a new field cannot be forgotten here.
+    let ListedEntry {
+        id,
+        workflow_url,
+        workflow_run_id,
+        workflow_created_at,
+        labels: _,
+        failure_function_state,
+        caller_ip,
+        flow_control_key,
+        response_status,
+        response_headers,
+        response_body,
+    } = entry;
+    let text = |text: &Option<String>| Value::from(text.clone().unwrap_or_default());
+    let texts = |texts: &mut dyn Iterator<Item = &str>| -> Value {
+        texts.map(Value::from).collect::<Vec<_>>().into()
+    };
+    let headers: HashMap<String, Value> = response_headers
+        .iter()
+        .map(|(name, values)| (name.clone(), texts(&mut values.iter().map(String::as_str))))
+        .collect();
+    let fields = [
+        ("dlqId", Value::from(id.0.as_str())),
+        ("workflowUrl", text(workflow_url)),
+        ("workflowRunId", text(workflow_run_id)),
+        ("labels", texts(&mut labels.iter().copied())),
+        ("attempts", Value::Int(attempts.into())),
+        ("responseStatus", Value::Int(response_status.unwrap_or_default().into())),
+        ("responseHeaders", headers.into()),
+        ("responseBody", text(response_body)),
+        ("failureFunctionState", text(failure_function_state)),
+        ("callerIp", text(caller_ip)),
+        ("flowControlKey", text(flow_control_key)),
+        ("failedAt", timestamp(entry.failed_at().unwrap_or_else(|| now.as_millisecond()))),
+    ];
+    let created = workflow_created_at.map(|at| (CREATED_AT, timestamp(at)));
+    let fields: HashMap<String, Value> =
+        fields.into_iter().chain(created).map(|(name, value)| (name.to_owned(), value)).collect();
+    fields.into()
+}
+
+/// A time, of Unix milliseconds; null where there is none such.
+fn timestamp(millis: i64) -> Value {
+    let text = Timestamp::from_millisecond(millis).map(|at| at.to_string());
+    text.ok().and_then(|text| cel::functions::timestamp(Arc::new(text)).ok()).unwrap_or(Value::Null)
+}
+
+/// CEL's `matches`, for regular expressions of a bounded size.
+fn matches(
+    context: &FunctionContext<'_, '_>,
+    This(text): This<Arc<String>>,
+    pattern: Arc<String>,
+) -> Result<bool, cel::ExecutionError> {
+    let regex = RegexBuilder::new(&pattern).size_limit(MOST_REGEX_BYTES).build();
+    regex.map(|regex| regex.is_match(&text)).map_err(|error| context.error(error))
+}
+
+#[cfg(test)]
+#[path = "expression_tests.rs"]
+mod tests;
