@@ -249,13 +249,18 @@ impl Dlq {
             self.refail.filter(|refail| refail.times.is_none_or(|times| entry.comebacks < times))
         {
             let failed_at = now.saturating_add(refail.delay_ms.into());
+            let settings_of_comeback = if self.service.labels_carried.by(action) {
+                Arc::clone(&settings)
+            } else {
+                settings.with_labels_of(&entry.settings)
+            };
             let comeback = Entry {
                 dlq_id: Arc::default(),
                 workflow_run_id: Arc::clone(&workflow_run_id),
                 workflow_created_at: now,
                 created_at: message_created_at(now, failed_at),
                 failed_at,
-                settings: Arc::clone(&settings),
+                settings: settings_of_comeback,
                 expires_at: None,
                 comebacks: entry.comebacks + 1,
                 ..entry.clone()

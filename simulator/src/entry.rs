@@ -87,6 +87,14 @@ impl Settings {
     pub fn label(&self) -> Option<String> {
         (!self.labels.is_empty()).then(|| self.labels.join(","))
     }
+
+    /// The same settings with the labels of others.
+    pub fn with_labels_of(self: &Arc<Self>, others: &Self) -> Arc<Self> {
+        if self.labels == others.labels {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { labels: Arc::clone(&others.labels), ..Self::clone(self) })
+    }
 }
 
 /// An entry as it is seeded: whatever is missing is made up.

@@ -42,6 +42,28 @@ impl MostPerCall {
     }
 }
 
+/// Whether labels that an override gave a workflow run are those of the entry that it comes back as, or only of the
+/// workflow run. In the latter case the entry has the labels of the one that was acted on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LabelsCarried {
+    #[default]
+    Always,
+    Never,
+    /// A resume goes on with what there was, labels included; a restart is a new beginning with the new ones.
+    OnRestart,
+}
+
+impl LabelsCarried {
+    pub fn by(self, action: Action) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::OnRestart => action == Action::Restart,
+        }
+    }
+}
+
 /// The switches of one DLQ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Service {
@@ -49,6 +71,7 @@ pub struct Service {
     pub most_per_call: MostPerCall,
     /// A bulk delete with a parameter that nobody knows is refused. Lists ignore such parameters in any case.
     pub delete_refuses_unknown: bool,
+    pub labels_carried: LabelsCarried,
 }
 
 /// The switches as they are set. Without an order, the one of the command line applies.
@@ -58,17 +81,19 @@ pub struct NewService {
     order: Option<Order>,
     most_per_call: MostPerCall,
     delete_refuses_unknown: bool,
+    labels_carried: LabelsCarried,
 }
 
 impl NewService {
     /// The switches, unless a call could handle nothing, or more than the service ever allows.
     pub fn into_service(self, default_order: Order) -> Result<Service, Refusal> {
-        let Self { order, most_per_call, delete_refuses_unknown } = self;
+        let Self { order, most_per_call, delete_refuses_unknown, labels_carried } = self;
         let MostPerCall { resume, restart, delete } = most_per_call;
         if [resume, restart, delete].iter().any(|most| !(1..=LIST_LIMIT).contains(most)) {
             return Err(Refusal::bad_request(format!("mostPerCall must be between 1 and {LIST_LIMIT}")));
         }
-        Ok(Service { order: order.unwrap_or(default_order), most_per_call, delete_refuses_unknown })
+        let order = order.unwrap_or(default_order);
+        Ok(Service { order, most_per_call, delete_refuses_unknown, labels_carried })
     }
 }
 
@@ -95,6 +120,26 @@ mod tests {
         let service = set(r#"{"mostPerCall": {"resume": 1, "delete": 100}}"#).expect("switches");
         let most = |action| service.most_per_call.of(action);
         assert_eq!([Action::Resume, Action::Restart, Action::Delete].map(most), [1, 50, 100]);
+    }
+
+    #[test]
+    fn labels_are_carried_by_the_actions_that_were_said_to_and_by_both_otherwise() {
+        let carried = |json| {
+            let labels_carried = set(json).expect("switches").labels_carried;
+            [Action::Resume, Action::Restart].map(|action| labels_carried.by(action))
+        };
+        assert_eq!(carried("{}"), [true, true]);
+        assert_eq!(carried(r#"{"labelsCarried": "always"}"#), [true, true]);
+        assert_eq!(carried(r#"{"labelsCarried": "never"}"#), [false, false]);
+        assert_eq!(carried(r#"{"labelsCarried": "onRestart"}"#), [false, true]);
+    }
+
+    #[test]
+    fn a_refusal_says_how_labels_can_be_carried() {
+        let refused = serde_json::from_str::<NewService>(r#"{"labelsCarried": "onResume"}"#);
+        let error = refused.expect_err("there is no such value").to_string();
+        let expected = "unknown variant `onResume`, expected one of `always`, `never`, `onRestart`";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod comebacks;
 mod failure_function;
 mod order;
 

@@ -294,6 +294,7 @@ async fn the_admin_port_explains_what_it_cannot_read() {
         (Method::PUT, "/dlqs/a/service", r#"{"orders":"newestFirst"}"#),
         (Method::PUT, "/dlqs/a/service", r#"{"mostPerCall":{"resume":101}}"#),
         (Method::PUT, "/dlqs/a/service", r#"{"mostPerCall":{"list":10}}"#),
+        (Method::PUT, "/dlqs/a/service", r#"{"labelsCarried":"onResume"}"#),
     ] {
         let request = simulator.client.request(method, format!("{}{path}", simulator.admin)).body(body);
         let (status, body) = answer(request.send().await.expect("an answer")).await;

@@ -135,3 +135,33 @@ async fn other_calls_ignore_unknown_parameters_whatever_delete_does() {
     simulator.ok(Method::POST, "/resume?label=none&order=latestFirst").await;
     simulator.ok(Method::DELETE, "/one?order=latestFirst").await;
 }
+
+#[tokio::test]
+async fn labels_of_an_override_are_carried_into_the_dlq_as_was_set() {
+    let simulator = start().await;
+    simulator.admin(Method::PUT, "/dlqs/a/refail", &json!({ "delayMs": 0 })).await;
+    let relabelled = async |action: &str| {
+        let entry = json!({ "entries": [{ "labels": ["old"] }] });
+        simulator.admin(Method::POST, "/dlqs/a/entries", &entry).await;
+        let call = simulator.call(Method::POST, &format!("/{action}")).header("Upstash-Label", "new");
+        assert_eq!(call.send().await.expect("an answer").status(), 200);
+        let list = simulator.ok(Method::GET, "").await;
+        simulator.ok(Method::DELETE, "").await;
+        let ledger = simulator.ledger("a").await;
+        let run = ledger["workflowRuns"].as_array().and_then(|runs| runs.last()).expect("a workflow run");
+        assert_eq!(run["labels"], json!(["new"]), "what was asked for");
+        let back = &list["messages"][0];
+        assert_eq!((&back["workflowRunId"], &back["label"]), (&run["workflowRunId"], &back["labels"][0]));
+        back["labels"].clone()
+    };
+    for (switches, resumed, restarted) in [
+        (json!({ "labelsCarried": "always" }), "new", "new"),
+        (json!({ "labelsCarried": "never" }), "old", "old"),
+        (json!({ "labelsCarried": "onRestart" }), "old", "new"),
+        (json!({}), "new", "new"),
+    ] {
+        switch(&simulator, switches.clone()).await;
+        assert_eq!(relabelled("resume").await, json!([resumed]), "{switches}");
+        assert_eq!(relabelled("restart").await, json!([restarted]), "{switches}");
+    }
+}

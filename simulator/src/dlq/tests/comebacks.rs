@@ -1,0 +1,55 @@
+//! What the entry is like that a workflow run comes back as when it fails again.
+
+use super::*;
+use crate::service::LabelsCarried;
+
+/// A DLQ whose workflow runs fail again a millisecond after they start, always.
+fn refailing(entry: NewEntry) -> Dlq {
+    let mut dlq = dlq_of([entry]);
+    dlq.set_refail(Some(Refail { delay_ms: 1, times: None }));
+    dlq
+}
+
+/// Acts on all there is, and gives the entry that comes back.
+fn comeback(dlq: &mut Dlq, action: Action, overrides: &Overrides, now: Millis) -> Entry {
+    dlq.act(action, &selection(""), overrides, 1, now).expect("well-formed");
+    dlq.settle(now + 1);
+    let mut entries = dlq.entries();
+    let back = entries.next().expect("it came back").clone();
+    assert_eq!(entries.count(), 0, "it alone");
+    back
+}
+
+fn overrides(pairs: &[(&'static str, &'static str)]) -> Overrides {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    Overrides::read(&pairs.collect()).expect("plausible")
+}
+
+#[test]
+fn the_labels_of_an_override_come_back_where_the_service_carries_them() {
+    let relabelled = overrides(&[("upstash-label", "new, newer"), ("upstash-retries", "7")]);
+    for (labels_carried, action, expected) in [
+        (LabelsCarried::Always, Action::Resume, "new,newer"),
+        (LabelsCarried::Always, Action::Restart, "new,newer"),
+        (LabelsCarried::Never, Action::Resume, "old"),
+        (LabelsCarried::Never, Action::Restart, "old"),
+        (LabelsCarried::OnRestart, Action::Resume, "old"),
+        (LabelsCarried::OnRestart, Action::Restart, "new,newer"),
+    ] {
+        let mut dlq = refailing(labelled("e", &["old"]));
+        dlq.set_service(Service { labels_carried, ..Service::default() });
+        let back = comeback(&mut dlq, action, &relabelled, NOW);
+        assert_eq!(back.settings.label().as_deref(), Some(expected), "{labels_carried:?} {action:?}");
+        assert_eq!(back.settings.retries, 7, "other overrides come back in any case");
+        assert_eq!(matching(&dlq, "label=old").is_empty(), expected != "old");
+        assert_eq!(matching(&dlq, "label=newer").is_empty(), expected == "old");
+        let run = &dlq.ledger.workflow_runs()[0];
+        assert_eq!(
+            run.settings.label().as_deref(),
+            Some("new,newer"),
+            "the workflow run has what was asked for"
+        );
+    }
+}
