@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     clock::Millis,
     dlq::{Acted, NewRun},
-    entry::{Entry, FailureFunctionState},
+    entry::{Entry, FailureFunctionState, Headers},
     flow_control::FlowControl,
     refusal::Refusal,
 };
@@ -93,11 +93,11 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     period: Option<u64>,
     response_status: u16,
-    response_header: NoHeaders,
-    response_body: &'static str,
+    response_header: Arc<Headers>,
+    response_body: Arc<str>,
 }
 
-/// Headers are not simulated.
+/// The headers of the request are not simulated.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct NoHeaders {}
 
@@ -178,7 +178,7 @@ impl Content {
         if matches!(self, Self::Nothing) {
             return Vec::new();
         }
-        // These shapes have no maps and no floats, so writing them cannot fail.
+        // The keys of these shapes are texts and they have no floats, so writing them cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
@@ -195,7 +195,7 @@ impl From<Refusal> for Answer {
 
 impl From<&Entry> for Message {
     fn from(entry: &Entry) -> Self {
-        let settings = &entry.settings;
+        let Entry { settings, response, .. } = entry;
         let flow_control = settings.flow_control_value.as_deref().and_then(FlowControl::parse);
         let FlowControl { parallelism, rate, period } = flow_control.unwrap_or_default();
         Self {
@@ -222,9 +222,9 @@ impl From<&Entry> for Message {
             parallelism,
             rate,
             period,
-            response_status: entry.response_status,
-            response_header: NoHeaders {},
-            response_body: "simulated failure",
+            response_status: response.status,
+            response_header: Arc::clone(&response.headers),
+            response_body: Arc::clone(&response.body),
         }
     }
 }

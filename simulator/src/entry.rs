@@ -1,6 +1,6 @@
 //! What is in a DLQ: entries, and the shape in which they are seeded.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,8 @@ pub struct Entry {
     pub failure_function_state: Option<FailureFunctionState>,
     pub caller_ip: Arc<str>,
     /// What the workflow's last failed step answered.
-    pub response_status: u16,
+    #[serde(flatten)]
+    pub response: Arc<FailedResponse>,
     /// The workflow's code has changed before the failed step: it can be restarted or deleted, but not resumed.
     pub unresumable: bool,
     pub expires_at: Option<Millis>,
@@ -97,6 +98,20 @@ impl Settings {
     }
 }
 
+/// The headers of a response: the values of each, by name.
+pub type Headers = BTreeMap<String, Vec<String>>;
+
+/// What a failed step answered. Bodies and headers can be large, so answers and entries that come back share them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FailedResponse {
+    #[serde(rename = "responseStatus")]
+    pub status: u16,
+    #[serde(rename = "responseHeaders")]
+    pub headers: Arc<Headers>,
+    #[serde(rename = "responseBody")]
+    pub body: Arc<str>,
+}
+
 /// An entry as it is seeded: whatever is missing is made up.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -111,6 +126,8 @@ pub struct NewEntry {
     pub failure_function_state: Option<FailureFunctionState>,
     pub caller_ip: Option<Arc<str>>,
     pub response_status: Option<u16>,
+    pub response_headers: Option<Arc<Headers>>,
+    pub response_body: Option<Arc<str>>,
     pub flow_control_key: Option<Arc<str>>,
     pub retries: Option<u32>,
     pub delay: Option<Arc<str>>,
@@ -143,6 +160,7 @@ pub struct Generate {
 
 const WORKFLOW_URL: &str = "https://app.example.com/api/workflow";
 const CALLER_IP: &str = "203.0.113.1";
+const RESPONSE_BODY: &str = "simulated failure";
 
 impl NewEntry {
     /// Fills the gaps, except for sequence and DLQ ID, which the DLQ gives. `run_id` makes an ID for the workflow run.
@@ -170,7 +188,11 @@ impl NewEntry {
             }),
             failure_function_state: self.failure_function_state,
             caller_ip: self.caller_ip.unwrap_or_else(|| CALLER_IP.into()),
-            response_status: self.response_status.unwrap_or(500),
+            response: Arc::new(FailedResponse {
+                status: self.response_status.unwrap_or(500),
+                headers: self.response_headers.unwrap_or_default(),
+                body: self.response_body.unwrap_or_else(|| RESPONSE_BODY.into()),
+            }),
             unresumable: self.unresumable.unwrap_or(false),
             expires_at: self.expires_at,
             sequence: 0,

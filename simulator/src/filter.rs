@@ -60,7 +60,7 @@ impl Filter {
         run_id_matches
             && state_matches
             && labels_match
-            && (self.response_statuses.is_empty() || self.response_statuses.contains(&entry.response_status))
+            && (self.response_statuses.is_empty() || self.response_statuses.contains(&entry.response.status))
             && self.message_id.as_deref().is_none_or(|wanted| wanted == entry.message_id())
             && self.workflow_created_at.is_none_or(|at| entry.workflow_created_at == at)
             && (self.workflow_urls.is_empty() || any_equal(&self.workflow_urls, Some(&entry.workflow_url)))

@@ -287,6 +287,8 @@ async fn the_admin_port_explains_what_it_cannot_read() {
     let simulator = start().await;
     for (method, path, body) in [
         (Method::POST, "/dlqs/a/entries", r#"{"entries":[{"label":"a"}]}"#),
+        (Method::POST, "/dlqs/a/entries", r#"{"entries":[{"responseHeaders":{"Retry-After":"3"}}]}"#),
+        (Method::POST, "/dlqs/a/entries", r#"{"entries":[{"responseBody":{}}]}"#),
         (Method::PUT, "/faults", r#"{"rules":[{"fault":{"explode":{}}}]}"#),
         (Method::PUT, "/dlqs/a/refail", "{"),
         (Method::PUT, "/dlqs/a/lag", r#"{"seconds":1}"#),

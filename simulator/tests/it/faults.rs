@@ -271,6 +271,20 @@ async fn entries_can_have_large_response_bodies() {
 }
 
 #[tokio::test]
+async fn a_seeded_response_stays_whole_where_bodies_are_large() {
+    let simulator = start().await;
+    let headers = json!({ "responseBody": ["\"responseBody\":\""] });
+    let body = "{\"responseBody\":\"gr\u{f6}\u{df}er\"}";
+    let seed = json!({ "entries": [{ "responseHeaders": headers, "responseBody": body }] });
+    simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    simulator.fault(json!({ "fault": { "body": { "kind": "largeBodies", "bytes": 70_000 } } })).await;
+    let list = simulator.ok(Method::GET, "").await;
+    let message = &list["messages"][0];
+    assert_eq!(message["responseHeader"], headers);
+    assert_eq!(message["responseBody"], "x".repeat(70_000) + body);
+}
+
+#[tokio::test]
 async fn a_slow_body_comes_in_drips() {
     let simulator = with_fault(json!({ "body": { "kind": "slowDrip", "bytes": 150 } })).await;
     let mut response = resume(&simulator).await.expect("an answer");

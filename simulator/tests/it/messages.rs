@@ -16,6 +16,10 @@ async fn ids(simulator: &Running, query: &str) -> Vec<String> {
     messages.iter().map(|message| message["dlqId"].as_str().expect("an ID").to_owned()).collect()
 }
 
+async fn list_of_messages(simulator: &Running) -> Value {
+    answer(call(simulator, Method::GET, "").send().await.expect("an answer")).await.1
+}
+
 async fn seeded() -> Running {
     let simulator = start().await;
     let seed = json!({ "entries": [
@@ -95,6 +99,39 @@ async fn a_message_has_its_retries_and_its_flow_control_in_the_lists_own_fields(
         for name in absent {
             assert!(message.get(name).is_none(), "{name}: {message}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_the_response_that_was_seeded_or_one_that_is_made_up() {
+    let simulator = start().await;
+    let headers = json!({ "Content-Type": ["text/plain"], "Set-Cookie": ["a=1", "b=2"], "X-Empty": [] });
+    let entry = json!({ "responseStatus": 503, "responseHeaders": headers, "responseBody": "no \"room\"\n" });
+    let seed = json!({ "entries": [entry, {}], "generate": { "count": 2, "entry": entry } });
+    let seeded = simulator.admin(Method::POST, "/dlqs/a/entries", &seed).await;
+    let in_dlq = simulator.admin(Method::GET, "/dlqs/a/entries", &Value::Null).await;
+    let [a, none, b, c] = [0, 1, 2, 3].map(|index| seeded["dlqIds"][index].as_str().expect("an ID"));
+    for id in [a, b, c, none] {
+        let message = simulator.ok(Method::GET, &format!("/{id}")).await;
+        let (_, same) =
+            answer(call(&simulator, Method::GET, &format!("/{id}")).send().await.expect("an answer")).await;
+        assert_eq!(message, same, "{id}");
+        for list in [simulator.ok(Method::GET, "").await, list_of_messages(&simulator).await] {
+            let listed =
+                list["messages"].as_array().expect("messages").iter().find(|listed| listed["dlqId"] == id);
+            assert_eq!(listed, Some(&message), "{id}");
+        }
+        let expected = if id == none {
+            json!([500, {}, "simulated failure"])
+        } else {
+            json!([503, headers, "no \"room\"\n"])
+        };
+        let shown = ["responseStatus", "responseHeader", "responseBody"].map(|field| &message[field]);
+        assert_eq!(json!(shown), expected, "{id}");
+        let entries = in_dlq["entries"].as_array().expect("entries");
+        let entry = entries.iter().find(|entry| entry["dlqId"] == id).expect("what was seeded");
+        let seeded = ["responseStatus", "responseHeaders", "responseBody"].map(|field| &entry[field]);
+        assert_eq!(json!(seeded), expected, "{id}");
     }
 }
 

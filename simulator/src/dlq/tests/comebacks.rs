@@ -53,3 +53,21 @@ fn the_labels_of_an_override_come_back_where_the_service_carries_them() {
         );
     }
 }
+
+#[test]
+fn the_response_comes_back_and_is_not_copied() {
+    let headers = [("Content-Type".to_owned(), vec!["text/plain".to_owned()])];
+    let entry = NewEntry {
+        response_status: Some(503),
+        response_headers: Some(Arc::new(headers.into())),
+        response_body: Some("out of room".into()),
+        ..named("e")
+    };
+    let mut dlq = refailing(entry);
+    let seeded = Arc::clone(&dlq.get("e").expect("it was seeded").response);
+    assert_eq!((seeded.status, &*seeded.body, seeded.headers.len()), (503, "out of room", 1));
+    for (action, now) in [(Action::Resume, NOW), (Action::Restart, NOW + 10)] {
+        let back = comeback(&mut dlq, action, &Overrides::default(), now);
+        assert!(Arc::ptr_eq(&back.response, &seeded), "{action:?}: {:?}", back.response);
+    }
+}
