@@ -71,3 +71,24 @@ fn the_response_comes_back_and_is_not_copied() {
         assert!(Arc::ptr_eq(&back.response, &seeded), "{action:?}: {:?}", back.response);
     }
 }
+
+#[test]
+fn without_times_a_workflow_run_comes_back_for_ever_after_either_action() {
+    let mut dlq = refailing(NewEntry { expires_at: Some(NOW + 50), ..labelled("e", &["a"]) });
+    let before = dlq.get("e").expect("it was seeded").clone();
+    let (mut dlq_ids, mut run_ids) =
+        (HashSet::from([before.dlq_id]), HashSet::from([before.workflow_run_id]));
+    for round in 0..300 {
+        let action = if round % 3 == 0 { Action::Restart } else { Action::Resume };
+        let now = NOW + 10 * (round + 1);
+        let back = comeback(&mut dlq, action, &Overrides::default(), now);
+        assert_eq!((back.workflow_created_at, back.failed_at), (now, now + 1), "{round}");
+        assert_eq!(back.settings.label().as_deref(), Some("a"), "{round}");
+        let run = dlq.ledger.workflow_runs().last().expect("it was started");
+        assert_eq!((run.action, run.workflow_created_at), (action, now), "{round}");
+        assert_eq!(run.workflow_run_id, back.workflow_run_id, "{round}");
+        assert!(dlq_ids.insert(back.dlq_id) && run_ids.insert(back.workflow_run_id), "{round}: new IDs");
+    }
+    let arrivals = dlq.ledger.arrivals();
+    assert_eq!((arrivals.seeded, arrivals.refailed), (1, 300));
+}
