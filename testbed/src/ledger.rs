@@ -30,6 +30,11 @@ pub struct Entry {
     /// What the workflow's last failed step answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_status: Option<u16>,
+    /// The values of each header that it answered with, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_headers: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_control_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
