@@ -71,7 +71,8 @@ pub(super) fn by_listing(spec: &DlqPolicySpec, selected: &Selected) -> Result<Op
     let Match { response_statuses, exclude_response_statuses, skip_non_retryable, attempts, expression } =
         matching;
     if attempts.is_some() && max_attempts.is_none() && *action != Action::Delete {
-        let problem = "must come with loopProtection, which counts them; add loopProtection, or remove match.attempts";
+        let problem =
+            "must come with loopProtection, which counts them; add loopProtection, or remove match.attempts";
         return Err(Invalid::spec("spec.match.attempts", problem));
     }
     let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
@@ -79,9 +80,8 @@ pub(super) fn by_listing(spec: &DlqPolicySpec, selected: &Selected) -> Result<Op
         response_statuses: statuses("responseStatuses", response_statuses)?,
         exclude_response_statuses: statuses("excludeResponseStatuses", exclude_response_statuses)?,
         skip_non_retryable: skip_non_retryable.unwrap_or(*action != Action::Delete),
-        attempts: attempts.map(|range| {
-            (number(range.min).unwrap_or_default(), number(range.max).unwrap_or(u32::MAX))
-        }),
+        attempts: attempts
+            .map(|range| (number(range.min).unwrap_or_default(), number(range.max).unwrap_or(u32::MAX))),
         expression: expression
             .map(|text| {
                 let compiled = Expression::compile(text.as_str());

@@ -133,13 +133,18 @@ impl Expression {
 /// Parses on a stack of its own: the parser calls itself for each part, and a stack that is used up ends the process.
 fn parse(source: &str) -> Result<IdedExpr, String> {
     let parsed = thread::scope(|scope| {
-        let parser = || Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source).map_err(|errors| {
-            let first = errors.errors.into_iter().next();
-            first.map_or_else(|| "cannot be read".to_owned(), |error| {
-                // The parser counts columns from 1.
-                format!("line {}, column {}: {}", error.pos.0, error.pos.1, plain(&error.msg))
+        let parser = || {
+            Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source).map_err(|errors| {
+                let first = errors.errors.into_iter().next();
+                first.map_or_else(
+                    || "cannot be read".to_owned(),
+                    |error| {
+                        // The parser counts columns from 1.
+                        format!("line {}, column {}: {}", error.pos.0, error.pos.1, plain(&error.msg))
+                    },
+                )
             })
-        });
+        };
         let thread = thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parser);
         thread.ok()?.join().ok()
     });

@@ -1,7 +1,7 @@
 //! What a user wrote, and what it means.
 
-mod connection;
 pub(crate) mod by_listing;
+mod connection;
 pub(crate) mod duration;
 pub(crate) mod expression;
 pub(crate) mod hash;
