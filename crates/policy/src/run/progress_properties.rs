@@ -94,6 +94,7 @@ fn begin(setup: &Setup, start: Timestamp) -> Progress {
         action: run.action,
         dry_run: run.dry_run,
         selected,
+        by_listing: None,
         overrides,
         connection: ConnectionRef::Default,
     };

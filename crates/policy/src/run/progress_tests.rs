@@ -40,6 +40,7 @@ fn progress(selected: Selected, run: PolicyRun) -> Progress {
         action: run.action,
         dry_run: run.dry_run,
         selected,
+        by_listing: None,
         overrides,
         connection: ConnectionRef::Default,
     };
