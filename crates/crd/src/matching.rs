@@ -138,6 +138,10 @@ pub struct LabelProbe {
     #[schemars(length(max = 256))]
     pub workflow_run_id: String,
 
+    /// The number that its label has.
+    #[serde(default)]
+    pub attempt: i64,
+
     /// When it was made. It is forgotten seven days later.
     pub start_time: super::time::MilliTime,
 

@@ -240,7 +240,7 @@ fn status() -> BoxedStrategy<Value> {
         vec![("observedGeneration", count())],
     );
     let probe = object(
-        vec![("workflowRunId", text()), ("startTime", millis())],
+        vec![("workflowRunId", text()), ("startTime", millis()), ("attempt", count())],
         vec![("lostLabel", Just(json!(true)).boxed())],
     );
     let backlog = object(

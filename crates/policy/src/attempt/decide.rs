@@ -9,6 +9,7 @@ use super::effect::{Action, Effect, Found, Next, Notice, Purpose, Seen, Trouble}
 use super::held::{HeldRun, after};
 use super::stage::{Stage, Then, What};
 use crate::plan::{Freshness, LOOK_AGAIN, Question, awaits_token, freshness};
+use crate::run::past::Past;
 use crate::run::progress::deadline;
 use crate::spec::{Invalid, Policy};
 use crate::{Connectivity, Plan, Progress, plan, status};
@@ -53,10 +54,13 @@ impl Attempt {
             }
             Plan::Continue { run } => self.continue_run(seen, next, &run, now),
             Plan::Cancel { run, why } => {
-                let run = match &self.held {
-                    Some(held) if self.facts.holds_run => held.progress.ended_run(),
-                    _ => status::taken_over(&run, &self.settings.holder),
+                let held = self.held.as_ref().filter(|_| self.facts.holds_run);
+                let run = match held {
+                    Some(held) => held.progress.ended_run(),
+                    None => status::taken_over(&run, &self.settings.holder),
                 };
+                let past = held.and_then(|held| held.progress.past());
+                let next = past.map_or(next.clone(), |past| past.noted(&next));
                 let next = status::finished(&seen.policy, &next, &run, &why.outcome(&run), now);
                 Stage::write(What::decision(next, Purpose::Finish), Then::Decide)
             }
@@ -112,7 +116,9 @@ impl Attempt {
         let found = self.found.as_ref()?;
         let activity = status::activity(&seen.status, run, now);
         Some(HeldRun {
-            progress: Progress::new(work.clone(), run.clone(), self.settings.retry_limit).seen_as(activity),
+            progress: Progress::new(work.clone(), run.clone(), self.settings.retry_limit)
+                .seen_as(activity)
+                .looking_for(Past::of(&seen.status, self.facts.clock_offset, now)),
             account: found.account?,
             version: found.version.clone(),
             looked_again_at: None,

@@ -56,9 +56,12 @@ impl Attempt {
     }
 
     fn next_status(&self, what: &What, seen: &Seen, now: Timestamp) -> Option<DlqPolicyStatus> {
-        let before = &seen.status;
         let policy = || self.policy.as_deref();
         let held = || self.held.as_ref();
+        let past = held().and_then(|held| held.progress.past());
+        let noted =
+            past.filter(|_| !matches!(what, What::Decision { .. })).map(|past| past.noted(&seen.status));
+        let before = noted.as_ref().unwrap_or(&seen.status);
         Some(match what {
             What::Decision { next, .. } => (**next).clone(),
             What::Checkpoint(activity) => {

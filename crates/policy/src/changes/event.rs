@@ -55,6 +55,8 @@ pub enum EventReason {
     RunRequestIgnored,
     /// The outcome of a call is unknown.
     UncertainPage,
+    /// The policy may act on the same workflow runs for ever.
+    LoopPossible,
     /// A list showed entries that the policy does not select.
     FilterMismatch,
 }
@@ -78,6 +80,7 @@ impl EventReason {
             Self::CircuitOpened => "CircuitOpened",
             Self::RunRequestIgnored => "RunRequestIgnored",
             Self::UncertainPage => "UncertainPage",
+            Self::LoopPossible => "LoopPossible",
             Self::FilterMismatch => "FilterMismatch",
         }
     }
@@ -129,6 +132,7 @@ impl EventReason {
             | Self::CircuitOpened
             | Self::RunRequestIgnored
             | Self::UncertainPage
+            | Self::LoopPossible
             | Self::FilterMismatch => true,
         }
     }

@@ -3,14 +3,14 @@
 use jiff::SignedDuration;
 
 use super::event::{EventReason, PolicyEvent};
-use super::{duration, ended, growth, is_same};
+use super::{duration, ended, growth, is_same, returned};
 use crate::Policy;
 use crate::plan::due::schedule_since;
 use crate::plan::{Asked, Ignored, asked, has_failed_enough};
 use crate::run::outcome::{counted, figures};
 use crate::spec::policy::{Mode, Request};
 use crate::status::conditions::find;
-use crate::status::readiness::circuit_message;
+use crate::status::readiness::{LOOP_POSSIBLE, circuit_message};
 use dlq_crd::{
     ConditionType, DlqPolicyStatus, PolicyRun, Reason, ReasonClass, RunResult, TokenRefusal, Trigger,
 };
@@ -25,9 +25,12 @@ pub(super) fn between(
     let mut events = of_requests(policy, before, after);
     events.extend(of_missed_times(before, after));
     events.extend(of_readiness(before, after));
+    if after.loop_possible && !before.loop_possible {
+        events.push(PolicyEvent::new(EventReason::LoopPossible, LOOP_POSSIBLE));
+    }
     events.extend(of_first_entries(before, after));
     if let Some(run) = ended {
-        events.extend(of_end(after, run));
+        events.extend(of_end(after, run, returned(before, after)));
         events.extend(of_skipped_times(policy, after, run));
     }
     events.extend(of_circuit(policy, before, after, ended));
@@ -63,7 +66,7 @@ fn has_entries(run: &PolicyRun) -> bool {
 }
 
 /// What is told when a run ends.
-fn of_end(after: &DlqPolicyStatus, run: &PolicyRun) -> Vec<PolicyEvent> {
+fn of_end(after: &DlqPolicyStatus, run: &PolicyRun, returned: u64) -> Vec<PolicyEvent> {
     let mut events = Vec::new();
     if run.uncertain_pages > 0 {
         let calls = counted(run.uncertain_pages, "call", "calls");
@@ -80,7 +83,7 @@ fn of_end(after: &DlqPolicyStatus, run: &PolicyRun) -> Vec<PolicyEvent> {
     let (Some(result), Some(ended_by)) = (run.result, run.reason) else { return events };
     let reason = match (result, ended_by) {
         // Most runs of a healthy queue: not worth an event.
-        (_, Reason::NothingMatched) => None,
+        (_, Reason::NothingMatched) if returned == 0 => None,
         (RunResult::Succeeded, _) if run.dry_run && run.processed == 0 => None,
         (RunResult::Succeeded, _) if run.dry_run => Some(EventReason::DryRunSucceeded),
         (RunResult::Succeeded, _) => Some(EventReason::RunSucceeded),
@@ -94,7 +97,11 @@ fn of_end(after: &DlqPolicyStatus, run: &PolicyRun) -> Vec<PolicyEvent> {
         }
         (RunResult::Failed | RunResult::DeadlineExceeded, _) => Some(EventReason::RunFailed),
     };
-    let message = run.message.clone().unwrap_or_default();
+    let mut message = run.message.clone().unwrap_or_default();
+    if returned > 0 {
+        let runs = counted(i64::try_from(returned).unwrap_or(i64::MAX), "workflow run", "workflow runs");
+        message = format!("{message}; {runs} of earlier runs failed again");
+    }
     let text = match result {
         // The message has the figures.
         RunResult::Succeeded => message,

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::event::{EventReason, PolicyEvent};
 pub use self::in_doubt::{InDoubt, Settled};
 use super::Policy;
-use dlq_crd::{Action, DlqPolicyStatus, PolicyRun, Trigger};
+use dlq_crd::{Action, DlqPolicyStatus, PolicyRun, RunSummary, Trigger};
 
 /// What is new in a status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Changes {
     pub processed: Option<(Action, u64)>,
     /// Calls whose outcome is unknown.
     pub uncertain_pages: u64,
+    /// Workflow runs of earlier runs that were newly seen back in the DLQ.
+    pub returned: u64,
     /// Scheduled times that were missed.
     pub missed: u64,
     /// In the order in which they are published.
@@ -40,6 +42,7 @@ pub fn changes(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
         ended: ended(before, after).cloned(),
         processed: grown.processed,
         uncertain_pages: grown.uncertain_pages,
+        returned: returned(before, after),
         missed: growth(before.missed_schedules, after.missed_schedules),
         events: events::between(policy, before, after),
     }
@@ -79,6 +82,16 @@ impl Grown {
             uncertain_pages: growth(known(|run| run.uncertain_pages), run.uncertain_pages),
         }
     }
+}
+
+/// How many more workflow runs of the runs in the history are known to be back in the DLQ.
+fn returned(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> u64 {
+    let known = |run: &RunSummary| {
+        let earlier =
+            before.history.iter().find(|known| (&known.id, known.start_time) == (&run.id, run.start_time));
+        earlier.map_or(0, |known| known.returned)
+    };
+    after.history.iter().map(|run| growth(known(run), run.returned)).fold(0, u64::saturating_add)
 }
 
 fn growth(before: i64, after: i64) -> u64 {

@@ -13,7 +13,7 @@ pub enum CancelCause {
     Suspended,
     /// The annotation `paused` or `--pause-all`.
     Paused,
-    /// Action, filters, overrides, connection or dryRun were edited.
+    /// Action, filters, overrides, match, loopProtection, connection or dryRun were edited.
     SpecChanged,
     /// The spec cannot be run any more.
     Invalid(Invalid),
@@ -33,7 +33,8 @@ impl CancelCause {
             Self::Suspended => "cancelled because spec.suspend is true".to_owned(),
             Self::Paused => "cancelled because the policy is paused".to_owned(),
             Self::SpecChanged => {
-                "cancelled because action, filters, overrides, connection or dryRun changed".to_owned()
+                "cancelled because action, filters, overrides, match, loopProtection, connection or dryRun changed"
+                    .to_owned()
             }
             Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),
             Self::ForceDryRun => "cancelled because the operator runs with --force-dry-run".to_owned(),

@@ -4,6 +4,7 @@ mod cancel;
 pub mod due;
 mod facts;
 mod last_seen;
+mod loops;
 mod request;
 mod start;
 
@@ -15,6 +16,7 @@ use self::due::{
 };
 pub use self::facts::{Connectivity, Facts, Freshness, LOOK_AGAIN, Question};
 pub(crate) use self::last_seen::{not_ready_reason, refusal, was_held};
+pub(crate) use self::loops::{labels_not_carried, may_loop};
 pub(crate) use self::request::{Asked, Ignored, asked, spoils_first_run};
 pub use self::start::Start;
 use self::start::new_run;
@@ -120,6 +122,9 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
     let is_trial = requested.is_some() && held == Some(Plan::CircuitOpen);
     if let Some(held) = held.clone().filter(|_| !is_dry && !is_trial) {
         return held;
+    }
+    if let Some(invalid) = labels_not_carried(policy, status) {
+        return held.filter(|_| is_dry).unwrap_or(Plan::Invalid(invalid));
     }
     if let Some(Connectivity::Missing(on)) = &facts.connection {
         // A dry run changes nothing of what keeps other runs from starting.

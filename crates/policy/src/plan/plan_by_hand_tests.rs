@@ -233,7 +233,7 @@ fn a_manual_policy_runs_when_it_is_asked_to_and_for_no_other_reason() {
     let during = running(&asked, &seen, at("12:02:00"));
     assert_eq!(
         decided(&manual(&json!({"action": "delete"}), &[("requestedAt", "1")]), &during, "12:02:01"),
-        "cancel: because action, filters, overrides, connection or dryRun changed"
+        "cancel: because action, filters, overrides, match, loopProtection, connection or dryRun changed"
     );
 }
 

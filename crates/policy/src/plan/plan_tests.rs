@@ -168,7 +168,7 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
         (
             "the filters were edited",
             edited(json!({"filters": {"all": true}})),
-            "cancel: because action, filters, overrides, connection or dryRun changed",
+            "cancel: because action, filters, overrides, match, loopProtection, connection or dryRun changed",
         ),
         (
             "runs are forced dry",

@@ -107,6 +107,11 @@ impl Chunks {
         self.uncertain > 0
     }
 
+    /// Whether what was refused is being taken apart.
+    pub(crate) fn is_apart(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// The chunk is done, with or without a bad ID.
     pub(crate) fn done(&mut self, is_whole: bool) {
         let size = self.pending.pop().map_or(1, |chunk| chunk.size);

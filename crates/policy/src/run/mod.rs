@@ -1,20 +1,30 @@
 //! A run: which call comes next, what an answer changes, when it ends.
 //!
 //! [`Progress`] is the machine. A refused page is taken apart by `bisection`, refused IDs by `chunks`; `cursors` knows where the
-//! next page begins, `pace` when it may be asked for, and `outcome` what is said at the end.
+//! next page begins, `pace` when it may be asked for, and `outcome` what is said at the end. Where a run selects by listing,
+//! `verdict` decides on each entry by `judge` and `attempts`, `in_hand` has what is to be acted on, and `label_probes` and `returns`
+//! look at what came back.
 
 mod activity;
+pub(crate) mod attempts;
 pub mod backoff;
 pub(crate) mod bisection;
 pub(crate) mod chunks;
 pub(crate) mod cursors;
+pub(crate) mod in_hand;
 pub(crate) mod judge;
+pub(crate) mod label_probes;
 pub(crate) mod outcome;
 pub(crate) mod pace;
+pub(crate) mod past;
 pub mod progress;
 #[cfg(test)]
+mod progress_listing_tests;
+#[cfg(test)]
 mod progress_properties;
+pub(crate) mod returns;
 mod seen;
+pub(crate) mod verdict;
 pub(crate) mod window;
 
 pub use activity::Activity;

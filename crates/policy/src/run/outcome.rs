@@ -1,5 +1,7 @@
 //! How a run ends, and what is said of it.
 
+use std::fmt::Display;
+
 use dlq_crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
 use dlq_upstash::error::{ApiError, ErrorClass};
 
@@ -9,6 +11,9 @@ pub(crate) const MAX_MESSAGE_CHARS: usize = 256;
 /// What to do about a token that is not known, and about one that may only list.
 pub(crate) const VALID_TOKEN: &str = "put a valid token into the connection's Secret";
 pub(crate) const ACTING_TOKEN: &str = "the token can list but not act, use one that is not read-only";
+/// What to do where Upstash does not carry labels.
+pub(crate) const LABELS_NOT_CARRIED: &str = "a workflow run is back in the DLQ without its dlq-attempt label, so loopProtection \
+     cannot count; use filters that do not select what comes back in its place, or set dlq-operator.dev/resetAt to try again";
 const ANY_TOKEN: &str = "the token can neither list nor act, use one that may do both";
 
 /// What happened, and what to do about it. The latter is always told in full, however long the former is.
@@ -109,6 +114,11 @@ impl Outcome {
         Self::failed(reason, with_advice(&message, advice))
     }
 
+    /// An entry is back without the label that counts.
+    pub(crate) fn labels_not_carried() -> Self {
+        Self::failed(Reason::LabelsNotCarried, LABELS_NOT_CARRIED)
+    }
+
     /// The API's pages lead nowhere.
     pub(crate) fn cursor_loop(message: &str) -> Self {
         let advice =
@@ -153,20 +163,21 @@ impl Outcome {
         Self::new(RunResult::Succeeded, Reason::NothingMatched, "nothing matched")
     }
 
-    /// The run has done what there was to do. `refusal`: what the API said of the last entry that it refused.
-    pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&ApiError>) -> Self {
+    /// The run has done what there was to do. `refusal`: what was said of the last entry that was refused.
+    pub(crate) fn succeeded(run: &PolicyRun, refusal: Option<&dyn Display>) -> Self {
         if run.dry_run {
             let matching = if run.processed == 1 {
                 "1 entry matches".to_owned()
             } else {
                 format!("{} entries match", run.processed)
             };
-            let message = format!("dry run: {matching}, nothing was done");
+            let message = format!("dry run: {matching}, nothing was done{}", left_by_choice(run));
             return Self::new(RunResult::Succeeded, Reason::DryRunSucceeded, message);
         }
         let is_known = run.uncertain_pages == 0 && run.interruptions == 0;
         if run.processed == 0 && run.rejected == 0 && is_known {
-            return Self::nothing_matched();
+            let message = format!("nothing matched{}", left_by_choice(run));
+            return Self { message, ..Self::nothing_matched() };
         }
         let mut message = figures(run);
         if let Some(refusal) = refusal.filter(|_| run.rejected > 0) {
@@ -189,7 +200,24 @@ pub(crate) fn figures(run: &PolicyRun) -> String {
         0 => String::new(),
         pages => format!(" in {}", counted(pages, "call", "calls")),
     };
-    format!("{done} {lower_bound}{}{calls}, {} refused", entries(run.processed), run.rejected)
+    let left = left_by_choice(run);
+    format!("{done} {lower_bound}{}{calls}, {} refused{left}", entries(run.processed), run.rejected)
+}
+
+/// What `match` and `loopProtection` left alone.
+fn left_by_choice(run: &PolicyRun) -> String {
+    let reasons: Vec<_> = (run.skipped.by_reason().into_iter())
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    let mut left = String::new();
+    if !reasons.is_empty() {
+        left = format!(", {} skipped ({})", run.skipped.total(), reasons.join(", "));
+    }
+    if run.exhausted > 0 {
+        left = format!("{left}, {} exhausted", run.exhausted);
+    }
+    left
 }
 
 fn entries(count: i64) -> String {

@@ -1,5 +1,6 @@
 //! How a run continues: which call comes next, what an answer changes, when it ends.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,17 +9,20 @@ use super::activity::Activity;
 use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
+use super::in_hand::InHand;
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call};
+use super::past::Past;
 use super::seen::Seen;
 use crate::spec::ConnectionRef;
 use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
-use dlq_crd::{Limits, PolicyRun, Reason};
+use dlq_crd::{Limits, PolicyRun, Reason, Skipped};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Cursor, Page, Selection};
 
 const MAX_SAMPLES: usize = 10;
+const MAX_CHUNK_ENTRIES: i64 = 50;
 
 /// What a run does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +76,8 @@ pub struct Progress {
     left_alone_since_cursor: i64,
     /// What the API said of the last entry that it refused.
     refusal: Option<ApiError>,
+    /// What a run that selects by listing has in hand.
+    listing: Option<Listing>,
     chunks: Chunks,
     /// How many entries calls of unknown outcome may have acted on.
     doubted: i64,
@@ -82,6 +88,19 @@ pub struct Progress {
     most_listed: u32,
     /// What a dry run saw.
     seen: Seen,
+}
+
+/// What a run that selects by listing knows beyond its status.
+#[derive(Debug, Default)]
+struct Listing {
+    in_hand: InHand,
+    /// The pass has shown its last page.
+    is_listed: bool,
+    /// Entries were acted on since the last page.
+    has_acted: bool,
+    /// Why the last entry that Upstash would refuse was not sent.
+    unsendable: Option<String>,
+    past: Past,
 }
 
 /// The longest wait that an answer may ask for.
@@ -101,9 +120,13 @@ impl Progress {
         };
         let chunks = Chunks::new(doubt);
         let at_once = match &work.selected {
-            Selected::Matching { .. } => i64::MAX,
+            Selected::Matching { .. } if work.by_listing.is_none() => i64::MAX,
+            Selected::Matching { .. } => MAX_CHUNK_ENTRIES,
             Selected::Ids(ids) => i64::try_from(ids.len().min(MAX_CHUNK)).unwrap_or(i64::MAX),
         };
+        let listing = work.by_listing.as_ref().map(|_| Listing::default());
+        let run = if listing.is_some() { anew(run) } else { run };
+        let cursors = if listing.is_some() { Cursors::at(None) } else { cursors };
         let is_of_ids = matches!(work.selected, Selected::Ids(_));
         let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
         Self {
@@ -121,6 +144,7 @@ impl Progress {
             rejected_since_cursor: 0,
             left_alone_since_cursor: 0,
             refusal: None,
+            listing,
             chunks,
             doubted,
             longest_wait: LONGEST_ASKED,
@@ -187,7 +211,7 @@ impl Progress {
         self.run.waiting_until = None;
         self.run.waiting_reason = None;
         match &Arc::clone(&self.work).selected {
-            Selected::Matching { criteria, .. } => self.next_page(criteria),
+            Selected::Matching { criteria, .. } => self.next_of_window(criteria),
             Selected::Ids(ids) => self.next_ids(ids),
         }
     }
@@ -209,6 +233,9 @@ impl Progress {
         if self.bisection.is_some() && matches!(call, Call::List { .. }) {
             return self.list(page);
         }
+        if self.listing.is_some() && matches!(call, Call::List { .. }) {
+            return self.listed(page, now);
+        }
         self.run.pages += 1;
         let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
         self.run.processed = self.run.processed.saturating_add(entries);
@@ -227,6 +254,9 @@ impl Progress {
             }
             Call::Bulk { selection: Selection::Ids(ids), .. } if self.bisection.is_some() => {
                 self.bisect(|bisection| bisection.acted(ids.len(), page.entries));
+            }
+            Call::Bulk { selection: Selection::Ids(ids), overrides, .. } if self.listing.is_some() => {
+                self.acted_on_listed(ids.len(), page, &overrides.labels, now);
             }
             Call::Bulk { selection: Selection::Ids(ids), .. } => {
                 let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
@@ -268,6 +298,7 @@ impl Progress {
         self.rejected_since_cursor = 0;
         self.run.left_alone = 0;
         self.left_alone_since_cursor = 0;
+        self.list_again();
         if self.run.dry_run {
             self.run.processed = 0;
             self.seen = Seen::default();
@@ -287,11 +318,13 @@ impl Progress {
     fn succeed(&mut self) -> Step {
         let run = &self.ended_run();
         let all_refused = are_all_refused(run);
+        let unsendable = self.listing.as_ref().and_then(|listing| listing.unsendable.as_ref());
         let outcome = match (&self.work.selected, &self.refusal) {
             // Entries that stay may not stop a policy for good. Who names one wants to know.
             (Selected::Ids(_), Some(refusal)) if all_refused => Outcome::bad_request(refusal),
             (Selected::Ids(_), None) if all_refused => Outcome::ids_refused(),
-            (_, refusal) => Outcome::succeeded(run, refusal.as_ref()),
+            (_, Some(refusal)) => Outcome::succeeded(run, Some(refusal)),
+            (_, None) => Outcome::succeeded(run, unsendable.map(|problem| problem as &dyn Display)),
         };
         self.end(outcome)
     }
@@ -299,6 +332,20 @@ impl Progress {
     fn end(&mut self, outcome: Outcome) -> Step {
         self.outcome = Some(outcome.clone());
         Step::End(outcome.leaving_alone(self.ended_run().left_alone))
+    }
+}
+
+/// The run as a pass begins that lists anew: what is left in the DLQ comes by again.
+fn anew(run: PolicyRun) -> PolicyRun {
+    let (processed, summary) = if run.dry_run { (0, None) } else { (run.processed, run.summary) };
+    PolicyRun {
+        rejected: 0,
+        left_alone: 0,
+        skipped: Skipped::default(),
+        exhausted: 0,
+        processed,
+        summary,
+        ..run
     }
 }
 
@@ -311,6 +358,7 @@ pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
 mod apart;
 mod calls;
 mod failures;
+mod listing;
 
 #[cfg(test)]
 #[path = "progress_tests.rs"]

@@ -56,7 +56,7 @@ impl Statuses {
 }
 
 /// Reads what a policy says; none where it says nothing.
-pub(super) fn by_listing(spec: &DlqPolicySpec, selected: &Selected) -> Result<Option<ByListing>, Invalid> {
+pub(crate) fn by_listing(spec: &DlqPolicySpec, selected: &Selected) -> Result<Option<ByListing>, Invalid> {
     let DlqPolicySpec { action, matching, loop_protection, .. } = spec;
     if matching.is_none() && loop_protection.is_none() {
         return Ok(None);

@@ -34,6 +34,34 @@ const CREATED_AT: &str = "workflowCreatedAt";
 /// What an expression may name that no macro introduces.
 const VARIABLES: [&str; 2] = ["entry", "now"];
 
+/// What an expression may call.
+const FUNCTIONS: [&str; 24] = [
+    "bytes",
+    "contains",
+    "double",
+    "duration",
+    "endsWith",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+    "int",
+    "matches",
+    "max",
+    "min",
+    "size",
+    "startsWith",
+    "string",
+    "timestamp",
+    "uint",
+];
+
 /// How deep brackets and operators may lie in each other: evaluation takes room on the stack for each.
 const MOST_LEVELS: usize = 32;
 /// The parser takes up to 40 KiB of stack for each level, and a name of a thousand parts is a level each.
@@ -206,8 +234,14 @@ impl Shape {
             }
             Expr::Select(select) => self.measure(&select.operand, deeper, names),
             Expr::Call(call) => {
-                self.additions += usize::from(call.func_name == "_+_");
-                self.parts += if call.func_name == "matches" { REGEX_STEPS } else { 0 };
+                let name = call.func_name.as_str();
+                // Operators have names that nobody can write.
+                if name.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !FUNCTIONS.contains(&name) {
+                    let known = FUNCTIONS.join(", ");
+                    return Err(format!("{name} is not a known function; there are {known}, and macros"));
+                }
+                self.additions += usize::from(name == "_+_");
+                self.parts += if name == "matches" { REGEX_STEPS } else { 0 };
                 let parts = call.target.as_deref().into_iter().chain(&call.args);
                 parts.into_iter().try_for_each(|part| self.measure(part, deeper, names))
             }

@@ -76,8 +76,7 @@ fn an_evaluation_that_fails_has_no_verdict() {
         "entry.responseBody.matches('(')",
         "entry.responseBody.matches('(a{1,900}){1,900}')",
         "timestamp(entry.responseBody) < now",
-        "now + duration('999999999999h') > now",
-        "nothing(entry.responseBody)",
+        "now + duration('nothing') > now",
     ] {
         assert_eq!(judge(source, &listed()), Err(Fault::Failed), "{source}");
     }
@@ -92,6 +91,7 @@ fn a_wrong_expression_is_refused_with_the_place_and_the_way_out() {
         ("entry.responsestatus == 500", "entry.responsestatus is not known; entry has dlqId, workflowUrl"),
         ("entri.attempts == 1", "entri is not known; there are entry and now"),
         ("entry.labels.exists(label, lable == 'a')", "lable is not known"),
+        ("entry.responseBody.include('a')", "include is not a known function; there are bytes, contains"),
         ("Message{ field: 1 } == null", "messages cannot be made"),
     ] {
         let error = Expression::compile(source).unwrap_err();
@@ -154,7 +154,7 @@ fn an_evaluation_that_would_take_long_is_not_begun() {
     };
     let large = ListedEntry { response_body: Some("x".repeat(16 * 1024)), ..listed() };
     let nested = "entry.labels.all(a, entry.labels.all(b, entry.labels.all(c, a + b + c != '')))";
-    let doubled = format!("size({}) > 0", vec!["entry.responseBody"; 40].join("+"));
+    let doubled = format!("size({}) > 0", vec!["entry.responseBody"; 25].join("+"));
     let before = Instant::now();
     assert_eq!(judge(nested, &large), Err(Fault::Failed));
     assert_eq!(judge(&format!("entry.labels.all(a, {doubled})"), &large), Err(Fault::Failed));

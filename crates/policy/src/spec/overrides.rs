@@ -4,6 +4,7 @@ use url::Url;
 
 use super::invalid::Invalid;
 use super::permissions::Permissions;
+use crate::run::attempts::counts;
 use dlq_crd::Reason;
 use dlq_upstash::types::{MAX_HEADER_BYTES, Overrides};
 
@@ -34,6 +35,11 @@ pub(super) fn api_overrides(
         }
     }
     let labels: Vec<_> = labels.iter().flatten().map(ToString::to_string).collect();
+    if labels.iter().any(|label| counts(label)) {
+        let problem =
+            "must not begin with dlq-attempt-, as loopProtection counts with such labels; remove that label";
+        return Err(Invalid::spec("spec.overrides.labels", problem));
+    }
     // One header carries them all, with commas between them.
     let bytes = labels.iter().map(|label| label.len() + 1).sum::<usize>().saturating_sub(1);
     if bytes > MAX_HEADER_BYTES {

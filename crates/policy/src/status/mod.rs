@@ -16,7 +16,7 @@ use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
 use self::schedule::{note_schedule, note_skipped};
 use crate::plan::due::next_run;
-use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, refusal, starts_by_itself};
+use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, may_loop, refusal, starts_by_itself};
 use crate::run::Activity;
 use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome, counts_as_failed};
 use crate::spec::policy::Policy;
@@ -32,7 +32,9 @@ pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Tim
     status.history.truncate(policy.history_limit);
     if is_circuit_reset(policy, before) {
         status.consecutive_failures = 0;
+        status.label_probes.clear();
     }
+    status.loop_possible = may_loop(policy, now);
     status.refused_reason = refusal(before);
     if is_new_work(policy, before) {
         status.refused_reason = None;
@@ -80,6 +82,7 @@ pub fn claimed(
         status.last_handled_spec_hash = Some(policy.spec_hash.clone());
     }
     status.processed = Some(0);
+    status.skipped = skipped(policy, &run);
     status.current_run = Some(PolicyRun { holder: Some(holder.to_owned()), ..run });
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, Some(Activity::Working), now);
@@ -101,7 +104,8 @@ pub fn taken_over(run: &PolicyRun, holder: &str) -> PolicyRun {
 
 /// The status in which the run has no holder, so that another process can take it up. It says nothing new of the schedule.
 pub fn released(before: &DlqPolicyStatus, run: PolicyRun) -> DlqPolicyStatus {
-    DlqPolicyStatus { processed: Some(run.processed), current_run: Some(run), ..before.clone() }
+    let skipped = before.skipped.map(|_| left_by_choice(&run));
+    DlqPolicyStatus { processed: Some(run.processed), skipped, current_run: Some(run), ..before.clone() }
 }
 
 /// The status during a run.
@@ -114,6 +118,7 @@ pub fn running(
 ) -> DlqPolicyStatus {
     let mut status = before.clone();
     status.processed = Some(run.processed);
+    status.skipped = skipped(policy, run);
     status.current_run = Some(PolicyRun { waiting_reason: activity.waiting_reason(), ..run.clone() });
     note_skipped(policy, run, &mut status, now);
     let readiness = readiness::ready_now(policy, &status);
@@ -159,6 +164,7 @@ pub fn finished(
     }
     note_refusal(policy, &run, outcome, &mut status);
     status.processed = Some(run.processed);
+    status.skipped = skipped(policy, &run);
     status.history.insert(0, (&run).into());
     status.history.truncate(policy.history_limit);
     status.current_run = None;
@@ -166,6 +172,17 @@ pub fn finished(
     let readiness = readiness::ready_now(policy, &status);
     conclude(&mut status, policy, &readiness, None, now);
     status
+}
+
+/// What `match` and `loopProtection` left alone; none where the policy has neither.
+fn skipped(policy: &Policy, run: &PolicyRun) -> Option<i64> {
+    let left = left_by_choice(run);
+    let is_by_listing = policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
+    (is_by_listing || left > 0).then_some(left)
+}
+
+fn left_by_choice(run: &PolicyRun) -> i64 {
+    run.skipped.total().saturating_add(run.exhausted)
 }
 
 /// How many runs failed in a row, after this one.
@@ -230,7 +247,7 @@ fn conclude(
         set(&mut conditions, kind, truth, reason, &cut(message), generation, now);
     };
     let truth = |so| if so { Truth::True } else { Truth::False };
-    set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message);
+    set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message(status));
     match activity {
         Some(activity) => set(ConditionType::Running, Truth::True, activity.reason(), activity.message()),
         None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run is in progress"),

@@ -1,17 +1,32 @@
 //! What the `Ready` condition says: whether a policy is accepted and able to run. It says nothing of how runs go, as
 //! deploy tools wait for it.
 
-use crate::plan::{Plan, is_circuit_open, is_new_work, refusal};
+use crate::plan::{Plan, is_circuit_open, is_new_work, labels_not_carried, refusal};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, counts_as_failed, with_advice};
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::{Pause, Policy};
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, RunResult, SpecTrigger, TokenRefusal};
+
+/// What is said of a policy that may act on the same workflow runs for ever.
+pub(crate) const LOOP_POSSIBLE: &str = "a workflow run that keeps failing is acted on at every scheduled time; set \
+     spec.loopProtection to end that";
 
 /// Whether the policy is accepted and able to run, and why.
 pub(crate) struct Readiness {
     pub(crate) ready: bool,
     pub(crate) reason: Reason,
     pub(crate) message: String,
+}
+
+impl Readiness {
+    /// The message, which says so where the policy may act on the same workflow runs for ever.
+    pub(crate) fn message(&self, status: &DlqPolicyStatus) -> String {
+        if status.loop_possible && self.reason == Reason::Scheduled {
+            with_advice(&self.message, LOOP_POSSIBLE)
+        } else {
+            self.message.clone()
+        }
+    }
 }
 
 /// What `Ready` says under a plan.
@@ -65,6 +80,9 @@ fn unless_held(
     }
     if is_circuit_open(policy, status) {
         return circuit_open(status);
+    }
+    if let Some(invalid) = labels_not_carried(policy, status) {
+        return not_ready(&invalid);
     }
     refused().map_or(able, |(reason, message)| Readiness { ready: false, reason, message })
 }

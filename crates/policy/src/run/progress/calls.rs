@@ -9,7 +9,7 @@ use dlq_crd::{MilliTime, Reason};
 use dlq_upstash::types::{Action, Call, Criteria, Detail, DlqId, Selection};
 
 impl Progress {
-    pub(super) fn next_page(&mut self, criteria: &Criteria) -> Step {
+    pub(super) fn next_of_window(&mut self, criteria: &Criteria) -> Step {
         let Some(frozen) = self.run.window.clone() else {
             let message = "the run has no window, as its status was edited by hand; set dlq-operator.dev/requestedAt to a new value to start another";
             return self.end(Outcome::failed(Reason::BadRequest, message));
@@ -25,6 +25,10 @@ impl Progress {
         if let Some(probe) = &self.probe {
             return Step::Call(self.probe_call(probe, criteria));
         }
+        if self.listing.is_some() { self.next_listed(criteria) } else { self.next_page(criteria) }
+    }
+
+    fn next_page(&mut self, criteria: Criteria) -> Step {
         let Some(count) = self.count() else { return self.end_at_limit() };
         let cursor = self.cursors.next().cloned();
         let list = self.run.dry_run;
@@ -40,7 +44,7 @@ impl Progress {
         })
     }
 
-    fn bulk(&self, selection: Selection) -> Call {
+    pub(super) fn bulk(&self, selection: Selection) -> Call {
         Call::Bulk { action: self.work.api_action(), selection, overrides: self.work.overrides.clone() }
     }
 
@@ -83,9 +87,13 @@ impl Progress {
 
     /// How many entries the next call may ask for: no more than one call may, nor than is left of the run's limit.
     /// `None` when nothing is left.
-    fn count(&self) -> Option<u32> {
+    pub(super) fn count(&self) -> Option<u32> {
+        u32::try_from(self.left().min(most_of_one_call(&self.limits))).ok().filter(|count| *count > 0)
+    }
+
+    /// How many entries the run may still act on.
+    pub(super) fn left(&self) -> i64 {
         let spent = self.run.processed.saturating_add(self.doubted);
-        let left = self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(spent));
-        u32::try_from(left.min(most_of_one_call(&self.limits))).ok().filter(|count| *count > 0)
+        self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(spent))
     }
 }

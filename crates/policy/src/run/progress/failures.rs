@@ -8,6 +8,7 @@ use super::{Failure, Probe, Progress};
 use crate::run::activity::Activity;
 use crate::run::backoff;
 use crate::run::bisection::Bisection;
+use crate::run::chunks::Chunks;
 use crate::run::outcome::Outcome;
 use crate::run::pace::asked;
 use dlq_upstash::error::{ApiError, ErrorClass};
@@ -76,8 +77,7 @@ impl Progress {
                     self.bisect(Bisection::refused);
                 } else {
                     self.run.rejected += 1;
-                    self.run.position += 1;
-                    self.chunks.done(false);
+                    self.pass_one();
                 }
             }
             // Where entries are refused, it is not the cursor.
@@ -107,8 +107,29 @@ impl Progress {
         self.failures = 0;
         match &mut self.bisection {
             Some(bisection) => bisection.halve(size),
-            None => self.chunks.halve(size),
+            None => {
+                if let Some(chunks) = self.chunks() {
+                    chunks.halve(size);
+                }
+            }
         }
+    }
+
+    /// How the entries that are named in calls are divided.
+    fn chunks(&mut self) -> Option<&mut Chunks> {
+        match &mut self.listing {
+            Some(listing) => listing.in_hand.chunks(),
+            None => Some(&mut self.chunks),
+        }
+    }
+
+    /// Leaves the only entry of a chunk behind.
+    fn pass_one(&mut self) {
+        if let Some(listing) = &mut self.listing {
+            return listing.in_hand.done(1, false);
+        }
+        self.run.position += 1;
+        self.chunks.done(false);
     }
 
     /// The call was given up on: nobody knows whether it acted.
@@ -122,7 +143,9 @@ impl Progress {
     fn doubt(&mut self, call: &Call, now: Timestamp) {
         if self.probe.is_none() {
             self.run.uncertain_pages += 1;
-            self.chunks.doubt();
+            if let Some(chunks) = self.chunks() {
+                chunks.doubt();
+            }
             self.doubted = self.doubted.saturating_add(asked(call));
             self.pace.spend(asked(call), now);
         }
@@ -161,11 +184,10 @@ impl Progress {
             Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
                 self.failures = 0;
                 self.run.pages += 1;
-                if !self.chunks.is_uncertain() {
+                if self.chunks().is_none_or(|chunks| !chunks.is_uncertain()) {
                     self.run.not_found += 1;
                 }
-                self.run.position += 1;
-                self.chunks.done(false);
+                self.pass_one();
             }
             Call::Bulk { .. } | Call::List { .. } => self.outcome = Some(Outcome::bad_request(error)),
         }
