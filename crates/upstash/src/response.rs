@@ -3,7 +3,7 @@
 //! What an answer says ends up in statuses, events and logs, and some servers echo what they were sent: nothing that
 //! leaves here holds the token.
 
-mod listed;
+pub(crate) mod listed;
 
 use std::time::Duration;
 

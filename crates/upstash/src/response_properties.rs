@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::error::MAX_MESSAGE_CHARS;
-use crate::types::DlqId;
+use crate::types::{DlqId, ListedEntry, MAX_RESPONSE_BODY_BYTES};
 
 /// Holds what JSON encoders escape though they need not.
 const TOKEN: &str = "eyJVc2VySUQiOiI3/fuzz+9Q==";
@@ -23,8 +23,21 @@ const OPERATIONS: [Operation; 8] = [
     Operation::Get,
 ];
 
-const FIELDS: [&str; 8] =
-    ["workflowRuns", "workflowRunId", "deleted", "cursor", "messages", "dlqId", "error", "more"];
+const FIELDS: [&str; 13] = [
+    "workflowRuns",
+    "workflowRunId",
+    "deleted",
+    "cursor",
+    "messages",
+    "dlqId",
+    "responseHeader",
+    "responseHeaders",
+    "responseBody",
+    "responseBodyBase64",
+    "labels",
+    "error",
+    "more",
+];
 
 fn token() -> Token {
     Token::parse(TOKEN).unwrap()
@@ -81,8 +94,12 @@ fn answer() -> impl Strategy<Value = Value> {
         }),
         (any::<u64>(), cursor())
             .prop_map(|(deleted, cursor)| json!({ "deleted": deleted, "cursor": cursor })),
-        (vec(prop::option::of(text()), 0..8), cursor()).prop_map(|(ids, cursor)| {
-            let messages: Vec<_> = ids.iter().map(|id| json!({ "dlqId": id })).collect();
+        (vec((prop::option::of(text()), text()), 0..8), cursor()).prop_map(|(entries, cursor)| {
+            let entry = |(id, text): &(Option<String>, String)| {
+                let headers = json!({ text: "a value", "of-a-name": [text] });
+                json!({ "dlqId": id, "responseHeader": headers, "responseBody": text })
+            };
+            let messages: Vec<_> = entries.iter().map(entry).collect();
             json!({ "messages": messages, "cursor": cursor })
         }),
         text().prop_map(|id| json!({ "workflowRunId": id })),
@@ -182,6 +199,12 @@ fn check(
             prop_assert!(matches!(operation, Operation::List | Operation::Get) || listed.is_empty());
             let sendable = |id: &DlqId| DlqId::parse(id.0.clone()).is_some() && !id.0.contains(TOKEN);
             prop_assert!(listed.iter().all(|entry| sendable(&entry.id)));
+            for ListedEntry { response_headers, response_body, .. } in listed {
+                let headers = response_headers.iter().flat_map(|(name, values)| values.iter().chain([name]));
+                let body = response_body.iter();
+                prop_assert!(body.clone().all(|body| body.len() <= MAX_RESPONSE_BODY_BYTES));
+                prop_assert!(body.chain(headers).all(|text| !text.contains(TOKEN)));
+            }
         }
         Err(error) => {
             prop_assert!(is_printable(&error.message), "{:?}", error.message);
