@@ -71,6 +71,6 @@ async fn a_hundred_entries_with_bodies_of_a_mebibyte_take_no_more_memory_than_sm
     let run = scene.ran("large", 1).await["lastRun"].take();
     assert_eq!((&run["processed"], &run["pages"]), (&json!(100), &json!(1)), "{run:#}");
     let after = scene.operator.process().peak_kib().unwrap();
-    // What is kept of each body has four kibibytes, and reqwest's buffers are as large as for small answers.
+    // Nothing is kept of a body, and reqwest's buffers are as large as for small answers.
     assert!(after < before + 4 * 1024, "{before} KiB for small bodies, {after} KiB for large ones");
 }

@@ -1,6 +1,6 @@
 //! The one place that talks to Upstash.
 
-mod shorten;
+mod prune;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use url::Url;
 
-use self::shorten::Shortener;
+use self::prune::Pruner;
 use super::clock::Clocks;
 use super::error::{ApiError, with_causes};
 use super::request::{self, RequestError};
@@ -21,8 +21,8 @@ use super::response;
 use super::token::Token;
 use super::types::{Call, Operation, Page};
 
-/// The longest answer that is read, in bytes, without the ends of long texts in a list. A longer one is an error and is never
-/// held in memory.
+/// The longest answer that is read, in bytes; of a list, without what is not read of its entries. A longer one is an error and
+/// is never held in memory.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// What of a refusal is read, in bytes: more than any message that is made from it.
@@ -185,7 +185,7 @@ impl Client {
         let operation = call.operation();
         let observer = self.transport.observer.as_deref();
         let mut told = Observed { observer, operation, since: Instant::now(), status: None };
-        let answer = self.exchange(operation, request, now).await;
+        let answer = self.exchange(call, request, now).await;
         told.status = answer.as_ref().ok().map(|answer| answer.status.as_u16());
         drop(told);
         let answer = answer.and_then(|Answer { status, headers, body, permit }| {
@@ -200,7 +200,7 @@ impl Client {
 
     async fn exchange(
         &self,
-        operation: Operation,
+        call: &Call,
         request: request::Request,
         now: Timestamp,
     ) -> Result<Answer, ApiError> {
@@ -226,7 +226,7 @@ impl Client {
             self.transport.clocks().observe(self.base.origin(), date, now, received);
         }
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let mut shortener = (status.is_success() && !operation.acts()).then(Shortener::default);
+        let mut pruner = Pruner::of(call).filter(|_| status.is_success());
         let (mut body, mut arrived, mut permit) = (Vec::new(), 0, None);
         loop {
             let chunk = match answer.chunk().await {
@@ -242,8 +242,8 @@ impl Client {
             if !status.is_success() && body.len() + chunk.len() > MAX_REFUSAL_BYTES {
                 return Ok(Answer { status, headers, body, permit });
             }
-            match &mut shortener {
-                Some(shortener) => shortener.push(&chunk, &mut body),
+            match &mut pruner {
+                Some(pruner) => pruner.push(&chunk, &mut body),
                 None => body.extend_from_slice(&chunk),
             }
             if body.len() > MAX_BODY_BYTES {
@@ -340,6 +340,33 @@ mod tests {
                 Call::List { criteria: Criteria::default(), cursor: None, count: 100, detail: Detail::Brief };
             let error = client.send(&list, Timestamp::UNIX_EPOCH).await.unwrap().unwrap_err();
             assert_eq!((error.class, error.may_have_acted), (class, false), "{error}");
+        }
+    }
+
+    /// A server that answers one call.
+    async fn server(body: &'static str) -> Url {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut call = [0; 4096];
+            tokio::io::AsyncReadExt::read(&mut stream, &mut call).await.unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await.unwrap();
+        });
+        base
+    }
+
+    #[tokio::test]
+    async fn a_list_has_the_responses_of_its_entries_only_if_it_is_read_for_them() {
+        let answer = r#"{"messages":[{"dlqId":"a","responseHeader":{"A":["b"]},"responseBody":"c"}]}"#;
+        for (detail, headers, body) in [(Detail::Brief, 0, None), (Detail::Response, 1, Some("c"))] {
+            let transport = Transport::new(ClientOptions::new(Duration::from_secs(5))).unwrap();
+            let client = Client::new(transport, server(answer).await, Token::parse("t").unwrap());
+            let list = Call::List { criteria: Criteria::default(), cursor: None, count: 100, detail };
+            let page = client.send(&list, Timestamp::UNIX_EPOCH).await.unwrap().unwrap();
+            let entry = &page.listed[0];
+            assert_eq!((entry.response_headers.len(), entry.response_body.as_deref()), (headers, body));
         }
     }
 

@@ -35,6 +35,11 @@ impl Default for Room {
 }
 
 impl Room {
+    #[cfg(feature = "client")]
+    pub(crate) fn is_left(self) -> bool {
+        self.0 > 0
+    }
+
     /// For a text of so many bytes.
     pub(crate) fn take(&mut self, bytes: usize) {
         self.0 = self.0.saturating_sub(bytes + TEXT_OVERHEAD);
