@@ -19,6 +19,8 @@ pub(crate) mod pace;
 pub(crate) mod past;
 pub mod progress;
 #[cfg(test)]
+mod progress_listing_properties;
+#[cfg(test)]
 mod progress_listing_tests;
 #[cfg(test)]
 mod progress_properties;
