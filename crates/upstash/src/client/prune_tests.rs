@@ -163,6 +163,14 @@ fn half_a_character_is_replaced_and_hides_no_other_entry() {
 }
 
 #[test]
+fn a_header_whose_name_is_cut_would_be_another_one() {
+    let (longest, longer) = ("x".repeat(MAX_TEXT_BYTES), "y".repeat(MAX_TEXT_BYTES + 1));
+    let headers = json!({ longest.as_str(): "a", longer.as_str(): "b" });
+    let answer = json!({ "messages": [{ "dlqId": "a", "responseHeader": headers }] }).to_string();
+    assert!(listed(&answer, Detail::Response)[0].response_headers.keys().eq([&longest]));
+}
+
+#[test]
 fn a_cursor_stays_whole_or_is_refused() {
     for (text, bytes) in [("c", 1), ("\u{e9}", 2), ("\u{1f600}", 4), ("\\u0041", 1), ("\\u003d", 1)] {
         for cursor in [1, 5000, MAX_CURSOR_BYTES, MAX_CURSOR_BYTES + 4, 100_000] {
