@@ -71,6 +71,16 @@ pub(super) const MISSED: Definition = counter(
     &["namespace", "name"],
     "Scheduled times that were missed.",
 );
+pub(super) const SKIPPED: Definition = gauge(
+    "dlq_operator_entries_skipped",
+    &["namespace", "name", "reason"],
+    "Entries that match or loopProtection left alone in the last pass of the last run; of policies with either.",
+);
+pub(super) const RETURNED: Definition = counter(
+    "dlq_operator_entries_returned_total",
+    &["namespace", "name"],
+    "Workflow runs of earlier runs that were seen back in the DLQ; of policies with match or loopProtection.",
+);
 pub(super) const LATENESS: Definition = histogram(
     "dlq_operator_schedule_lateness_seconds",
     &[],
@@ -129,7 +139,7 @@ pub(super) const CLOCK_OFFSET: Definition = gauge(
     "How far Upstash's clock is ahead of ours; of several servers the one that is furthest away.",
 );
 
-const OWN: [Definition; 24] = [
+const OWN: [Definition; 26] = [
     BUILD_INFO,
     POLICY_INFO,
     POLICY_CONDITION,
@@ -142,6 +152,8 @@ const OWN: [Definition; 24] = [
     ENTRIES,
     UNCERTAIN_PAGES,
     MISSED,
+    SKIPPED,
+    RETURNED,
     LATENESS,
     CIRCUIT_OPEN,
     CONSECUTIVE_FAILURES,
@@ -157,7 +169,7 @@ const OWN: [Definition; 24] = [
 ];
 
 /// The series of a policy with a schedule that has run, if its runs end as `Succeeded` or `Failed`. A condition that comes
-/// up adds three, and each other trigger and result one.
+/// up adds three, each other trigger and result one, and `match` or `loopProtection` eight.
 pub const SERIES_PER_POLICY: usize = 21;
 
 /// The series that are not of policies, when every result, action and operation has occurred; without those of the next.

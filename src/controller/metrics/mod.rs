@@ -162,7 +162,7 @@ impl Metrics {
 
     /// A status was written that says this for the first time.
     pub(crate) fn tell(&self, policy: &PolicyRef, changes: &Changes) {
-        let Changes { lateness, ended, processed, uncertain_pages, missed, events: _ } = changes;
+        let Changes { lateness, ended, processed, uncertain_pages, returned, missed, events: _ } = changes;
         if let Some((action, entries)) = processed {
             let count = |counts: &mut policies::Counts| {
                 *counts.entries.entry(action.as_str()).or_default() += entries;
@@ -171,6 +171,9 @@ impl Metrics {
         }
         if *uncertain_pages > 0 {
             self.policies.count(policy, |counts| counts.uncertain_pages += uncertain_pages);
+        }
+        if *returned > 0 {
+            self.policies.count(policy, |counts| counts.returned += returned);
         }
         if *missed > 0 {
             self.policies.count(policy, |counts| counts.missed += missed);

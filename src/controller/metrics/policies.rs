@@ -12,12 +12,12 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 
 use super::definitions::{
     CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN, LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION,
-    POLICY_INFO, RUN_ACTIVE, RUNS, UNCERTAIN_PAGES,
+    POLICY_INFO, RETURNED, RUN_ACTIVE, RUNS, SKIPPED, UNCERTAIN_PAGES,
 };
 use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::names::{PolicyRef, lock};
 use crate::controller::watched::policy::WatchedPolicy;
-use crate::controller::watched::summary::PolicySummary;
+use crate::controller::watched::summary::{PolicySummary, SKIP_REASONS};
 use crate::runtime::metrics::{Definition, Labels, encode_counter, encode_gauge};
 use dlq_crd::{Action, Trigger};
 use dlq_policy::Truth;
@@ -29,6 +29,7 @@ pub(super) struct Counts {
     /// By action, trigger and result.
     pub(super) runs: BTreeMap<[&'static str; 3], u64>,
     pub(super) uncertain_pages: u64,
+    pub(super) returned: u64,
     pub(super) missed: u64,
 }
 
@@ -55,6 +56,7 @@ impl Counts {
             *self.runs.entry(*run).or_default() += count;
         }
         self.uncertain_pages += other.uncertain_pages;
+        self.returned += other.returned;
         self.missed += other.missed;
     }
 }
@@ -227,6 +229,17 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {
     write(&UNCERTAIN_PAGES, &|encoder, row| {
         encode_counter(encoder, &row.series(&UNCERTAIN_PAGES, &[]), row.counts.uncertain_pages)
     })?;
+    let skipped = |row: &Row| row.summary.skipped.clone();
+    write(&SKIPPED, &|encoder, row| {
+        let mut counts = skipped(row).into_iter().flat_map(|counts| SKIP_REASONS.into_iter().zip(*counts));
+        counts.try_for_each(|(reason, count)| {
+            encode_gauge(encoder, &row.series(&SKIPPED, &[reason]), number(count))
+        })
+    })?;
+    write(&RETURNED, &|encoder, row| {
+        let labels = || row.series(&RETURNED, &[]);
+        skipped(row).map_or(Ok(()), |_| encode_counter(encoder, &labels(), row.counts.returned))
+    })?;
     write(&MISSED, &|encoder, row| encode_counter(encoder, &row.series(&MISSED, &[]), row.counts.missed))
 }
 
@@ -258,7 +271,9 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, summaries: &[PolicySummary],
             encode_counter(&mut encoder, &summed(&ENTRIES, &[action]), *count)
         })
     })?;
-    for (definition, count) in [(UNCERTAIN_PAGES, counts.uncertain_pages), (MISSED, counts.missed)] {
+    for (definition, count) in
+        [(UNCERTAIN_PAGES, counts.uncertain_pages), (RETURNED, counts.returned), (MISSED, counts.missed)]
+    {
         definition.encode(encoder, |mut encoder| encode_counter(&mut encoder, &Labels::new(), count))?;
     }
     Ok(())

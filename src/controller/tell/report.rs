@@ -54,6 +54,8 @@ fn whole_run(policy: &PolicyRef, uid: &str, run: &PolicyRun) -> Span {
         processed = run.processed,
         rejected = run.rejected,
         not_found = run.not_found,
+        skipped = run.skipped.total(),
+        exhausted = run.exhausted,
         retries = run.retries,
         uncertain_pages = run.uncertain_pages,
         interruptions = run.interruptions
@@ -83,6 +85,8 @@ pub(crate) fn run_ended(policy: &PolicyRef, uid: &str, run: &PolicyRun) {
         uncertain_pages = some(run.uncertain_pages),
         interruptions = some(run.interruptions),
         left_alone = some(run.left_alone),
+        skipped = some(run.skipped.total()),
+        exhausted = some(run.exhausted),
         duration_ms = u64::try_from(duration(run).as_millis()).unwrap_or_default(),
         "{}",
         run.message.as_deref().unwrap_or_default()

@@ -28,9 +28,15 @@ pub(crate) struct PolicySummary {
     /// A run starts when its spec is new: nothing schedules it, suspends it, or waits for a request.
     pub(crate) starts_when_new: bool,
     pub(crate) observed_generation: Option<i64>,
+    /// What `match` and `loopProtection` left alone in the last run, by [`SKIP_REASONS`]; none without either.
+    pub(crate) skipped: Option<Box<[i64; 7]>>,
     /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
     pub(crate) account: u64,
 }
+
+/// The reasons of [`PolicySummary::skipped`], as metrics call them.
+pub(crate) const SKIP_REASONS: [&str; 7] =
+    ["status", "non_retryable", "attempts", "expression", "expression_error", "unjudged", "exhausted"];
 
 const CONDITIONS: [ConditionType; 5] = [
     ConditionType::Ready,
@@ -49,6 +55,7 @@ impl PolicySummary {
         let consecutive_failures = status.consecutive_failures.number().unwrap_or_default();
         let connection = spec.connection.part().unwrap_or_default();
         let secret = connection.token_secret_ref.part().unwrap_or_default();
+        let last_run = status.last_run.part().unwrap_or_default();
         let schedule = spec.schedule.text().unwrap_or_default().into_boxed_str();
         Self {
             account: account(&[connection.url.text(), secret.name.text(), secret.key.text()]),
@@ -60,7 +67,8 @@ impl PolicySummary {
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
             observed_generation: status.observed_generation.number(),
             is_running: matches!(status.current_run, Loose::Part(_)),
-            last_run: status.last_run.part().and_then(|run| run.start_time.time()),
+            last_run: last_run.start_time.time(),
+            skipped: status.skipped.number().map(|_| Box::new(last_run.skipped())),
             last_success: status.last_successful_time.time(),
             next_run: status.next_schedule_time.time(),
             consecutive_failures,
@@ -214,6 +222,7 @@ pub(crate) struct Status {
     next_schedule_time: Leaf,
     consecutive_failures: Leaf,
     observed_generation: Leaf,
+    skipped: Leaf,
     last_handled_requested_at: Leaf,
 }
 
@@ -230,6 +239,28 @@ impl Status {
 #[serde(default, rename_all = "camelCase")]
 struct Run {
     start_time: Leaf,
+    skipped: Loose<Skipped>,
+    exhausted: Leaf,
+}
+
+impl Run {
+    fn skipped(self) -> [i64; 7] {
+        let Skipped { status, non_retryable, attempts, expression, expression_error, unjudged } =
+            self.skipped.part().unwrap_or_default();
+        [status, non_retryable, attempts, expression, expression_error, unjudged, self.exhausted]
+            .map(|count| count.number().unwrap_or_default())
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Skipped {
+    status: Leaf,
+    non_retryable: Leaf,
+    attempts: Leaf,
+    expression: Leaf,
+    expression_error: Leaf,
+    unjudged: Leaf,
 }
 
 #[derive(Default, Deserialize)]
@@ -276,7 +307,11 @@ mod tests {
                 { "type": "Another", "status": "True" },
             ],
             "currentRun": { "id": "r", "cursor": "c" },
-            "lastRun": { "startTime": "2026-11-20T12:00:00.250Z", "processed": 7 },
+            "lastRun": {
+                "startTime": "2026-11-20T12:00:00.250Z", "processed": 7, "exhausted": 5,
+                "skipped": { "status": 3, "nonRetryable": 1, "expressionError": "no number" },
+            },
+            "skipped": 9,
             "lastSuccessfulTime": "2026-11-20T11:00:00Z",
             "nextScheduleTime": "2026-11-20T13:00:00Z",
             "observedGeneration": 7,
@@ -300,6 +335,7 @@ mod tests {
             next_run: time("2026-11-20T13:00:00Z"),
             consecutive_failures: 3,
             is_circuit_open: true,
+            skipped: Some(Box::new([3, 1, 0, 0, 0, 0, 5])),
             account: 0,
         };
         assert_eq!(summary(&spec, &status), expected);

@@ -31,6 +31,15 @@ impl Attempts {
     }
 }
 
+/// The labels of a new workflow run.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum NewLabels {
+    /// Those that it gets anyway.
+    Unchanged,
+    /// These.
+    These(Vec<String>),
+}
+
 /// Whether a label counts attempts.
 pub(crate) fn counts(label: &str) -> bool {
     label.starts_with(PREFIX)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attempts::NewLabels;
 use super::chunks::{Chunks, MAX_CHUNK, fitting};
 use dlq_upstash::types::DlqId;
 
@@ -14,12 +15,12 @@ const MOST_ENTRIES: usize = 1000;
 /// What was listed and is still to be acted on.
 #[derive(Debug, Default)]
 pub(crate) struct InHand {
-    groups: BTreeMap<Option<Vec<String>>, Group>,
+    groups: BTreeMap<NewLabels, Group>,
     ids: BTreeSet<DlqId>,
     /// How many pages were listed since entries were last acted on.
     pages: u32,
     /// The group that the last call was for: it stays with that group until the call is done with.
-    current: Option<Option<Vec<String>>>,
+    current: Option<NewLabels>,
 }
 
 /// Entries whose new workflow runs get the same labels.
@@ -41,8 +42,8 @@ impl Group {
 pub(crate) struct Batch {
     /// Which.
     pub(crate) ids: Vec<DlqId>,
-    /// The labels of the new workflow runs; none: those that they have anyway.
-    pub(crate) labels: Option<Vec<String>>,
+    /// The labels of the new workflow runs.
+    pub(crate) labels: NewLabels,
 }
 
 impl InHand {
@@ -67,7 +68,7 @@ impl InHand {
     }
 
     /// Takes an entry in, unless it is there already.
-    pub(crate) fn add(&mut self, id: &DlqId, labels: Option<Vec<String>>) {
+    pub(crate) fn add(&mut self, id: &DlqId, labels: NewLabels) {
         if self.ids.insert(id.clone()) {
             self.groups.entry(labels).or_default().ids.push(id.clone());
         }

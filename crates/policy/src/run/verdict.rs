@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::attempts::{Attempts, next_labels, uncounted};
+use super::attempts::{Attempts, NewLabels, next_labels, uncounted};
 use super::judge::{self, Selects};
 use crate::spec::by_listing::{ByListing, Statuses};
 use crate::spec::expression::{Fault, Judged};
@@ -16,8 +16,8 @@ const NON_RETRYABLE_HEADER: &str = "upstash-nonretryable-error";
 /// What to do with an entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
-    /// Act on it. The new workflow run gets these labels; none: those that it has anyway.
-    Act(Option<Vec<String>>),
+    /// Act on it.
+    Act(NewLabels),
     /// The run does not select it, whatever the list was asked for.
     NotSelected,
     /// `match` leaves it alone.
@@ -90,14 +90,14 @@ impl Rules<'_> {
             return Verdict::Skipped(why);
         }
         let (Some(most), Attempts::Known(attempts)) = (self.by_listing.max_attempts, read) else {
-            return Verdict::Act(None);
+            return Verdict::Act(NewLabels::Unchanged);
         };
         if attempts >= most {
             return Verdict::Exhausted;
         }
         let labels = if self.labels.is_empty() { own } else { self.labels };
         match next_labels(labels, attempts) {
-            Ok(labels) => Verdict::Act(Some(labels)),
+            Ok(labels) => Verdict::Act(NewLabels::These(labels)),
             Err(problem) => Verdict::Rejected(problem),
         }
     }

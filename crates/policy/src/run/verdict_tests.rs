@@ -37,10 +37,10 @@ fn verdict(spec: &Value, labels: &[&str], status: Option<u16>, headers: &[(&str,
 }
 
 fn act(labels: &[&str]) -> Verdict {
-    Verdict::Act(Some(labels.iter().map(ToString::to_string).collect()))
+    Verdict::Act(NewLabels::These(labels.iter().map(ToString::to_string).collect()))
 }
 
-const UNLABELLED: Verdict = Verdict::Act(None);
+const UNLABELLED: Verdict = Verdict::Act(NewLabels::Unchanged);
 
 #[test]
 fn statuses_are_codes_or_classes_and_an_entry_without_one_matches_none() {

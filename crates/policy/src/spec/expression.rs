@@ -355,6 +355,7 @@ fn timestamp(millis: i64) -> Value {
 }
 
 /// CEL's `matches`, for regular expressions of a bounded size.
+#[expect(clippy::needless_pass_by_value, reason = "the library takes functions of this form")]
 fn matches(
     context: &FunctionContext<'_, '_>,
     This(text): This<Arc<String>>,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Progress, Step};
-use crate::run::attempts::Attempts;
+use crate::run::attempts::{Attempts, NewLabels};
 use crate::run::cursors::Turned;
 use crate::run::in_hand::{InHand, PAGE};
 use crate::run::judge::Selects;
 use crate::run::outcome::Outcome;
 use crate::run::past::Past;
 use crate::run::verdict::{Rules, Verdict};
+use crate::spec::by_listing::ByListing;
 use crate::spec::selection::Selected;
 use dlq_crd::Skipped;
 use dlq_upstash::types::{Call, Criteria, Overrides, Page, Selection};
@@ -46,8 +47,7 @@ impl Progress {
         let is_worth_listing =
             self.run.dry_run || in_hand == 0 || (listing.in_hand.has_room() && in_hand < left);
         if has_more && is_worth_listing {
-            let detail =
-                self.work.by_listing.as_ref().map(|by_listing| by_listing.detail()).unwrap_or_default();
+            let detail = self.work.by_listing.as_ref().map(ByListing::detail).unwrap_or_default();
             let cursor = self.cursors.next().cloned();
             return Step::Call(Call::List { criteria, cursor, count: PAGE.min(self.most_listed), detail });
         }
@@ -57,7 +57,10 @@ impl Progress {
         let Call::Bulk { action, selection, overrides } = self.bulk(Selection::Ids(batch.ids)) else {
             return self.succeed();
         };
-        let labels = batch.labels.unwrap_or(overrides.labels);
+        let labels = match batch.labels {
+            NewLabels::These(labels) => labels,
+            NewLabels::Unchanged => overrides.labels,
+        };
         Step::Call(Call::Bulk { action, selection, overrides: Overrides { labels, ..overrides } })
     }
 
