@@ -98,6 +98,15 @@ async fn fill(control_plane: &ControlPlane, simulator: &Simulator) -> Result<usi
         flow_control_key: Some("bank-api".to_owned()),
         ..failed(3 * HOUR, "transfer", "CALLBACK_FAIL")
     };
+    let order = |ago: i64, attempts: u32| Entry {
+        labels: vec!["order".to_owned(), format!("dlq-attempt-{attempts}")],
+        ..failed(ago, "order", "CALLBACK_FAIL")
+    };
+    let shipment = |status: u16, body: &str| Entry {
+        response_status: Some(status),
+        response_body: Some(body.to_owned()),
+        ..failed(2 * HOUR, "shipment", "CALLBACK_FAIL")
+    };
     let batches = [
         (1200, failed(2 * DAY, "payment", "CALLBACK_FAIL")),
         (100, failed(9 * DAY, "payment", "CALLBACK_FAIL")),
@@ -111,6 +120,13 @@ async fn fill(control_plane: &ControlPlane, simulator: &Simulator) -> Result<usi
         (150, failed(50 * DAY, "export", "CALLBACK_CANCELED")),
         (60, failed(40 * DAY, "import", "CALLBACK_FAIL")),
         (450, transfer),
+        (200, failed(HOUR, "order", "CALLBACK_FAIL")),
+        (80, order(HOUR, 2)),
+        (60, order(HOUR, 3)),
+        (40, order(3 * DAY, 4)),
+        (250, shipment(503, "the carrier had a timeout")),
+        (120, shipment(503, "closed for maintenance")),
+        (90, shipment(422, "no such address")),
     ];
     let mut count = 0;
     for (number, entry) in &batches {
