@@ -144,7 +144,7 @@ fn a_run_goes_on_unless_something_speaks_against_it() {
     let edited = |fields: Value| read(&fields, &[], &permissions());
     let id = &status.current_run.as_ref().unwrap().id;
     let on = format!("continue {id}");
-    let table = [
+    let table = vec![
         ("nothing changed", once(&[]), on.as_str()),
         ("limits were edited", edited(json!({"limits": {"pageSize": 1}})), &on),
         ("a schedule was added", edited(json!({"schedule": "@hourly"})), &on),

@@ -229,10 +229,11 @@ pub(crate) fn counted(count: i64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Whether a run that ended so counts towards the circuit. A dry run proves nothing of what acts, and a quota passes by itself.
+/// Whether a run that ended so counts towards the circuit. A dry run proves nothing of what acts, a quota passes by itself, and
+/// where labels are not carried the policy is stopped already.
 pub(crate) fn counts_as_failed(is_dry: bool, result: RunResult, reason: Reason) -> bool {
     let has_failed = matches!(result, RunResult::Failed | RunResult::DeadlineExceeded);
-    has_failed && !is_dry && reason != Reason::QuotaExceeded
+    has_failed && !is_dry && !matches!(reason, Reason::QuotaExceeded | Reason::LabelsNotCarried)
 }
 
 /// Whether the API refused every entry that it was asked to act on.

@@ -73,7 +73,7 @@ impl Dlq {
             let lineage = self.lineages;
             self.lineages += 1;
             let own = ["a", "b", "c"][lineage % 3];
-            let labels = if lineage % 7 == 0 { Vec::new() } else { vec![own.to_owned()] };
+            let labels = if lineage.is_multiple_of(7) { Vec::new() } else { vec![own.to_owned()] };
             let entry = Entry {
                 lineage,
                 run_id: format!("wfr_{lineage}"),

@@ -74,7 +74,8 @@ pub(crate) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Decides. `match` comes before the limit of attempts, so that an entry which it leaves alone is not called exhausted.
+    /// Decides. `match` comes before the limit of attempts, so that an entry which it leaves alone is not called exhausted; of
+    /// one whose attempts cannot be read, it has nothing to say.
     pub(crate) fn verdict(self, entry: &ListedEntry) -> Verdict {
         match self.selects.judge(entry) {
             judge::Verdict::NotSelected => return Verdict::NotSelected,

@@ -259,7 +259,8 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         run.id = "another".to_owned();
         run.processed = 3;
     });
-    let table = [
+    let over = ended(&found);
+    let table = vec![
         ("nothing yet", &claimed, with(|run| run.pages = 1), false),
         ("a lost answer", &claimed, with(|run| run.uncertain_pages = 1), false),
         ("the first entries", &claimed, found.clone(), true),
@@ -270,7 +271,7 @@ fn the_start_of_a_run_is_told_once_with_the_first_entries_that_are_written() {
         ("told before", &found, ended(&found), false),
         ("an end without any", &claimed, ended(&claimed), false),
         ("another run", &claimed, another, false),
-        ("no run before", &ended(&found), ended(&found), false),
+        ("no run before", &over, over.clone(), false),
     ];
     for (row, before, after, told) in table {
         let events = changes(&policy(&json!({})), before, &after).events;
