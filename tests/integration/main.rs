@@ -60,6 +60,7 @@ mod runbooks;
 mod scene;
 mod scheduling;
 mod sdk_requests;
+mod selection_speed;
 mod soak;
 mod stored;
 mod token_search;

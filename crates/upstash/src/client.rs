@@ -360,7 +360,9 @@ mod tests {
     #[tokio::test]
     async fn a_list_has_the_responses_of_its_entries_only_if_it_is_read_for_them() {
         let answer = r#"{"messages":[{"dlqId":"a","responseHeader":{"A":["b"]},"responseBody":"c"}]}"#;
-        for (detail, headers, body) in [(Detail::Brief, 0, None), (Detail::Response, 1, Some("c"))] {
+        for (detail, headers, body) in
+            [(Detail::Brief, 0, None), (Detail::Headers, 1, None), (Detail::Response, 1, Some("c"))]
+        {
             let transport = Transport::new(ClientOptions::new(Duration::from_secs(5))).unwrap();
             let client = Client::new(transport, server(answer).await, Token::parse("t").unwrap());
             let list = Call::List { criteria: Criteria::default(), cursor: None, count: 100, detail };

@@ -172,12 +172,14 @@ pub struct Overrides {
 }
 
 /// How much of each entry a list is read for.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Detail {
     /// What tells whether a selection means it.
     #[default]
     Brief,
-    /// Also the headers and the beginning of the body of the response that the failed call was answered with.
+    /// Also the headers of the response that the failed call was answered with.
+    Headers,
+    /// Also the beginning of that response's body.
     Response,
 }
 

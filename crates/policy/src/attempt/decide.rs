@@ -107,18 +107,18 @@ impl Attempt {
     /// Makes the run in `next` this process', to work on it. The account was looked up before: a run that is claimed can
     /// begin.
     fn take(&mut self, seen: &Arc<Seen>, next: DlqPolicyStatus, purpose: Purpose, now: Timestamp) -> Stage {
-        self.held = self.hold(seen, next.current_run.as_ref(), now);
+        self.held = self.hold(seen, &next, now);
         Stage::write(What::decision(next, purpose), Then::Permit)
     }
 
-    fn hold(&self, seen: &Arc<Seen>, run: Option<&PolicyRun>, now: Timestamp) -> Option<HeldRun> {
-        let (run, work) = (run?, seen.policy.work.as_ref().ok()?);
+    fn hold(&self, seen: &Arc<Seen>, next: &DlqPolicyStatus, now: Timestamp) -> Option<HeldRun> {
+        let (run, work) = (next.current_run.as_ref()?, seen.policy.work.as_ref().ok()?);
         let found = self.found.as_ref()?;
         let activity = status::activity(&seen.status, run, now);
         Some(HeldRun {
             progress: Progress::new(work.clone(), run.clone(), self.settings.retry_limit)
                 .seen_as(activity)
-                .looking_for(Past::of(&seen.status, self.facts.clock_offset, now)),
+                .looking_for(Past::of(next, self.facts.clock_offset, now)),
             account: found.account?,
             version: found.version.clone(),
             looked_again_at: None,

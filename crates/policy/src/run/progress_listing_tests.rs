@@ -217,7 +217,7 @@ fn a_dry_run_counts_what_would_be_acted_on_and_acts_on_nothing() {
     let not_found = ListedEntry { response_status: Some(404), ..entry(2, &[]) };
     let call =
         list(&mut dry, &page(vec![entry(1, &["a"]), not_found, entry(3, &["dlq-attempt-1"])], Some("next")));
-    assert!(matches!(call, Call::List { detail: Detail::Response, .. }), "skipNonRetryable reads headers");
+    assert!(matches!(call, Call::List { detail: Detail::Headers, .. }), "skipNonRetryable reads headers");
     list(&mut dry, &page(vec![entry(4, &["a"])], None));
     assert_eq!(
         end(&mut dry).1,

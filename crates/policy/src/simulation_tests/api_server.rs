@@ -63,6 +63,13 @@ pub(super) struct Object {
     pub(super) version: usize,
 }
 
+impl Object {
+    /// The spec as it is stored.
+    pub(super) fn spec(&self) -> &Value {
+        &self.spec
+    }
+}
+
 impl ApiServer {
     pub(super) fn new(spec: Value) -> Self {
         let now =

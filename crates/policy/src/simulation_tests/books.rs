@@ -17,8 +17,10 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn of_a_run_that_starts(upstash: &Upstash) -> Self {
-        Self { pace: Pace::default(), refusals: Some(Refusals::since_now(upstash)) }
+    /// A run that selects by listing is refused some entries, and leaves others alone: its refusals are not counted here.
+    pub(super) fn of_a_run_that_starts(upstash: &Upstash, is_by_listing: bool) -> Self {
+        let refusals = (!is_by_listing).then(|| Refusals::since_now(upstash));
+        Self { pace: Pace::default(), refusals }
     }
 
     /// A call is made. How many entries it asks for.

@@ -434,6 +434,12 @@ impl Ledger {
         if run.dry_run {
             self.meet("dry");
         }
+        for (what, count) in [("skipped entries", run.skipped.total()), ("exhausted entries", run.exhausted)]
+        {
+            if count > 0 {
+                self.meet(what);
+            }
+        }
     }
 
     /// The call did this.
@@ -511,7 +517,10 @@ pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Tim
     if call.operation().acts() {
         assert!(!run.dry_run && !policy.force_dry_run, "a dry run acts");
     }
-    if let Some(asked) = asked(call, run.dry_run) {
+    let is_by_listing = policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
+    if let (true, Call::List { count, .. }) = (is_by_listing, call) {
+        assert!(*count <= 100);
+    } else if let Some(asked) = asked(call, run.dry_run) {
         let left = max_entries_per_run.map_or(i64::MAX, |most| most - run.processed);
         let second = entries_per_second.map_or(i64::MAX, i64::from);
         let page = i64::from(page_size);

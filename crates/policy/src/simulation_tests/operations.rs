@@ -310,10 +310,15 @@ fn annotation() -> impl Strategy<Value = Operation> {
 
 /// A valid spec, part by part.
 fn spec() -> impl Strategy<Value = Value> {
-    (action(), filters(), timing(), limits(), failure_policy(), history(), dry_run()).prop_map(|parts| {
-        let (action, filters, timing, limits, failure_policy, history, dry_run) = parts;
+    let parts =
+        (action(), filters(), by_listing(), timing(), limits(), failure_policy(), history(), dry_run());
+    parts.prop_map(|parts| {
+        let (action, filters, by_listing, timing, limits, failure_policy, history, dry_run) = parts;
         let mut spec = serde_json::Map::new();
-        for part in [action, filters, timing, limits, failure_policy, history, dry_run] {
+        let is_of_ids = filters["filters"].get("dlqIds").is_some();
+        let by_listing = by_listing.filter(|_| !is_of_ids && action["action"] != "delete");
+        let by_listing = by_listing.unwrap_or_else(|| json!({}));
+        for part in [action, filters, by_listing, timing, limits, failure_policy, history, dry_run] {
             spec.extend(part.as_object().unwrap().clone());
         }
         spec.retain(|_, value| !value.is_null());
@@ -334,6 +339,7 @@ fn edit() -> impl Strategy<Value = Value> {
         1 => failure_policy(),
         2 => history(),
         1 => dry_run(),
+        1 => by_listing().prop_map(|part| part.unwrap_or_else(|| json!({"match": null, "loopProtection": null}))),
         4 => prop::bool::weighted(0.4).prop_map(|suspend| json!({"suspend": suspend})),
     ]
 }
@@ -360,6 +366,20 @@ fn filters() -> impl Strategy<Value = Value> {
         1 => Just(json!({"dlqIds": ["dlq-7"]})),
     ]
     .prop_map(|filters| json!({"filters": filters}))
+}
+
+/// What is decided on listed entries, where it goes with the rest.
+fn by_listing() -> impl Strategy<Value = Option<Value>> {
+    let protection = (1..4).prop_map(|most| json!({"match": null, "loopProtection": {"maxAttempts": most}}));
+    prop_oneof![
+        5 => Just(None),
+        2 => protection.prop_map(Some),
+        1 => Just(Some(json!({"match": {"responseStatuses": ["5xx"]}, "loopProtection": null}))),
+        1 => Just(Some(json!({
+            "match": {"responseStatuses": ["5xx"], "attempts": {"max": 1}, "expression": "size(entry.labels) < 9"},
+            "loopProtection": {"maxAttempts": 2},
+        }))),
+    ]
 }
 
 fn concurrency() -> impl Strategy<Value = Option<&'static str>> {

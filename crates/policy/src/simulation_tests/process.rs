@@ -326,7 +326,10 @@ impl World {
             Fence::Run => Precondition::OurRun(Box::new(seen.status.current_run.clone().expect("a run"))),
         };
         match purpose {
-            Purpose::Claim => self.process.books = Books::of_a_run_that_starts(&self.upstash),
+            Purpose::Claim => {
+                let is_by_listing = seen.policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
+                self.process.books = Books::of_a_run_that_starts(&self.upstash, is_by_listing);
+            }
             Purpose::TakeOver => self.process.books = Books::default(),
             Purpose::Finish => {
                 let run = next.last_run.as_ref().expect("the run that ends");

@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 54] = [
+const HAPPENS: [&str; 56] = [
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
@@ -56,12 +56,14 @@ const HAPPENS: [&str; 54] = [
     "ended: LimitReached",
     "ended: Succeeded",
     "everything was told, and once",
+    "exhausted entries",
     "held",
     "in doubt at the end of a turn, and then: again",
     "interrupted",
     "missed",
     "refused entries",
     "refused entries, all known",
+    "skipped entries",
     "started again with another token",
     "started: Manual",
     "started: Schedule",

@@ -63,16 +63,24 @@ pub(super) struct Served {
 #[derive(Clone, Debug)]
 struct Entry {
     failed: i64,
-    label: &'static str,
+    labels: Vec<String>,
+    /// What its last call was answered with.
+    status: u16,
     /// It cannot be resumed.
     stuck: bool,
 }
 
 impl Entry {
     fn matches(&self, criteria: &Criteria) -> bool {
-        (criteria.labels.is_empty() || criteria.labels.iter().any(|label| label == self.label))
+        (criteria.labels.is_empty() || criteria.labels.iter().any(|label| self.labels.contains(label)))
             && criteria.from_date.is_none_or(|from| from <= self.failed)
             && criteria.to_date.is_none_or(|to| self.failed <= to)
+    }
+
+    /// What its label says; a label that counts is never anything but a number here.
+    fn attempts(&self) -> u64 {
+        let numbers = self.labels.iter().filter_map(|label| label.strip_prefix("dlq-attempt-")?.parse().ok());
+        numbers.max().unwrap_or_default()
     }
 }
 
@@ -89,7 +97,7 @@ impl Upstash {
     pub(super) fn fail(&mut self, count: u8, now: Timestamp) {
         for age in (0..i64::from(count)).rev() {
             let label = if self.next % 5 == 4 { "b" } else { "a" };
-            self.add(now - SignedDuration::from_secs(age * 97), label);
+            self.add(now - SignedDuration::from_secs(age * 97), vec![label.to_owned()]);
         }
     }
 
@@ -104,9 +112,10 @@ impl Upstash {
         refused.map(|(key, _)| *key).collect()
     }
 
-    fn add(&mut self, failed: Timestamp, label: &'static str) {
+    fn add(&mut self, failed: Timestamp, labels: Vec<String>) {
         let stuck = self.next % 17 == 11;
-        self.entries.insert(self.next, Entry { failed: failed.as_millisecond(), label, stuck });
+        let status = if self.next % 4 == 1 { 404 } else { 503 };
+        self.entries.insert(self.next, Entry { failed: failed.as_millisecond(), labels, status, stuck });
         self.next += 1;
     }
 
@@ -164,20 +173,20 @@ impl Upstash {
             }
             Call::Bulk { action, selection: Selection::Matching { criteria, cursor, count }, .. } => {
                 let (keys, cursor) = self.matching(criteria, cursor.as_ref(), *count, fate);
-                self.take(*action, &keys, fate, now)?;
+                self.take(*action, &keys, &[], fate, now)?;
                 Ok((page(&keys, cursor), *count))
             }
-            Call::Bulk { selection: Selection::Ids(ids), action, .. } => {
+            Call::Bulk { selection: Selection::Ids(ids), action, overrides } => {
                 let keys: Vec<_> = ids.iter().filter_map(|id| self.key(id)).collect();
                 if keys.len() < ids.len() && *action != Action::Delete {
                     return Err(ErrorClass::NotFound);
                 }
-                self.take(*action, &keys, fate, now)?;
+                self.take(*action, &keys, &overrides.labels, fate, now)?;
                 Ok((page(&keys, None), u32::try_from(ids.len()).unwrap()))
             }
             Call::Single { action, id, .. } => {
                 let key = self.key(id).ok_or(ErrorClass::NotFound)?;
-                self.take(*action, &[key], fate, now)?;
+                self.take(*action, &[key], &[], fate, now)?;
                 Ok((page(&[key], None), 1))
             }
             Call::Get { id } => self.key(id).map(|key| (page(&[key], None), 1)).ok_or(ErrorClass::NotFound),
@@ -185,9 +194,18 @@ impl Upstash {
     }
 
     fn listed(&self, key: u64) -> ListedEntry {
-        let Entry { failed, label, .. } = &self.entries[&key];
+        let Entry { failed, labels, status, .. } = &self.entries[&key];
         let id = DlqId(format!("{failed}-{key}"));
-        ListedEntry { labels: Some(vec![(*label).to_owned()]), ..ListedEntry::bare(id) }
+        let (labels, response_status) = (Some(labels.clone()), Some(*status));
+        ListedEntry { labels, response_status, ..ListedEntry::bare(id) }
+    }
+
+    /// Whether each of these that is there has an answer of 5xx, and was acted on less often than this.
+    pub(super) fn have(&self, ids: &[DlqId], only_5xx: bool, attempts_below: u64) -> bool {
+        let entries = ids.iter().filter_map(|id| self.key(id)).map(|key| &self.entries[&key]);
+        entries
+            .into_iter()
+            .all(|entry| (!only_5xx || entry.status >= 500) && entry.attempts() < attempts_below)
     }
 
     /// Whether each of these is there and within the selection, give or take a minute.
@@ -237,14 +255,22 @@ impl Upstash {
         (keys, cursor)
     }
 
-    fn take(&mut self, action: Action, keys: &[u64], fate: &Fate, now: Timestamp) -> Result<(), ErrorClass> {
+    fn take(
+        &mut self,
+        action: Action,
+        keys: &[u64],
+        labels: &[String],
+        fate: &Fate,
+        now: Timestamp,
+    ) -> Result<(), ErrorClass> {
         if action == Action::Resume && keys.iter().any(|key| self.entries[key].stuck) {
             return Err(ErrorClass::Refused);
         }
         for key in keys {
             let taken = self.entries.remove(key).expect("it was just found");
             if *fate == Fate::Refail {
-                self.add(now + SignedDuration::from_millis(1), taken.label);
+                let labels = if labels.is_empty() { taken.labels } else { labels.to_vec() };
+                self.add(now + SignedDuration::from_millis(1), labels);
             }
         }
         Ok(())

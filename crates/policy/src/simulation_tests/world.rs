@@ -272,6 +272,15 @@ impl World {
                 to_date: Some(window.to_date.as_millisecond()),
                 ..criteria.clone()
             };
+            let spec = self.api.version(self.process.knows).spec();
+            let limit = |path: &str| spec.pointer(path).and_then(Value::as_u64);
+            let below =
+                [limit("/loopProtection/maxAttempts"), limit("/match/attempts/max").map(|max| max + 1)];
+            let below = below.into_iter().flatten().min().unwrap_or(u64::MAX);
+            assert!(
+                self.upstash.have(ids, spec["match"].is_object(), below),
+                "acts on what match or loopProtection leaves alone: {ids:?}"
+            );
             assert!(
                 self.upstash.are_selected(ids, &criteria),
                 "acts on what the run does not select: {ids:?}"

@@ -27,7 +27,7 @@ impl ByListing {
     /// What of each entry has to be listed.
     pub(crate) fn detail(&self) -> Detail {
         let read = self.expression.as_ref().map(Expression::detail).unwrap_or_default();
-        if self.skip_non_retryable { Detail::Response } else { read }
+        if self.skip_non_retryable { read.max(Detail::Headers) } else { read }
     }
 }
 

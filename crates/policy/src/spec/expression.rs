@@ -29,7 +29,8 @@ const FIELDS: [&str; 11] = [
     CREATED_AT,
     "failedAt",
 ];
-const RESPONSE_FIELDS: [&str; 2] = ["responseHeaders", "responseBody"];
+const HEADERS: &str = "responseHeaders";
+const BODY: &str = "responseBody";
 const CREATED_AT: &str = "workflowCreatedAt";
 /// What an expression may name that no macro introduces.
 const VARIABLES: [&str; 2] = ["entry", "now"];
@@ -132,7 +133,7 @@ impl Expression {
 
     /// What of each entry it reads.
     pub(crate) fn detail(&self) -> Detail {
-        if self.shape.reads_response { Detail::Response } else { Detail::Brief }
+        self.shape.detail
     }
 
     /// Whether it is true of an entry. `now`: the run's start.
@@ -196,7 +197,7 @@ struct Shape {
     longest_list: usize,
     /// Each can make a text or a list twice as long at most.
     additions: usize,
-    reads_response: bool,
+    detail: Detail,
     reads_created_at: bool,
 }
 
@@ -224,7 +225,7 @@ impl Shape {
             Expr::Literal(_) => Ok(()),
             Expr::Ident(name) if name == "entry" => {
                 // Whoever reads the whole entry may read any of it.
-                self.reads_response = true;
+                self.detail = Detail::Response;
                 Ok(())
             }
             Expr::Ident(name) if names.contains(name.as_str()) => Ok(()),
@@ -278,12 +279,16 @@ impl Shape {
     }
 
     fn read_field(&mut self, field: &str) -> Result<(), String> {
-        self.reads_response |= RESPONSE_FIELDS.contains(&field);
+        self.detail = self.detail.max(match field {
+            BODY => Detail::Response,
+            HEADERS => Detail::Headers,
+            _ => Detail::Brief,
+        });
         self.reads_created_at |= field == CREATED_AT;
-        if FIELDS.contains(&field) || RESPONSE_FIELDS.contains(&field) {
+        let known: Vec<_> = FIELDS.into_iter().chain([HEADERS, BODY]).collect();
+        if known.contains(&field) {
             return Ok(());
         }
-        let known: Vec<_> = FIELDS.into_iter().chain(RESPONSE_FIELDS).collect();
         Err(format!("entry.{field} is not known; entry has {}", known.join(", ")))
     }
 
@@ -335,8 +340,8 @@ fn entry(judged: Judged<'_>, now: Timestamp) -> Value {
         ("labels", texts(&mut labels.iter().copied())),
         ("attempts", Value::Int(attempts.into())),
         ("responseStatus", Value::Int(response_status.unwrap_or_default().into())),
-        ("responseHeaders", headers.into()),
-        ("responseBody", text(response_body)),
+        (HEADERS, headers.into()),
+        (BODY, text(response_body)),
         ("failureFunctionState", text(failure_function_state)),
         ("callerIp", text(caller_ip)),
         ("flowControlKey", text(flow_control_key)),

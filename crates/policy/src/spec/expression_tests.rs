@@ -106,7 +106,7 @@ fn only_expressions_that_read_the_response_have_it_listed() {
         ("entry.responseStatus == 500", Detail::Brief),
         ("entry.labels.exists(l, l == 'responseBody')", Detail::Brief),
         ("entry.responseBody == ''", Detail::Response),
-        ("'a' in entry.responseHeaders", Detail::Response),
+        ("'a' in entry.responseHeaders", Detail::Headers),
         ("entry['responseBody'] == ''", Detail::Response),
         ("[entry].exists(e, e.responseBody == '')", Detail::Response),
     ] {

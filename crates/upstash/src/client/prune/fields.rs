@@ -57,19 +57,20 @@ const OF_AN_ENTRY: [Field; 11] = [
     ("responseStatus", TEXT),
 ];
 
-const OF_A_RESPONSE: [Field; 4] = [
-    ("responseHeader", Form::Headers),
-    ("responseHeaders", Form::Headers),
+const OF_ITS_HEADERS: [Field; 2] = [("responseHeader", Form::Headers), ("responseHeaders", Form::Headers)];
+
+const OF_ITS_BODY: [Field; 2] = [
     ("responseBody", Form::Text(MAX_RESPONSE_BODY_BYTES)),
     ("responseBodyBase64", Form::Text(MAX_BASE64_BYTES)),
 ];
 
 /// What is read of the field with this name, and a number of its own.
 pub(super) fn find(of: Form, detail: Detail, name: &[u8]) -> Option<(u32, Form)> {
-    let fields: [&[Field]; 2] = match (of, detail) {
-        (Form::Answer, _) => [&OF_AN_ANSWER, &[]],
-        (_, Detail::Brief) => [&OF_AN_ENTRY, &[]],
-        (_, Detail::Response) => [&OF_AN_ENTRY, &OF_A_RESPONSE],
+    let fields: [&[Field]; 3] = match (of, detail) {
+        (Form::Answer, _) => [&OF_AN_ANSWER, &[], &[]],
+        (_, Detail::Brief) => [&OF_AN_ENTRY, &[], &[]],
+        (_, Detail::Headers) => [&OF_AN_ENTRY, &OF_ITS_HEADERS, &[]],
+        (_, Detail::Response) => [&OF_AN_ENTRY, &OF_ITS_HEADERS, &OF_ITS_BODY],
     };
     (0..)
         .zip(fields.into_iter().flatten())
