@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controller::api::persist::StatusWriter;
 use crate::controller::connections::Connections;
+use crate::controller::looks::Looks;
 use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::Clock;
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) status: StatusWriter,
     pub(crate) events: Events,
     pub(crate) connections: Connections,
+    pub(crate) looks: Looks,
     pub(crate) permissions: Permissions,
     pub(crate) clock: Clock,
     pub(crate) leadership: Leadership,

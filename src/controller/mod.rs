@@ -13,6 +13,7 @@ mod connections;
 mod context;
 mod dispatch;
 mod error;
+mod looks;
 mod memory;
 pub mod metrics;
 mod names;

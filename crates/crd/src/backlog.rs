@@ -64,4 +64,10 @@ pub struct BacklogStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub response_statuses: Vec<ValueCount>,
+
+    /// The hash of what was counted: filters, connection, `countUpTo` and `retention`. Where it differs from what `spec` asks
+    /// for, the next look is due at once.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub spec_hash: String,
 }

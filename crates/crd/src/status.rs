@@ -152,7 +152,7 @@ pub struct DlqPolicyStatus {
 
     /// What the last look between runs found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backlog: Option<BacklogStatus>,
+    pub backlog: Option<Box<BacklogStatus>>,
 
     /// What all runs did together.
     #[serde(default)]

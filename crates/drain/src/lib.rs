@@ -4,6 +4,7 @@
 //! the log.
 
 mod log;
+mod look;
 mod ports;
 
 use std::future::pending;
@@ -16,9 +17,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use self::log::Sent;
+pub use self::look::look;
 pub use self::ports::Ports;
 use dlq_policy::Attempt;
 use dlq_policy::attempt::{AccountId, Action, Answer, Effect, Event, Next};
+use dlq_upstash::Client;
 use dlq_upstash::types::Call;
 
 /// Takes a whole turn. Dropped before it is done, it leaves undone what it has not begun.
@@ -82,18 +85,31 @@ async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
         }
         Effect::Write(write) => Event::Written(ports.write(*write).await),
         Effect::Permit(account) => Event::Permitted(ports.permit(account)),
+        Effect::Look { look, account } => Event::Looked(ports.look(*look, account).await),
         Effect::Call { call, account } => Event::Answered(send(*call, account, ports).await),
     }
 }
 
-/// Sends a call. An answer that comes when another process may act is as good as none.
 async fn send<P: Ports>(call: Call, account: AccountId, ports: &P) -> Answer {
-    let time = ports.time_for_a_call();
-    let client = ports.client(account).filter(|_| !time.is_zero());
-    let Some(client) = client else { return Answer::NotSent };
-    let answer = timeout(time, client.send(&call, ports.now())).await;
-    match answer {
-        _ if ports.time_for_a_call().is_zero() => Answer::TimedOut,
+    match ports.client(account) {
+        Some(client) => exchange(&call, &client, ports.now(), || ports.time_for_a_call()).await,
+        None => Answer::NotSent,
+    }
+}
+
+/// Sends a call. An answer that comes when another process may act is as good as none.
+async fn exchange(
+    call: &Call,
+    client: &Client,
+    now: Timestamp,
+    time_for_a_call: impl Fn() -> Duration,
+) -> Answer {
+    let time = time_for_a_call();
+    if time.is_zero() {
+        return Answer::NotSent;
+    }
+    match timeout(time, client.send(call, now)).await {
+        _ if time_for_a_call().is_zero() => Answer::TimedOut,
         Err(_) => Answer::TimedOut,
         Ok(Err(problem)) => Answer::Unsendable(problem.to_string()),
         Ok(Ok(Ok(page))) => Answer::Page(page),

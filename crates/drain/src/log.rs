@@ -12,7 +12,7 @@ use dlq_policy::attempt::Answer;
 use dlq_upstash::types::{Call, Operation};
 
 /// Below the operator's own log target, so that one filter (`info,dlq_operator=debug`) shows all that belongs to a run.
-const LOG: &str = "dlq_operator::drain";
+pub(super) const LOG: &str = "dlq_operator::drain";
 
 /// A call that was sent.
 pub(super) struct Sent {

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use tracing::Span;
 
 use dlq_crd::PolicyRun;
-use dlq_policy::attempt::{AccountId, Found, Interrupt, Seen, StatusWrite, Told, Trouble, WriteOutcome};
+use dlq_policy::attempt::{
+    AccountId, Found, Interrupt, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
+};
+use dlq_policy::backlog::Look;
 use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
@@ -35,6 +38,9 @@ pub trait Ports: Sync {
 
     /// The client with the token of an account that was found in this turn or before.
     fn client(&self, account: AccountId) -> Option<Client>;
+
+    /// What a look finds, or what an equal one with this account found within its interval. [`look`](crate::look) makes one.
+    fn look(&self, look: Look, account: AccountId) -> impl Future<Output = Looked> + Send;
 
     /// How long a call that is made now may take at most; nothing once another process may act.
     fn time_for_a_call(&self) -> Duration;

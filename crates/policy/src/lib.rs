@@ -9,6 +9,7 @@
 //! ```
 
 pub mod attempt;
+pub mod backlog;
 pub mod changes;
 mod json_bytes;
 pub mod plan;

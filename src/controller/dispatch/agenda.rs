@@ -22,11 +22,12 @@ pub(super) struct Agenda<K, T> {
 
 #[derive(Debug)]
 enum Standing<T> {
-    Asked(Ask),
+    /// With the timer that makes it due, if there is one.
+    Asked(Ask, Option<T>),
     /// With what happened since the turn began.
     InTurn(Option<Class>),
-    /// Until this timer fires.
-    Resting(T),
+    /// Until this timer fires, and what it asks for then.
+    Resting(T, Class),
 }
 
 impl<K, T> Default for Agenda<K, T> {
@@ -43,36 +44,57 @@ impl<K: Clone + Eq + Hash, T> Agenda<K, T> {
                 *again = (*again).max(Some(class));
                 return (None, None);
             }
-            Some(Standing::Asked(asked)) if asked.class >= class => return (None, None),
-            Some(Standing::Asked(_)) | None => None,
-            Some(Standing::Resting(_)) => match self.entries.remove(policy) {
-                Some(Standing::Resting(timer)) => Some(timer),
+            Some(Standing::Asked(asked, _)) if asked.class >= class => return (None, None),
+            Some(Standing::Asked(..)) | None => None,
+            Some(Standing::Resting(..)) => match self.entries.remove(policy) {
+                Some(Standing::Resting(timer, _)) => Some(timer),
                 _ => None,
             },
         };
         (Some(self.ask(policy, class)), timer)
     }
 
-    /// The timer of a policy has fired.
+    /// The timer of a policy has fired: of one that rests, or of one that waits in a line for less.
     pub(super) fn rested(&mut self, policy: &K) -> Option<Ask> {
-        matches!(self.entries.get(policy), Some(Standing::Resting(_))).then(|| self.ask(policy, Class::Due))
+        let class = match self.entries.get_mut(policy) {
+            Some(Standing::Resting(_, class)) => *class,
+            Some(Standing::Asked(asked, timer)) => {
+                *timer = None;
+                Some(Class::Due).filter(|due| asked.class < *due)?
+            }
+            Some(Standing::InTurn(_)) | None => return None,
+        };
+        Some(self.ask(policy, class))
     }
 
     fn ask(&mut self, policy: &K, class: Class) -> Ask {
         self.last += 1;
         let ask = Ask { class, number: self.last };
-        self.entries.insert(policy.clone(), Standing::Asked(ask));
+        let timer = match self.entries.remove(policy) {
+            Some(Standing::Asked(_, timer)) => timer,
+            _ => None,
+        };
+        self.entries.insert(policy.clone(), Standing::Asked(ask, timer));
         ask
     }
 
-    /// The right to a turn was granted. Whether it begins.
-    pub(super) fn granted(&mut self, policy: &K, ask: Ask) -> bool {
-        let Some(standing) = self.entries.get_mut(policy) else { return false };
-        let begins = matches!(standing, Standing::Asked(asked) if *asked == ask);
-        if begins {
-            *standing = Standing::InTurn(None);
+    /// Whatever a policy that has asked waits for, it is due when this timer fires.
+    pub(super) fn due_when(&mut self, policy: &K, fires: T) {
+        if let Some(Standing::Asked(_, timer)) = self.entries.get_mut(policy) {
+            *timer = Some(fires);
         }
-        begins
+    }
+
+    /// The right to a turn was granted. Whether it begins, and the timer that is of no use any more.
+    pub(super) fn granted(&mut self, policy: &K, ask: Ask) -> (bool, Option<T>) {
+        match self.entries.get_mut(policy) {
+            Some(Standing::Asked(asked, timer)) if *asked == ask => {
+                let timer = timer.take();
+                self.entries.insert(policy.clone(), Standing::InTurn(None));
+                (true, timer)
+            }
+            _ => (false, None),
+        }
     }
 
     /// A turn ended. What is to be asked for, if something happened meanwhile; else the policy may rest.
@@ -80,13 +102,13 @@ impl<K: Clone + Eq + Hash, T> Agenda<K, T> {
         let Slot::Occupied(entry) = self.entries.entry(policy.clone()) else { return None };
         match entry.remove() {
             Standing::InTurn(Some(class)) => Some(self.ask(policy, class)),
-            Standing::InTurn(None) | Standing::Asked(_) | Standing::Resting(_) => None,
+            Standing::InTurn(None) | Standing::Asked(..) | Standing::Resting(..) => None,
         }
     }
 
-    /// It rests until this timer fires.
-    pub(super) fn rest(&mut self, policy: K, timer: T) {
-        self.entries.insert(policy, Standing::Resting(timer));
+    /// It rests until this timer fires, and asks for this then.
+    pub(super) fn rest(&mut self, policy: K, timer: T, class: Class) {
+        self.entries.insert(policy, Standing::Resting(timer, class));
     }
 }
 
@@ -107,18 +129,19 @@ mod tests {
             oldest: bool,
         },
         /// The turn ends, and the policy is to rest or not.
-        End(u8, bool),
-        Fire(u8),
+        End(u8, Option<Class>),
+        /// The policy's timer fires; another one runs until it is due, or not.
+        Fire(u8, bool),
     }
 
     fn operation() -> impl Strategy<Value = Operation> {
-        let class = prop_oneof![Just(Class::Housekeeping), Just(Class::Due)];
+        let class = prop_oneof![Just(Class::Look), Just(Class::Housekeeping), Just(Class::Due)];
         let policy = 0_u8..4;
         prop_oneof![
-            3 => (policy.clone(), class).prop_map(|(policy, class)| Operation::Trigger(policy, class)),
+            3 => (policy.clone(), class.clone()).prop_map(|(policy, class)| Operation::Trigger(policy, class)),
             3 => any::<bool>().prop_map(|oldest| Operation::Grant { oldest }),
-            3 => (policy.clone(), any::<bool>()).prop_map(|(policy, rests)| Operation::End(policy, rests)),
-            1 => policy.prop_map(Operation::Fire),
+            3 => (policy.clone(), prop::option::of(class)).prop_map(|(policy, rests)| Operation::End(policy, rests)),
+            1 => (policy, any::<bool>()).prop_map(|(policy, again)| Operation::Fire(policy, again)),
         ]
     }
 
@@ -136,7 +159,7 @@ mod tests {
         fn whoever_is_triggered_has_a_turn_and_never_two_at_once(operations in vec(operation(), 1..200)) {
             let mut agenda = Agenda::<u8, u8>::default();
             let mut books = Books::default();
-            let ends: Vec<_> = (0..4).map(|policy| Operation::End(policy, false)).collect();
+            let ends: Vec<_> = (0..4).map(|policy| Operation::End(policy, None)).collect();
             let grants = vec![Operation::Grant { oldest: true }; 400];
             // At last every turn ends and every question is answered.
             let rest = [&ends[..], &grants, &ends, &grants, &ends].concat();
@@ -144,14 +167,17 @@ mod tests {
                 match operation {
                     Operation::Trigger(policy, class) => {
                         books.owed.insert(policy);
+                        let is_resting = matches!(agenda.entries.get(&policy), Some(Standing::Resting(..)));
                         let (ask, timer) = agenda.trigger(&policy, class);
-                        prop_assert_eq!(timer.is_some(), books.timers.remove(&policy));
+                        prop_assert_eq!(timer.is_some(), is_resting && books.timers.remove(&policy));
                         books.asked.extend(ask.map(|ask| (policy, ask)));
                     }
                     Operation::Grant { oldest } if !books.asked.is_empty() => {
                         let at = if oldest { 0 } else { books.asked.len() - 1 };
                         let (policy, ask) = books.asked.remove(at);
-                        if agenda.granted(&policy, ask) {
+                        let (begins, timer) = agenda.granted(&policy, ask);
+                        if begins {
+                            prop_assert_eq!(timer.is_some(), books.timers.remove(&policy), "no timer is left");
                             prop_assert!(books.in_turn.insert(policy), "two turns at once");
                             books.owed.remove(&policy);
                         }
@@ -160,18 +186,23 @@ mod tests {
                         let ask = agenda.ended(&policy);
                         prop_assert_eq!(ask.is_some(), books.owed.contains(&policy));
                         books.asked.extend(ask.map(|ask| (policy, ask)));
-                        if ask.is_none() && rests {
+                        if let (None, Some(class)) = (ask, rests) {
                             books.timers.insert(policy);
-                            agenda.rest(policy, policy);
+                            agenda.rest(policy, policy, class);
                         }
                     }
-                    Operation::Fire(policy) if books.timers.remove(&policy) => {
+                    Operation::Fire(policy, again) if books.timers.remove(&policy) => {
+                        let was_asked = books.owed.contains(&policy);
                         let ask = agenda.rested(&policy);
-                        prop_assert!(ask.is_some());
+                        prop_assert!(ask.is_some() || was_asked);
                         books.owed.insert(policy);
                         books.asked.extend(ask.map(|ask| (policy, ask)));
+                        if again && ask.is_some_and(|ask| ask.class < Class::Due) {
+                            books.timers.insert(policy);
+                            agenda.due_when(&policy, policy);
+                        }
                     }
-                    Operation::Grant { .. } | Operation::End(..) | Operation::Fire(_) => {}
+                    Operation::Grant { .. } | Operation::End(..) | Operation::Fire(..) => {}
                 }
             }
             prop_assert!(books.owed.is_empty(), "never had a turn: {:?}", books.owed);
@@ -185,6 +216,21 @@ mod tests {
         let first = agenda.trigger(&1, Class::Housekeeping).0.unwrap();
         let second = agenda.trigger(&1, Class::Due).0.unwrap();
         assert_eq!(agenda.trigger(&1, Class::Housekeeping), (None, None), "it is asked for already");
-        assert!(!agenda.granted(&1, first) && agenda.granted(&1, second));
+        assert_eq!((agenda.granted(&1, first), agenda.granted(&1, second)), ((false, None), (true, None)));
+    }
+
+    #[test]
+    fn what_waits_in_line_for_a_look_is_due_when_its_time_comes() {
+        let mut agenda = Agenda::<u8, ()>::default();
+        agenda.rest(1, (), Class::Look);
+        let look = agenda.rested(&1).unwrap();
+        agenda.due_when(&1, ());
+        let due = agenda.rested(&1).unwrap();
+        assert_eq!((look.class, due.class), (Class::Look, Class::Due));
+        assert_eq!((agenda.granted(&1, look), agenda.granted(&1, due)), ((false, None), (true, None)));
+        agenda.rest(2, (), Class::Look);
+        let look = agenda.rested(&2).unwrap();
+        agenda.due_when(&2, ());
+        assert_eq!(agenda.granted(&2, look), (true, Some(())), "its turn looks after that itself");
     }
 }

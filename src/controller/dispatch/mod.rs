@@ -18,7 +18,7 @@ use tracing::error;
 use self::agenda::{Agenda, Ask};
 use crate::controller::context::Context;
 use crate::controller::names::PolicyRef;
-use crate::controller::reconcile::reconcile;
+use crate::controller::reconcile::{Rest, reconcile};
 use crate::controller::slots::{Asked, Slot};
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
@@ -55,11 +55,7 @@ pub(crate) async fn dispatch(
                     dispatcher.trigger(policy, class);
                 }
             }
-            Some(rested) = dispatcher.timers.next() => {
-                let policy = rested.into_inner();
-                let ask = dispatcher.agenda.rested(&policy);
-                dispatcher.ask(policy, ask);
-            }
+            Some(rested) = dispatcher.timers.next() => dispatcher.rested(rested.into_inner()),
         }
     }
     dispatcher.asked.clear();
@@ -70,13 +66,20 @@ struct Dispatcher {
     context: Arc<Context>,
     watched: Watched,
     agenda: Agenda<PolicyRef, Key>,
-    timers: DelayQueue<PolicyRef>,
+    timers: DelayQueue<Timer>,
     /// The lines for a right to a turn.
     asked: FuturesUnordered<BoxFuture<'static, (PolicyRef, Ask, Slot)>>,
-    /// Each yields the time until the policy's next turn; none: when something happens.
-    turns: JoinSet<Option<Duration>>,
+    /// Each yields what comes before the policy's next turn; none: until something happens.
+    turns: JoinSet<Option<Rest>>,
     /// Whose turn it is.
     tasks: HashMap<Id, PolicyRef>,
+}
+
+/// What happens when a policy has rested.
+struct Timer {
+    policy: PolicyRef,
+    /// How much longer until it is due, if it is not due yet.
+    due_after: Option<Duration>,
 }
 
 impl Dispatcher {
@@ -84,6 +87,16 @@ impl Dispatcher {
         let (ask, timer) = self.agenda.trigger(&policy, class);
         if let Some(timer) = timer {
             self.timers.remove(&timer);
+        }
+        self.ask(policy, ask);
+    }
+
+    /// A timer has fired.
+    fn rested(&mut self, Timer { policy, due_after }: Timer) {
+        let ask = self.agenda.rested(&policy);
+        if let (Some(_), Some(wait)) = (ask, due_after) {
+            let timer = self.timers.insert(Timer { policy: policy.clone(), due_after: None }, wait);
+            self.agenda.due_when(&policy, timer);
         }
         self.ask(policy, ask);
     }
@@ -106,30 +119,35 @@ impl Dispatcher {
     }
 
     fn begin(&mut self, policy: PolicyRef, ask: Ask, right: Option<Slot>) {
-        if self.agenda.granted(&policy, ask) {
+        let (begins, timer) = self.agenda.granted(&policy, ask);
+        if let Some(timer) = timer {
+            self.timers.remove(&timer);
+        }
+        if begins {
             let (context, watched) = (Arc::clone(&self.context), self.watched.clone());
             let of = policy.clone();
-            let turn = self.turns.spawn(async move { reconcile(&of, &context, &watched, right).await });
+            let turn =
+                self.turns.spawn(async move { reconcile(&of, &context, &watched, ask.class, right).await });
             self.tasks.insert(turn.id(), policy);
         }
     }
 
     /// A task ended: with its turn, or with a panic outside of what the turn catches.
-    fn joined(&mut self, ended: Result<(Id, Option<Duration>), JoinError>) {
+    fn joined(&mut self, ended: Result<(Id, Option<Rest>), JoinError>) {
         let (id, next) = ended.unwrap_or_else(|problem| {
             error!(%problem, "a turn was lost; please report this as a bug");
-            (problem.id(), Some(AFTER_LOSS))
+            (problem.id(), Some(Rest::until_due(AFTER_LOSS)))
         });
         if let Some(policy) = self.tasks.remove(&id) {
             self.ended(policy, next);
         }
     }
 
-    fn ended(&mut self, policy: PolicyRef, next: Option<Duration>) {
+    fn ended(&mut self, policy: PolicyRef, next: Option<Rest>) {
         let ask = self.agenda.ended(&policy);
-        if let (None, Some(wait)) = (ask, next) {
-            let timer = self.timers.insert(policy.clone(), wait);
-            self.agenda.rest(policy, timer);
+        if let (None, Some(Rest { wait, class, due_after })) = (ask, next) {
+            let timer = self.timers.insert(Timer { policy: policy.clone(), due_after }, wait);
+            self.agenda.rest(policy, timer, class);
         } else {
             self.ask(policy, ask);
         }

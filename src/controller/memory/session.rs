@@ -17,6 +17,6 @@ pub(crate) struct Session {
 impl Session {
     /// Whether nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.kept.holds_run() && !self.kept.is_in_doubt()
+        self.kept.is_empty()
     }
 }

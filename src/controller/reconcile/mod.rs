@@ -22,6 +22,7 @@ use crate::controller::memory::session::Session;
 use crate::controller::names::{Named, PolicyRef};
 use crate::controller::slots::Slot;
 use crate::controller::watched::Watched;
+use crate::controller::watched::class::Class;
 use crate::runtime::leadership::Term;
 use dlq_drain::drive;
 use dlq_policy::Attempt;
@@ -42,14 +43,31 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// How long the right to a turn is kept from others after the API server had no answer.
 const TURN_AFTER_TROUBLE: Duration = Duration::from_secs(1);
 
-/// Takes a turn with a policy. How long until the next one; none until something happens. A panic ends this turn and no
+/// What comes between two turns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Rest {
+    pub(crate) wait: Duration,
+    /// What the next turn is there for.
+    pub(crate) class: Class,
+    /// How much later the policy is due, if not at once.
+    pub(crate) due_after: Option<Duration>,
+}
+
+impl Rest {
+    pub(crate) fn until_due(wait: Duration) -> Self {
+        Self { wait, class: Class::Due, due_after: None }
+    }
+}
+
+/// Takes a turn with a policy. What comes before the next one; none until something happens. A panic ends this turn and no
 /// other.
 pub(crate) async fn reconcile(
     policy: &PolicyRef,
     context: &Context,
     watched: &Watched,
+    class: Class,
     right: Option<Slot>,
-) -> Option<Duration> {
+) -> Option<Rest> {
     let since = Instant::now();
     let term = context.leadership.term();
     // Out of date by the next turn, if there is none now.
@@ -59,7 +77,7 @@ pub(crate) async fn reconcile(
         return None;
     }
     let leads = term.is_some();
-    let turn = Box::pin(turn(policy, context, watched, term, right, in_hand));
+    let turn = Box::pin(turn(policy, context, watched, class, term, right, in_hand));
     let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Err(Error::Panicked));
     if leads {
         context.metrics.looked(&outcome, since.elapsed());
@@ -69,7 +87,7 @@ pub(crate) async fn reconcile(
             context.memory.recovered(policy);
             next
         }
-        Err(error) => Some(after_error(policy, context, &error)),
+        Err(error) => Some(Rest::until_due(after_error(policy, context, &error))),
     }
 }
 
@@ -78,16 +96,20 @@ async fn turn(
     policy: &PolicyRef,
     context: &Context,
     watched: &Watched,
+    class: Class,
     term: Option<Term>,
     right: Option<Slot>,
     in_hand: Option<DynamicObject>,
-) -> Result<Option<Duration>, Error> {
+) -> Result<Option<Rest>, Error> {
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
     let leads = term.is_some();
     let ports = PolicyPorts::new(context, policy, watched, session, term, right);
     let in_hand = in_hand.and_then(|object| ports.show(object));
     let mut attempt = Attempt::begin(settings, kept, leads, (context.clock)()).with_in_hand(in_hand);
+    if class == Class::Look {
+        attempt = attempt.for_a_look();
+    }
     let next = drive(&mut attempt, &ports).await;
     if attempt.has_usable_token() {
         context.memory.await_no_secret(policy);
@@ -122,14 +144,20 @@ async fn keep(policy: &PolicyRef, context: &Context, watched: &Watched, session:
     }
 }
 
-/// How long until the next turn.
-fn next_turn(policy: &PolicyRef, context: &Context, next: Next) -> Result<Option<Duration>, Error> {
+/// What comes before the next turn.
+fn next_turn(policy: &PolicyRef, context: &Context, next: Next) -> Result<Option<Rest>, Error> {
     if !matches!(next, Next::Now | Next::OnPermit(_)) {
         context.memory.leave_line(policy);
     }
     Ok(match next {
-        Next::Now => Some(AT_ONCE),
-        Next::At(time) | Next::OnPermit(time) => Some(wait(time, (context.clock)())),
+        Next::Now => Some(Rest::until_due(AT_ONCE)),
+        Next::At(time) | Next::OnPermit(time) => Some(Rest::until_due(wait(time, (context.clock)()))),
+        Next::Look { at, due } => {
+            let now = (context.clock)();
+            let first = wait(at, now);
+            let due_after = due.map(|due| wait(due, now).saturating_sub(first));
+            Some(Rest { wait: first, class: Class::Look, due_after })
+        }
         Next::OnChange => None,
         Next::Forget => {
             drop(context.memory.forget(policy));
@@ -149,7 +177,7 @@ fn after_error(policy: &PolicyRef, context: &Context, error: &Error) -> Duration
 
 /// Whether the next turn comes so soon that what is known of the object is worth its memory until then.
 fn is_soon(next: &Next, now: Timestamp) -> bool {
-    matches!(next, Next::At(time) if time.duration_since(now) <= SOON)
+    matches!(next, Next::At(time) | Next::Look { at: time, .. } if time.duration_since(now) <= SOON)
 }
 
 /// How long to wait for a time.

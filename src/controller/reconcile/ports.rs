@@ -1,17 +1,19 @@
 //! All IO of a turn with one policy. What is decided on it is decided elsewhere.
 
+mod see;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::pending;
 use jiff::Timestamp;
-use kube::api::DynamicObject;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tracing::Span;
 
 use super::changed::Changed;
-use crate::controller::api::observe::{Observed, decode, observe};
+use crate::controller::api::observe::{decode, observe};
 use crate::controller::api::persist::Written;
 use crate::controller::connections::Connected;
 use crate::controller::context::Context;
@@ -27,8 +29,9 @@ use crate::runtime::leadership::Term;
 use dlq_crd::PolicyRun;
 use dlq_drain::Ports;
 use dlq_policy::attempt::{
-    AccountId, Found, Interrupt, Kept, Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Found, Interrupt, Kept, Looked, Purpose, Seen, StatusWrite, Told, Trouble, WriteOutcome,
 };
+use dlq_policy::backlog::Look;
 use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
@@ -60,6 +63,13 @@ struct State {
     seen: Option<(ChangeKey, Arc<Seen>)>,
     /// The object after the last write.
     written: Option<Box<RawValue>>,
+}
+
+impl State {
+    fn client(&self, account: AccountId) -> Option<Client> {
+        let mut accounts = self.accounts.iter().flatten();
+        accounts.find(|connected| connected.fingerprint == account).map(|connected| connected.client.clone())
+    }
 }
 
 impl<'a> PolicyPorts<'a> {
@@ -125,11 +135,6 @@ impl<'a> PolicyPorts<'a> {
         (Session { kept, connected, waits }, turn)
     }
 
-    /// What a turn makes of an object that it was given.
-    pub(crate) fn show(&self, object: DynamicObject) -> Option<Arc<Seen>> {
-        object.metadata.deletion_timestamp.is_none().then(|| self.see(decode(object)))
-    }
-
     /// Keeps the object after the last write for the next turn.
     pub(crate) fn keep_in_hand(&self) {
         let written = lock(&self.state).written.take();
@@ -138,38 +143,6 @@ impl<'a> PolicyPorts<'a> {
 
     fn namespace(&self) -> &str {
         self.policy.namespace.as_deref().unwrap_or_default()
-    }
-
-    /// What the policy was seen as. What its spec means is found out anew only where that was edited.
-    fn see(&self, observed: Observed) -> Arc<Seen> {
-        let key = observed.key();
-        let mut state = lock(&self.state);
-        let before = state.seen.take().filter(|(before, seen)| {
-            *before == key && seen.is_status_readable && observed.is_status_readable
-        });
-        let policy = before.map_or_else(
-            || Arc::new(observed.policy(&self.context.permissions)),
-            |(_, seen)| Arc::clone(&seen.policy),
-        );
-        let connection = policy.work.as_ref().ok().map(|work| &work.connection);
-        let clock_offset = connection.map(|it| self.context.connections.clock_offset(it));
-        let seen = Arc::new(Seen {
-            uid: observed.metadata.uid.unwrap_or_default(),
-            clock_offset: clock_offset.unwrap_or_default(),
-            policy,
-            status: observed.status,
-            is_status_readable: observed.is_status_readable,
-            stored: Stored {
-                version: observed.metadata.resource_version.unwrap_or_default(),
-                status: observed.raw_status,
-            },
-        });
-        // That it is being deleted is still to be heeded.
-        if !key.is_of_one_that_goes() {
-            state.known.push(key.clone());
-        }
-        state.seen = Some((key, Arc::clone(&seen)));
-        seen
     }
 
     /// What has happened and was not told of yet.
@@ -293,8 +266,20 @@ impl Ports for PolicyPorts<'_> {
     fn client(&self, account: AccountId) -> Option<Client> {
         let mut state = lock(&self.state);
         state.turn = None;
-        let mut accounts = state.accounts.iter().flatten();
-        accounts.find(|connected| connected.fingerprint == account).map(|connected| connected.client.clone())
+        state.client(account)
+    }
+
+    async fn look(&self, look: Look, account: AccountId) -> Looked {
+        let client = lock(&self.state).client(account);
+        let (Some(client), Some(term)) = (client, self.term.clone()) else {
+            return Looked::Failed { at: look.at() };
+        };
+        let (policy, clock) = (self.name.clone(), self.context.clock);
+        let begin = |look| {
+            async move { dlq_drain::look(look, &policy, &client, clock, || term.time_for_a_call()).await }
+                .boxed()
+        };
+        self.context.looks.share(look, account, begin).await
     }
 
     fn time_for_a_call(&self) -> Duration {

@@ -12,6 +12,9 @@ use crate::controller::watched::class::Class;
 const TURNS: u16 = 32;
 /// How many of those with nothing due, beside them.
 const HOUSEKEEPING: u16 = 8;
+/// How many look at what waits in the DLQ, beside both, and how many of them in one account: a look has many calls.
+const LOOKS: u16 = 8;
+const LOOKS_PER_CONNECTION: u16 = 4;
 
 /// How long what can wait lets turns that are due go first, and how often it looks whether they have.
 const LONGEST_COURTESY: Duration = Duration::from_secs(2);
@@ -21,11 +24,16 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Rights {
     due: Slots,
     housekeeping: Slots,
+    looks: Slots,
 }
 
 impl Default for Rights {
     fn default() -> Self {
-        Self { due: Slots::new(TURNS, TURNS), housekeeping: Slots::new(HOUSEKEEPING, HOUSEKEEPING) }
+        Self {
+            due: Slots::new(TURNS, TURNS),
+            housekeeping: Slots::new(HOUSEKEEPING, HOUSEKEEPING),
+            looks: Slots::new(LOOKS, LOOKS_PER_CONNECTION),
+        }
     }
 }
 
@@ -34,6 +42,7 @@ impl Rights {
         match class {
             Class::Due => &self.due,
             Class::Housekeeping => &self.housekeeping,
+            Class::Look => &self.looks,
         }
     }
 

@@ -72,6 +72,9 @@ fn log(policy: &PolicyRef, notice: Notice) {
         Notice::Overtaken => {
             debug!(%policy, "a write that got no answer was not done, or another process wrote after it");
         }
+        Notice::LookGivenUp => {
+            debug!(%policy, "stopped counting what waits, as something else is to be done");
+        }
         Notice::Left(run) => {
             info!(%policy, run_id = run.id, action = %run.action, pages = run.pages, processed = run.processed,
                 "the policy is gone, or is another's to manage: the run is left");

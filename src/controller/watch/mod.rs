@@ -22,6 +22,7 @@ use crate::controller::api::persist::StatusWriter;
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::dispatch::{Trigger, dispatch};
+use crate::controller::looks::Looks;
 use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::{Clock, PolicyRef};
@@ -82,6 +83,7 @@ pub async fn run(
         status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
         events: Events::new(&client, clock, &config.pod_name, &rights),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
+        looks: Looks::default(),
         client,
         permissions: config.permissions,
         clock,

@@ -7,6 +7,8 @@ use super::summary::PolicySummary;
 /// How soon a policy's turn is to come. The later one comes first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Class {
+    /// Nothing but a look at what waits in the DLQ.
+    Look,
     /// Nothing is due, as far as its status tells: somebody has to look all the same.
     Housekeeping,
     /// It is due, or somebody edited it.

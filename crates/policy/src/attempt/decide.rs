@@ -76,7 +76,8 @@ impl Attempt {
                     self.held = None;
                 }
                 let again = look_again(&plan, seen, &next, now);
-                Stage::write(What::decision(next, Purpose::Settle), Then::HandBack(again))
+                let then = self.after_decision(&plan, &next, again, now);
+                Stage::write(What::decision(next, Purpose::Settle), then)
             }
         }
     }

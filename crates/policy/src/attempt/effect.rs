@@ -6,15 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Plan;
+use crate::backlog::Look;
 use crate::changes::Changes;
 use crate::plan::Freshness;
 use crate::spec::{ConnectionRef, Invalid, Policy};
-use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_crd::{BacklogStatus, DlqPolicyStatus, PolicyRun};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Operation, Page};
 
 /// What to do now.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Action {
     /// Perform this. Exactly one event comes of it, unless the turn is done before.
     Do(Effect),
@@ -29,7 +30,7 @@ pub enum Action {
 }
 
 /// One piece of IO.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Effect {
     /// Read the policy.
     Read,
@@ -51,6 +52,14 @@ pub enum Effect {
         /// With whose token.
         account: AccountId,
     },
+    /// Count what waits, or take what an equal look of the same account found within its interval. Of several such looks at
+    /// once one is made. It takes no permit, and as long as it takes.
+    Look {
+        /// The look, which begins now.
+        look: Box<Look>,
+        /// With whose token.
+        account: AccountId,
+    },
 }
 
 /// What happened.
@@ -64,6 +73,8 @@ pub enum Event {
     Written(WriteOutcome),
     /// Whether a call may be made now. If not, the place in line is kept for the next turn.
     Permitted(bool),
+    /// What a look found.
+    Looked(Looked),
     /// What became of a call.
     Answered(Answer),
     /// Something else happened that the turn may have to heed.
@@ -187,6 +198,18 @@ pub enum Answer {
     NotSent,
 }
 
+/// What became of a look.
+#[derive(Clone, Debug)]
+pub enum Looked {
+    /// It counted what waits.
+    Counted(Box<BacklogStatus>),
+    /// It found nothing out. Another one is due an interval after this one began.
+    Failed {
+        /// When it began.
+        at: Timestamp,
+    },
+}
+
 /// What a turn may have to heed. The last one is the strongest.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Interrupt {
@@ -207,6 +230,13 @@ pub enum Next {
     Now,
     /// Then.
     At(Timestamp),
+    /// To count what waits in the DLQ, after all who have more to do.
+    Look {
+        /// When.
+        at: Timestamp,
+        /// When something else is due, if the turn has not begun by then.
+        due: Option<Timestamp>,
+    },
     /// When the permit is granted, or then.
     OnPermit(Timestamp),
     /// When the policy changes.
@@ -299,6 +329,8 @@ pub enum Notice {
     },
     /// Others wrote before or after a write that got no answer: what became of it is not known.
     Overtaken,
+    /// What waits was not counted, as something else was to be done.
+    LookGivenUp,
     /// The run is left, as its policy is gone or another's to manage.
     Left(Box<PolicyRun>),
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{AccountId, Seen};
 use crate::Progress;
+use crate::backlog::Tried;
 use crate::changes::InDoubt;
 use crate::run::Outcome;
 use crate::spec::Policy;
@@ -21,9 +22,16 @@ pub(super) const LONGEST_UNSAVED: SignedDuration = SignedDuration::from_secs(5);
 pub struct Kept {
     pub(super) held: Option<HeldRun>,
     pub(super) doubt: Option<Doubt>,
+    pub(super) tried: Option<Tried>,
 }
 
 impl Kept {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        let Self { held, doubt, tried } = self;
+        held.is_none() && doubt.is_none() && tried.is_none()
+    }
+
     /// Whether there is a run that this process works on.
     pub fn holds_run(&self) -> bool {
         self.held.is_some()

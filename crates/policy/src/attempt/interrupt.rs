@@ -97,7 +97,7 @@ impl Attempt {
                 let is_in_doubt = self.doubt.is_some();
                 self.stage = Stage::Done(if is_in_doubt { Next::Now } else { Next::OnChange });
             }
-            (Interrupt::Changed, Stage::Permit(_) | Stage::Work | Stage::Refused(_)) => {
+            (Interrupt::Changed, Stage::Permit(_) | Stage::Work | Stage::Look(_) | Stage::Refused(_)) => {
                 self.interrupt = None;
                 self.stage = Stage::Observe;
             }

@@ -4,15 +4,16 @@
 //! driver, the simulation another.
 //!
 //! ```text
-//! observe ──▶ decide ──▶ write ──▶ permit ──▶ work ──▶ done
-//!    ▲                                         │
-//!    └───────────── somebody edited the policy ┘
+//! observe ──▶ decide ──▶ write ─┬▶ permit ──▶ work ─┬▶ done
+//!    ▲                          └▶ look ────────────┤
+//!    └────────────────── somebody edited the policy ┘
 //! ```
 
 mod decide;
 mod effect;
 mod held;
 mod interrupt;
+mod look;
 mod stage;
 mod work;
 mod write;
@@ -23,12 +24,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::effect::{
-    AccountId, Action, Answer, Effect, Event, FailedStep, Fence, Found, Interrupt, Next, Notice, Purpose,
-    Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Action, Answer, Effect, Event, FailedStep, Fence, Found, Interrupt, Looked, Next, Notice,
+    Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
 pub use self::held::Kept;
 use self::held::{Doubt, HeldRun, Saving};
 use self::stage::{CallUnderWay, Stage};
+use crate::backlog::Tried;
 use crate::changes::Settled;
 use crate::spec::Policy;
 use crate::{Changes, Facts};
@@ -50,6 +52,8 @@ pub struct Settings {
 pub struct Attempt {
     settings: Arc<Settings>,
     leads: bool,
+    /// What waits in the DLQ may be counted in this turn.
+    is_for_look: bool,
     stage: Stage,
     seen: Option<Arc<Seen>>,
     sight: Sight,
@@ -59,6 +63,7 @@ pub struct Attempt {
     found: Option<Found>,
     held: Option<HeldRun>,
     doubt: Option<Doubt>,
+    tried: Option<Tried>,
     turn: Turn,
     saving: Saving,
     /// The effect that has no event yet, beside a call.
@@ -98,11 +103,12 @@ impl Attempt {
     /// Begins a turn with what is known from the one before. A process that does not `lead` decides nothing: it only finds
     /// out what became of its last writes.
     pub fn begin(settings: Arc<Settings>, kept: Kept, leads: bool, now: Timestamp) -> Self {
-        let Kept { held, doubt } = kept;
+        let Kept { held, doubt, tried } = kept;
         let is_of_interest = leads || doubt.is_some();
         Self {
             settings,
             leads,
+            is_for_look: false,
             stage: if is_of_interest { Stage::Observe } else { Stage::Done(Next::OnChange) },
             seen: held.as_ref().map(|held| Arc::clone(&held.seen)),
             sight: Sight::Current,
@@ -111,6 +117,7 @@ impl Attempt {
             found: None,
             held,
             doubt,
+            tried,
             turn: Turn::default(),
             saving: Saving::since(now),
             is_waiting: false,
@@ -133,6 +140,13 @@ impl Attempt {
         self
     }
 
+    /// Lets this turn count what waits in the DLQ, if that is due: in other turns runs wait behind it.
+    #[must_use]
+    pub fn for_a_look(mut self) -> Self {
+        self.is_for_look = true;
+        self
+    }
+
     /// What is known for the turn to come.
     pub fn keep(self) -> Kept {
         let (seen, policy) = (self.seen, self.policy);
@@ -141,7 +155,7 @@ impl Attempt {
             policy: policy.unwrap_or(held.policy),
             ..held
         });
-        Kept { held, doubt: self.doubt }
+        Kept { held, doubt: self.doubt, tried: self.tried }
     }
 
     /// The run in progress, as far as this process knows it.
@@ -175,7 +189,10 @@ impl Attempt {
                 return self.beside_call(now);
             }
             if self.is_waiting {
-                return Action::Wait(Timestamp::MAX);
+                if self.gives_up_look(now) {
+                    continue;
+                }
+                return Action::Wait(self.longest_wait());
             }
             self.heed(now);
             let action = match &self.stage {
@@ -184,6 +201,7 @@ impl Attempt {
                 Stage::Write(_) => self.write(now),
                 Stage::Permit(_) => self.permit(now),
                 Stage::Work => self.work(now),
+                Stage::Look(_) => self.look(now),
                 Stage::Refused(_) => self.look_for_token(),
                 Stage::Done(next) => Some(Action::Done(next.clone())),
             };
@@ -199,7 +217,11 @@ impl Attempt {
             Event::Interrupted(why) => return self.interrupted(why, now),
             Event::Woken => return,
             Event::Answered(answer) => return self.answered(answer, now),
-            Event::Read(_) | Event::Resolved(_) | Event::Written(_) | Event::Permitted(_) => {
+            Event::Read(_)
+            | Event::Resolved(_)
+            | Event::Written(_)
+            | Event::Permitted(_)
+            | Event::Looked(_) => {
                 self.is_waiting = false;
             }
         }
@@ -207,7 +229,9 @@ impl Attempt {
             Event::Read(read) if self.call.is_some() => self.read_beside_call(read, now),
             Event::Read(read) if matches!(self.stage, Stage::Write(_)) => self.read_for_write(read, now),
             Event::Read(read) => self.observed(read),
+            Event::Resolved(found) if matches!(self.stage, Stage::Look(_)) => self.found_for_look(found, now),
             Event::Resolved(found) => self.resolved(found),
+            Event::Looked(looked) => self.looked(looked, now),
             Event::Written(outcome) => self.written(outcome, now),
             Event::Permitted(granted) => self.permitted(granted, now),
             Event::Interrupted(_) | Event::Woken | Event::Answered(_) => {}

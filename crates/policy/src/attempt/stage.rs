@@ -17,6 +17,8 @@ pub(super) enum Stage {
     /// The decision that is written once it is known whether calls can be made.
     Permit(Option<Box<DlqPolicyStatus>>),
     Work,
+    /// A look, and when the next turn is but for looks.
+    Look(Next),
     /// The token was refused, with these words.
     Refused(String),
     Done(Next),
@@ -51,6 +53,8 @@ pub(super) enum Then {
     Decide,
     Permit,
     Work,
+    /// A look, and then as in [`Stage::Look`].
+    Look(Next),
     HandBack(Next),
 }
 
@@ -91,6 +95,7 @@ impl Stage {
             Then::Decide => Self::Decide,
             Then::Permit => Self::Permit(None),
             Then::Work => Self::Work,
+            Then::Look(again) => Self::Look(again),
             Then::HandBack(next) => Self::Done(next),
         }
     }

@@ -256,3 +256,5 @@ fn a_process_that_knows_of_a_run_or_of_a_write_without_an_answer_reads_whatever_
     turn.attempt = turn.attempt.with_in_hand(Some(seen));
     assert!(is_read(&turn.next()));
 }
+
+mod look;

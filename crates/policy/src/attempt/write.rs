@@ -123,7 +123,7 @@ impl Attempt {
         }
         self.stage = match write.then {
             // What was edited since the plan was made comes first.
-            Then::Permit | Then::Work if self.is_edited() => Stage::Decide,
+            Then::Permit | Then::Work | Then::Look(_) if self.is_edited() => Stage::Decide,
             then => Stage::after(then),
         };
     }

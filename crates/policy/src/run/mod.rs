@@ -25,7 +25,7 @@ mod progress_listing_tests;
 #[cfg(test)]
 mod progress_properties;
 pub(crate) mod returns;
-mod seen;
+pub(crate) mod seen;
 pub(crate) mod verdict;
 pub(crate) mod window;
 

@@ -73,7 +73,7 @@ impl Seen {
 
 /// How often each value was seen. Of many different ones those that are frequent stay (Misra and Gries, 1982).
 #[derive(Clone, Debug, Default)]
-struct Counts(BTreeMap<String, i64>);
+pub(crate) struct Counts(BTreeMap<String, i64>);
 
 impl From<&Vec<ValueCount>> for Counts {
     fn from(told: &Vec<ValueCount>) -> Self {
@@ -82,7 +82,7 @@ impl From<&Vec<ValueCount>> for Counts {
 }
 
 impl Counts {
-    fn add(&mut self, value: &str) {
+    pub(crate) fn add(&mut self, value: &str) {
         let value: String = value.chars().take(MAX_VALUE_CHARS).collect();
         if self.0.len() < MOST_COUNTED || self.0.contains_key(&value) {
             let count = self.0.entry(value).or_default();
@@ -95,7 +95,8 @@ impl Counts {
         }
     }
 
-    fn most_frequent(&self) -> Vec<ValueCount> {
+    /// The five most frequent ones, the most frequent first.
+    pub(crate) fn most_frequent(&self) -> Vec<ValueCount> {
         let mut counts: Vec<_> = self.0.iter().collect();
         // Equally frequent ones in the order of their letters: a status that says the same is not written again.
         counts.sort_by(|(_, one), (_, other)| other.cmp(one));

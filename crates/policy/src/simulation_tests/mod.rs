@@ -4,6 +4,7 @@
 mod api_server;
 mod books;
 mod ledger;
+mod looks;
 mod operations;
 mod pace;
 mod process;

@@ -69,6 +69,8 @@ pub(super) struct Slice {
     pub(super) unread: Vec<bool>,
     /// What it is told after so many steps.
     pub(super) interrupt: Option<(u8, Interrupt)>,
+    /// Whether it may look at what waits.
+    pub(super) looks: bool,
     /// The share of each backoff.
     pub(super) jitter: f64,
     /// It is given the policy as it was so many changes ago, if it has a use for it.
@@ -161,9 +163,16 @@ fn calm() -> impl Strategy<Value = Slice> {
         2 => (class, option::of(0_u64..4000))
             .prop_map(|(class, retry_after)| Fate::Refused { class, retry_after }),
     ];
-    (otherwise, 1_i64..400, 0.0..=1.0, any::<bool>()).prop_map(|(otherwise, latency, jitter, every_page)| {
-        Slice { otherwise, latency, every_page, jitter, ..Slice::default() }
-    })
+    (otherwise, 1_i64..400, 0.0..=1.0, any::<bool>(), any::<bool>()).prop_map(
+        |(otherwise, latency, jitter, every_page, looks)| Slice {
+            otherwise,
+            latency,
+            every_page,
+            looks,
+            jitter,
+            ..Slice::default()
+        },
+    )
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -220,12 +229,12 @@ fn slice() -> impl Strategy<Value = Slice> {
     let trouble = (faults, crash_after, unread, interrupt);
     let meanwhile = (meanwhile, option::weighted(0.4, 0_u8..20));
     let in_hand = option::weighted(0.3, prop_oneof![2 => Just(0_usize), 1 => 1_usize..8]);
-    (fates, trouble, latency, any::<bool>(), jitter, meanwhile, in_hand).prop_map(
+    (fates, trouble, latency, any::<(bool, bool)>(), jitter, meanwhile, in_hand).prop_map(
         |(
             fates,
             (faults, crash_after, unread, interrupt),
             latency,
-            every_page,
+            (every_page, looks),
             jitter,
             (meanwhile, lag),
             in_hand,
@@ -237,6 +246,7 @@ fn slice() -> impl Strategy<Value = Slice> {
             crash_after,
             latency,
             every_page,
+            looks,
             jitter,
             meanwhile,
             lag,
@@ -311,14 +321,14 @@ fn annotation() -> impl Strategy<Value = Operation> {
 /// A valid spec, part by part.
 fn spec() -> impl Strategy<Value = Value> {
     let parts =
-        (action(), filters(), by_listing(), timing(), limits(), failure_policy(), history(), dry_run());
+        (action(), filters(), by_listing(), timing(), limits(), failure_policy(), history(), dry_run(), backlog());
     parts.prop_map(|parts| {
-        let (action, filters, by_listing, timing, limits, failure_policy, history, dry_run) = parts;
+        let (action, filters, by_listing, timing, limits, failure_policy, history, dry_run, backlog) = parts;
         let mut spec = serde_json::Map::new();
         let is_of_ids = filters["filters"].get("dlqIds").is_some();
         let by_listing = by_listing.filter(|_| !is_of_ids && action["action"] != "delete");
         let by_listing = by_listing.unwrap_or_else(|| json!({}));
-        for part in [action, filters, by_listing, timing, limits, failure_policy, history, dry_run] {
+        for part in [action, filters, by_listing, timing, limits, failure_policy, history, dry_run, backlog] {
             spec.extend(part.as_object().unwrap().clone());
         }
         spec.retain(|_, value| !value.is_null());
@@ -340,6 +350,7 @@ fn edit() -> impl Strategy<Value = Value> {
         2 => history(),
         1 => dry_run(),
         1 => by_listing().prop_map(|part| part.unwrap_or_else(|| json!({"match": null, "loopProtection": null}))),
+        1 => backlog(),
         4 => prop::bool::weighted(0.4).prop_map(|suspend| json!({"suspend": suspend})),
     ]
 }
@@ -434,6 +445,21 @@ fn failure_policy() -> impl Strategy<Value = Value> {
 
 fn history() -> impl Strategy<Value = Value> {
     prop_oneof![Just(0), Just(1), Just(3), Just(50), 0..=50].prop_map(|limit| json!({"historyLimit": limit}))
+}
+
+fn backlog() -> impl Strategy<Value = Value> {
+    let interval = prop_oneof![2 => Just("1m"), 1 => Just("7m"), 1 => Just("2h")];
+    let retention = option::of(prop_oneof![Just("1d"), Just("3d")]);
+    let backlog =
+        (interval, prop_oneof![Just(100), 100..400], retention).prop_map(|(interval, most, retention)| {
+            let mut backlog = json!({"interval": interval, "countUpTo": most});
+            backlog
+                .as_object_mut()
+                .unwrap()
+                .extend(retention.map(|age| ("retention".to_owned(), age.into())));
+            backlog
+        });
+    option::weighted(0.7, backlog).prop_map(|backlog| json!({"backlog": backlog}))
 }
 
 fn dry_run() -> impl Strategy<Value = Value> {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::api_server::{Object, Precondition, Written};
 use super::books::Books;
+use super::looks::{LastLook, Looking};
 use super::operations::{Operation, Secret, Slice};
 use super::upstash::{self, Fate};
 use super::world::World;
@@ -45,12 +46,21 @@ pub(super) struct Process {
     pub(super) knows: usize,
     /// After how many steps the watch tells it of an edit.
     behind: Option<u8>,
+    /// What its last look found.
+    pub(super) looked: Option<LastLook>,
 }
 
 /// A call under way: what comes of it, and when.
 struct Flight {
     answer: Answer,
     lands: Timestamp,
+}
+
+/// What a turn waits for.
+#[derive(Default)]
+struct UnderWay {
+    call: Option<Flight>,
+    look: Option<Looking>,
 }
 
 /// The Secret in the version that holds this token.
@@ -67,6 +77,7 @@ fn name(next: &Next) -> &'static str {
         Next::Now => "now",
         Next::At(_) => "at a time",
         Next::OnPermit(_) => "on a permit",
+        Next::Look { .. } => "for a look",
         Next::OnChange => "on a change",
         Next::Retry(_) => "again",
         Next::Forget => "never",
@@ -90,6 +101,7 @@ impl Process {
             wrote: 0,
             knows: 0,
             behind: None,
+            looked: None,
         }
     }
 
@@ -139,7 +151,10 @@ impl World {
             self.process.knows(seen);
         }
         let mut attempt = Attempt::begin(settings, kept, true, now).with_in_hand(in_hand);
-        let mut flight = None;
+        if slice.looks {
+            attempt = attempt.for_a_look();
+        }
+        let mut under_way = UnderWay::default();
         let mut event = None;
         let mut calls = 0;
         for _ in 0..MOST_STEPS {
@@ -154,17 +169,21 @@ impl World {
             match attempt.next(self.now()) {
                 Action::Tell(told) => self.is_told(*told, &attempt),
                 Action::GiveUp => {
-                    assert!(flight.take().is_some(), "gives up on nothing");
+                    assert!(under_way.call.take().is_some(), "gives up on nothing");
                     self.ledger.meet("a call that was given up");
                     self.ledger.knows(attempt.run().unwrap());
                 }
                 Action::Do(Effect::Call { call, account }) => {
-                    assert!(flight.is_none(), "two calls at once");
+                    assert!(under_way.call.is_none(), "two calls at once");
                     calls += 1;
                     let latency = if calls > MOST_CALLS { LONG } else { slice.latency };
                     let answer = self.send(&attempt, &call, account, &mut slice);
                     let lands = self.time + SignedDuration::from_millis(latency);
-                    flight = Some(Flight { answer, lands });
+                    under_way.call = Some(Flight { answer, lands });
+                }
+                Action::Do(Effect::Look { look, account }) => {
+                    assert!(under_way.look.is_none() && event.is_none(), "two effects at once");
+                    under_way.look = Some(self.begin_look(&attempt, *look, account, &mut slice));
                 }
                 Action::Do(effect) => {
                     assert!(event.is_none(), "two effects at once");
@@ -172,7 +191,7 @@ impl World {
                 }
                 Action::Wait(until) => match event.take() {
                     Some(event) => attempt.on(event, self.now()),
-                    None => self.wait(until, &mut attempt, &mut flight, &mut slice),
+                    None => self.wait(until, &mut attempt, &mut under_way, &mut slice),
                 },
                 Action::Done(next) => {
                     self.faults.clear();
@@ -184,13 +203,10 @@ impl World {
     }
 
     /// Something comes first: an edit, the answer to the call under way, or the time that is waited for.
-    fn wait(
-        &mut self,
-        until: Timestamp,
-        attempt: &mut Attempt,
-        flight: &mut Option<Flight>,
-        slice: &mut Slice,
-    ) {
+    fn wait(&mut self, until: Timestamp, attempt: &mut Attempt, under_way: &mut UnderWay, slice: &mut Slice) {
+        if under_way.look.is_some() {
+            self.check_nothing_is_due();
+        }
         if let Some(operation) = slice.meanwhile.pop() {
             let is_edit = matches!(operation, Operation::Edit(_) | Operation::Annotate(..));
             self.happen(operation);
@@ -201,7 +217,7 @@ impl World {
             return;
         }
         let left = until.duration_since(self.now()).max(SignedDuration::ZERO);
-        let landed = flight.take_if(|flight| flight.lands.duration_since(self.time) <= left);
+        let landed = under_way.call.take_if(|flight| flight.lands.duration_since(self.time) <= left);
         if let Some(Flight { answer, lands }) = landed {
             self.time = self.time.max(lands);
             if matches!(answer, Answer::Page(_)) {
@@ -209,6 +225,11 @@ impl World {
             }
             attempt.on(Event::Answered(answer), self.now());
             self.ledger.knows(attempt.run().unwrap());
+        } else if let Some(Looking { looked, lands }) =
+            under_way.look.take_if(|look| look.lands.duration_since(self.time) <= left)
+        {
+            self.time = self.time.max(lands);
+            attempt.on(Event::Looked(looked), self.now());
         } else {
             assert!(until < Timestamp::MAX && left.is_positive(), "waits for nothing: {attempt:#?}");
             self.time += left;
@@ -231,6 +252,10 @@ impl World {
         let waits = attempt.run().and_then(|run| run.waiting_until).map(MilliTime::timestamp);
         self.process.wake = match next {
             Next::At(time) => Some(waits.map_or(*time, |until| until.max(*time))),
+            Next::Look { at, due } => {
+                assert!(due.is_none_or(|due| *at < due), "a look before something that is due sooner");
+                *due
+            }
             Next::OnPermit(_) | Next::Now | Next::OnChange | Next::Retry(_) | Next::Forget => None,
         };
         self.process.kept = attempt.keep();
@@ -263,6 +288,7 @@ impl World {
             Told::Notice(Notice::NotWritten { purpose, .. }) => {
                 self.ledger.meet(format!("a write of the run that failed: {purpose:?}"));
             }
+            Told::Notice(Notice::LookGivenUp) => self.ledger.meet("a look that was given up"),
             Told::Notice(Notice::Starts { .. } | Notice::Abandoned { .. }) => {}
         }
     }
@@ -287,7 +313,7 @@ impl World {
             })),
             Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
             Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),
-            Effect::Call { .. } => unreachable!("calls are sent"),
+            Effect::Call { .. } | Effect::Look { .. } => unreachable!("these take their time"),
         }
     }
 

@@ -12,11 +12,15 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 56] = [
+const HAPPENS: [&str; 60] = [
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
     "a late write undoes nothing",
+    "a look",
+    "a look that failed",
+    "a look that was given up",
+    "a look that was shared",
     "a newer token in the middle of a run",
     "a run left as its policy was gone",
     "a run taken over",

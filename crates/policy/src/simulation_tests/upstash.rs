@@ -112,6 +112,12 @@ impl Upstash {
         refused.map(|(key, _)| *key).collect()
     }
 
+    /// How many entries match.
+    pub(super) fn count(&self, criteria: &Criteria) -> i64 {
+        let count = self.entries.values().filter(|entry| entry.matches(criteria)).count();
+        i64::try_from(count).unwrap()
+    }
+
     fn add(&mut self, failed: Timestamp, labels: Vec<String>) {
         let stuck = self.next % 17 == 11;
         let status = if self.next % 4 == 1 { 404 } else { 503 };

@@ -1,5 +1,6 @@
 //! What a user wrote, and what it means.
 
+mod backlog;
 pub(crate) mod by_listing;
 mod connection;
 pub(crate) mod duration;
@@ -12,6 +13,7 @@ pub(crate) mod policy;
 pub(crate) mod selection;
 pub mod validate;
 
+pub use backlog::Backlog;
 pub use connection::ConnectionRef;
 pub use invalid::Invalid;
 pub use permissions::Permissions;

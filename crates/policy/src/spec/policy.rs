@@ -1,5 +1,6 @@
 //! What a user wrote, as the operator understands it.
 
+use super::backlog::Backlog;
 use super::by_listing::ByListing;
 use super::connection::ConnectionRef;
 use super::invalid::Invalid;
@@ -39,6 +40,8 @@ pub struct Policy {
     pub limits: Limits,
     /// How many failures in a row open the circuit.
     pub open_circuit_after: Option<i64>,
+    /// What is counted between runs.
+    pub backlog: Option<Box<Backlog>>,
     /// How many ended runs are kept.
     pub history_limit: usize,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::backlog::backlog;
 use super::by_listing::by_listing;
 use super::connection::connection_ref;
 use super::hash::{spec_hash, text_hash};
@@ -75,6 +76,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         requests,
         limits: Limits::default(),
         open_circuit_after: None,
+        backlog: None,
         // The most there can be: a spec that cannot be read is no reason to forget a run.
         history_limit: MAX_HISTORY,
     };
@@ -115,9 +117,14 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                     connection: connection_ref(connection.as_ref(), source.namespace, permissions)?,
                 })
             };
+            let of_backlog = |work: Work| Ok((backlog(spec, &work.selected)?, work));
+            let (backlog, work) = match of_work().and_then(of_backlog) {
+                Ok((backlog, work)) => (backlog.map(Box::new), Ok(work)),
+                Err(invalid) => (None, Err(invalid)),
+            };
             Policy {
                 spec_hash: spec_hash(spec),
-                work: of_work(),
+                work,
                 trigger: trigger.unwrap_or_default(),
                 schedule: parse_schedule(schedule.as_ref(), time_zone.as_ref(), jitter.as_ref(), source),
                 starting_deadline: starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
@@ -127,6 +134,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 open_circuit_after: failure_policy
                     .and_then(|policy| policy.open_circuit_after)
                     .map(i64::from),
+                backlog,
                 history_limit: usize::try_from(*history_limit).unwrap_or(0).min(MAX_HISTORY),
                 ..policy
             }

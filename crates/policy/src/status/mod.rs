@@ -1,5 +1,6 @@
 //! What the status says next. Every write of a status is made here, from the status before and what happened.
 
+mod backlog;
 pub(crate) mod conditions;
 pub(crate) mod readiness;
 mod requests;
@@ -9,6 +10,8 @@ pub(crate) mod size;
 
 use jiff::Timestamp;
 
+use self::backlog::forget_others;
+pub(crate) use self::backlog::looked;
 pub use self::conditions::Truth;
 use self::conditions::{clear, find, seconds, set};
 use self::readiness::Readiness;
@@ -40,6 +43,7 @@ pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Tim
         status.refused_reason = None;
         status.refused_secret = None;
     }
+    forget_others(policy, &mut status);
     note_schedule(policy, before, plan, &mut status, now);
     if let Some(run) = &before.current_run {
         note_skipped(policy, run, &mut status, now);

@@ -33,7 +33,10 @@ impl Day {
                 "payments",
                 "resume-payments",
                 240,
-                json!({ "action": "resume", "schedule": "*/15 * * * *", "limits": { "entriesPerSecond": 1 } }),
+                json!({
+                    "action": "resume", "schedule": "*/15 * * * *", "limits": { "entriesPerSecond": 1 },
+                    "backlog": { "interval": "10m", "retention": "3d" },
+                }),
             ),
             Object::new(
                 "payments",
@@ -54,7 +57,10 @@ impl Day {
                 "shop",
                 "delete-old",
                 2_000,
-                json!({ "action": "delete", "schedule": "0 3 * * *", "limits": { "entriesPerSecond": 5 } }),
+                json!({
+                    "action": "delete", "schedule": "0 3 * * *", "limits": { "entriesPerSecond": 5 },
+                    "backlog": { "interval": "15m", "retention": "3d" },
+                }),
             ),
         ];
         let mut day =

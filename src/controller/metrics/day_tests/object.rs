@@ -17,9 +17,10 @@ use crate::controller::metrics::RunWaits;
 use crate::controller::names::PolicyRef;
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, annotations};
 use dlq_policy::attempt::{
-    Action, Answer, Effect, Event, Found, Interrupt, Kept, Next, Notice, Seen, Settings, StatusWrite, Stored,
-    Told, WriteOutcome,
+    Action, Answer, Effect, Event, Found, Interrupt, Kept, Looked, Next, Notice, Seen, Settings, StatusWrite,
+    Stored, Told, WriteOutcome,
 };
+use dlq_policy::backlog::{Look, LookStep};
 use dlq_policy::spec::validate::Source;
 use dlq_policy::{Attempt, Permissions, Policy, validate};
 use dlq_upstash::client::Observer as _;
@@ -33,6 +34,8 @@ pub(super) struct Object {
     status: DlqPolicyStatus,
     kept: Kept,
     waits: Option<RunWaits>,
+    /// Whether its next turn is for a look at what waits.
+    looks: bool,
     /// When it is looked at next.
     pub(super) wake: Timestamp,
     /// How many of its entries fail in an hour.
@@ -68,6 +71,7 @@ impl Object {
             status: DlqPolicyStatus::default(),
             kept: Kept::default(),
             waits: None,
+            looks: false,
             wake: now,
             failing,
             backlog: 0,
@@ -128,6 +132,10 @@ impl Object {
                 let queue = if is_idle && dice.u8(0..12) == 0 { dice.i64(0..4_000) } else { 0 };
                 time.max(now) + SignedDuration::from_millis(100 + dice.i64(0..100) + queue)
             }
+            Next::Look { at, due } => {
+                self.looks = true;
+                due.unwrap_or(Timestamp::MAX).min(at.max(now) + SignedDuration::from_millis(100))
+            }
             Next::OnChange => Timestamp::MAX,
             Next::Retry(trouble) => {
                 outcome = Err(Error::Trouble(trouble));
@@ -149,6 +157,9 @@ impl Object {
         let mut attempt = Attempt::begin(Arc::new(settings), kept, true, clock::now());
         if let Some(interrupt) = interrupt {
             attempt.on(Event::Interrupted(interrupt), clock::now());
+        }
+        if std::mem::take(&mut self.looks) {
+            attempt = attempt.for_a_look();
         }
         let mut event = None;
         loop {
@@ -196,6 +207,7 @@ impl Object {
                 self.works(attempt, process);
                 Event::Answered(self.call(process, &call, dice))
             }
+            Effect::Look { look, .. } => Event::Looked(self.count(process, *look, dice)),
         }
     }
 
@@ -238,6 +250,23 @@ impl Object {
         }
         self.status = next;
         WriteOutcome::Done(self.seen())
+    }
+
+    /// A look at what waits.
+    fn count(&mut self, process: &Process, mut look: Look, dice: &mut Rng) -> Looked {
+        self.fill(dice);
+        let at = look.at();
+        loop {
+            let call = match look.next() {
+                LookStep::List(call) => call,
+                LookStep::Done(counted) => return Looked::Counted(counted),
+            };
+            match self.call(process, &call, dice) {
+                Answer::Page(page) => look.answered(&page),
+                Answer::Error { error, .. } if look.failed(&call, &error) => {}
+                _ => return Looked::Failed { at },
+            }
+        }
     }
 
     fn call(&mut self, process: &Process, call: &Call, dice: &mut Rng) -> Answer {

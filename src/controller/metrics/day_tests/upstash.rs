@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
 
 use super::clock::{at, now};
 use dlq_upstash::error::{ApiError, ErrorClass};
-use dlq_upstash::types::{Call, Cursor, Page, Selection};
+use dlq_upstash::types::{Call, Cursor, DlqId, ListedEntry, Page, Selection};
 
 /// An answer, and how long it took.
 pub(super) struct Answer {
@@ -36,8 +37,11 @@ pub(super) fn answer(call: &Call, backlog: &mut u64, dice: &mut Rng) -> Answer {
     if (at(14, 0)..at(15, 0)).contains(&now) && dice.f64() < 0.3 {
         return refused(ErrorClass::RateLimited, Some(429), Some(Duration::from_secs(dice.u64(3..9))), took);
     }
+    if let Call::List { cursor, count, .. } = call {
+        return Answer { result: Ok(listed(cursor.as_ref(), *count, *backlog, now)), took };
+    }
     let Call::Bulk { selection: Selection::Matching { count, .. }, .. } = call else {
-        panic!("the day's policies send bulk calls alone: {call:?}")
+        panic!("the day's policies act in bulk alone: {call:?}")
     };
     let entries = u64::from(*count).min(*backlog);
     *backlog -= entries;
@@ -48,6 +52,24 @@ pub(super) fn answer(call: &Call, backlog: &mut u64, dice: &mut Rng) -> Answer {
         cursor: (*backlog > 0).then(|| Cursor(format!("{backlog} are left"))),
     };
     Answer { result: Ok(page), took }
+}
+
+/// A page of what waits: an entry for each hour of the last three days, again and again.
+fn listed(cursor: Option<&Cursor>, count: u32, backlog: u64, now: Timestamp) -> Page {
+    let left = cursor.map_or(backlog, |cursor| cursor.0.parse().unwrap());
+    let entries = left.min(count.into());
+    let entry = |number: u64| {
+        let age = i64::try_from(number % 72).unwrap();
+        let failed = (now - SignedDuration::from_hours(age)).as_millisecond();
+        let response_status = Some(if number.is_multiple_of(4) { 429 } else { 503 });
+        ListedEntry { response_status, ..ListedEntry::bare(DlqId(format!("{failed}-{number}"))) }
+    };
+    Page {
+        entries,
+        workflow_run_ids: Vec::new(),
+        listed: (left - entries..left).map(entry).collect(),
+        cursor: (left > entries).then(|| Cursor((left - entries).to_string())),
+    }
 }
 
 fn refused(class: ErrorClass, status: Option<u16>, retry_after: Option<Duration>, took: Duration) -> Answer {
