@@ -59,6 +59,8 @@ pub enum EventReason {
     LoopPossible,
     /// A list showed entries that the policy does not select.
     FilterMismatch,
+    /// Entries that wait expire within a day.
+    EntriesExpiring,
 }
 
 impl EventReason {
@@ -82,6 +84,7 @@ impl EventReason {
             Self::UncertainPage => "UncertainPage",
             Self::LoopPossible => "LoopPossible",
             Self::FilterMismatch => "FilterMismatch",
+            Self::EntriesExpiring => "EntriesExpiring",
         }
     }
 
@@ -133,7 +136,8 @@ impl EventReason {
             | Self::RunRequestIgnored
             | Self::UncertainPage
             | Self::LoopPossible
-            | Self::FilterMismatch => true,
+            | Self::FilterMismatch
+            | Self::EntriesExpiring => true,
         }
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn between(
         events.extend(of_skipped_times(policy, after, run));
     }
     events.extend(of_circuit(policy, before, after, ended));
+    events.extend(of_expiring_entries(before, after));
     events
 }
 
@@ -63,6 +64,18 @@ fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option
 
 fn has_entries(run: &PolicyRun) -> bool {
     run.processed > 0 || run.rejected > 0
+}
+
+/// What is told when entries that wait are about to expire: once, and without a count, so that it is one event however many
+/// there are at each look.
+fn of_expiring_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+    let are_expiring = |status: &DlqPolicyStatus| {
+        status.backlog.as_ref().is_some_and(|backlog| backlog.expiring_within_day > Some(0))
+    };
+    let text = "entries that spec.filters selects expire within a day, as spec.backlog.retention says; act on them before \
+                then, such as by a new value of dlq-operator.dev/requestedAt; see status.backlog";
+    (!are_expiring(before) && are_expiring(after))
+        .then(|| PolicyEvent::new(EventReason::EntriesExpiring, text))
 }
 
 /// What is told when a run ends.

@@ -248,3 +248,23 @@ fn a_time_that_was_skipped_before_a_run_began_is_not_told_of_at_its_end() {
         assert_eq!(!events.is_empty(), told, "{skipped}: {events:?}");
     }
 }
+
+#[test]
+fn that_entries_expire_is_told_once_for_as_long_as_some_do() {
+    let status = |expiring: Option<i64>| {
+        let backlog =
+            json!({ "observedTime": "2026-11-20T12:00:00Z", "entries": 9, "expiringWithinDay": expiring });
+        let backlog = Some(serde_json::from_value(backlog).unwrap());
+        DlqPolicyStatus { backlog, ..DlqPolicyStatus::default() }
+    };
+    let told = |before: &DlqPolicyStatus, after: Option<i64>| {
+        let changes = changes(&policy(), before, &status(after));
+        changes.events.iter().filter(|event| event.reason == EventReason::EntriesExpiring).count()
+    };
+    let nothing = DlqPolicyStatus::default();
+    assert_eq!((told(&nothing, Some(1)), told(&nothing, Some(0)), told(&nothing, None)), (1, 0, 0));
+    assert_eq!((told(&status(Some(0)), Some(7)), told(&status(None), Some(7))), (1, 1));
+    assert_eq!((told(&status(Some(7)), Some(8)), told(&status(Some(7)), Some(0))), (0, 0));
+    let text = changes(&policy(), &nothing, &status(Some(1))).events.remove(0).text;
+    assert!(text.contains("spec.backlog.retention") && !text.contains(char::is_numeric), "{text}");
+}
