@@ -96,6 +96,21 @@ pub(super) const CONSECUTIVE_FAILURES: Definition = gauge(
     &["namespace", "name"],
     "How many runs failed since the last one that did not.",
 );
+pub(super) const BACKLOG_ENTRIES: Definition = gauge(
+    "dlq_operator_backlog_entries",
+    &["namespace", "name"],
+    "How many entries match the filters of a policy with backlog, as its last look counted: at most its countUpTo.",
+);
+pub(super) const BACKLOG_OLDEST: Definition = gauge(
+    "dlq_operator_backlog_oldest_timestamp_seconds",
+    &["namespace", "name"],
+    "When the first of the entries that the last look counted failed, as Unix time.",
+);
+pub(super) const BACKLOG_EXPIRING: Definition = gauge(
+    "dlq_operator_backlog_expiring_entries",
+    &["namespace", "name"],
+    "How many of the entries that the last look counted expire within a day, for policies with backlog.retention.",
+);
 pub(super) const REQUESTS: Definition = counter(
     "dlq_operator_upstash_requests_total",
     &["operation", "code"],
@@ -139,7 +154,7 @@ pub(super) const CLOCK_OFFSET: Definition = gauge(
     "How far Upstash's clock is ahead of ours; of several servers the one that is furthest away.",
 );
 
-const OWN: [Definition; 26] = [
+const OWN: [Definition; 29] = [
     BUILD_INFO,
     POLICY_INFO,
     POLICY_CONDITION,
@@ -157,6 +172,9 @@ const OWN: [Definition; 26] = [
     LATENESS,
     CIRCUIT_OPEN,
     CONSECUTIVE_FAILURES,
+    BACKLOG_ENTRIES,
+    BACKLOG_OLDEST,
+    BACKLOG_EXPIRING,
     REQUESTS,
     REQUEST_DURATION,
     RATE_LIMITED,
@@ -169,7 +187,7 @@ const OWN: [Definition; 26] = [
 ];
 
 /// The series of a policy with a schedule that has run, if its runs end as `Succeeded` or `Failed`. A condition that comes
-/// up adds three, each other trigger and result one, and `match` or `loopProtection` eight.
+/// up adds three, a backlog three, each other trigger and result one, and `match` or `loopProtection` eight.
 pub const SERIES_PER_POLICY: usize = 21;
 
 /// The series that are not of policies, when every result, action and operation has occurred; without those of the next.

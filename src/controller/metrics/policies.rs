@@ -11,8 +11,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 
 use super::definitions::{
-    CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN, LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION,
-    POLICY_INFO, RETURNED, RUN_ACTIVE, RUNS, SKIPPED, UNCERTAIN_PAGES,
+    BACKLOG_ENTRIES, BACKLOG_EXPIRING, BACKLOG_OLDEST, CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN,
+    LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION, POLICY_INFO, RETURNED, RUN_ACTIVE, RUNS, SKIPPED,
+    UNCERTAIN_PAGES,
 };
 use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::names::{PolicyRef, lock};
@@ -183,13 +184,16 @@ fn amount(items: impl Iterator) -> f64 {
 /// A gauge that each policy has at most one series of.
 type Read = fn(&PolicySummary) -> Option<f64>;
 
-const GAUGES: [(Definition, Read); 6] = [
+const GAUGES: [(Definition, Read); 9] = [
     (RUN_ACTIVE, |summary| Some(bit(summary.is_running))),
     (LAST_RUN, |summary| summary.last_run.map(unix)),
     (LAST_SUCCESS, |summary| summary.last_success.map(unix)),
     (NEXT_RUN, |summary| summary.next_run.map(unix)),
     (CIRCUIT_OPEN, |summary| Some(bit(summary.is_circuit_open))),
     (CONSECUTIVE_FAILURES, |summary| Some(number(summary.consecutive_failures))),
+    (BACKLOG_ENTRIES, |summary| summary.backlog.entries.map(number)),
+    (BACKLOG_OLDEST, |summary| summary.backlog.oldest.map(unix)),
+    (BACKLOG_EXPIRING, |summary| summary.backlog.expiring.map(number)),
 ];
 
 fn encode_rows(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> Written {

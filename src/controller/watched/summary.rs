@@ -25,6 +25,7 @@ pub(crate) struct PolicySummary {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) consecutive_failures: i64,
     pub(crate) is_circuit_open: bool,
+    pub(crate) backlog: BacklogSummary,
     /// A run starts when its spec is new: nothing schedules it, suspends it, or waits for a request.
     pub(crate) starts_when_new: bool,
     pub(crate) observed_generation: Option<i64>,
@@ -37,6 +38,14 @@ pub(crate) struct PolicySummary {
 /// The reasons of [`PolicySummary::skipped`], as metrics call them.
 pub(crate) const SKIP_REASONS: [&str; 7] =
     ["status", "non_retryable", "attempts", "expression", "expression_error", "unjudged", "exhausted"];
+
+/// What its last look counted, if it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct BacklogSummary {
+    pub(crate) entries: Option<i64>,
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) expiring: Option<i64>,
+}
 
 const CONDITIONS: [ConditionType; 5] = [
     ConditionType::Ready,
@@ -73,6 +82,11 @@ impl PolicySummary {
             next_run: status.next_schedule_time.time(),
             consecutive_failures,
             is_circuit_open: limit.is_some_and(|limit| consecutive_failures >= limit),
+            backlog: status.backlog.part().map_or(BacklogSummary::default(), |backlog| BacklogSummary {
+                entries: backlog.entries.number(),
+                oldest: backlog.oldest_time.time(),
+                expiring: backlog.expiring_within_day.number(),
+            }),
         }
     }
 }
@@ -224,6 +238,15 @@ pub(crate) struct Status {
     observed_generation: Leaf,
     skipped: Leaf,
     last_handled_requested_at: Leaf,
+    backlog: Loose<Backlog>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Backlog {
+    entries: Leaf,
+    oldest_time: Leaf,
+    expiring_within_day: Leaf,
 }
 
 impl Status {
@@ -317,6 +340,8 @@ mod tests {
             "observedGeneration": 7,
             "consecutiveFailures": 3,
             "history": [{}, {}],
+            "backlog": { "observedTime": "2026-11-20T12:30:00Z", "entries": 9, "atLeast": true,
+                "oldestTime": "2026-11-17T12:00:00.500Z", "expiringWithinDay": 2 },
         });
         let time = |text: &str| Some(text.parse().unwrap());
         let expected = PolicySummary {
@@ -336,6 +361,11 @@ mod tests {
             consecutive_failures: 3,
             is_circuit_open: true,
             skipped: Some(Box::new([3, 1, 0, 0, 0, 0, 5])),
+            backlog: BacklogSummary {
+                entries: Some(9),
+                oldest: time("2026-11-17T12:00:00.500Z"),
+                expiring: Some(2),
+            },
             account: 0,
         };
         assert_eq!(summary(&spec, &status), expected);
@@ -392,7 +422,7 @@ mod tests {
         for value in &odd {
             assert_eq!(summary(value, &json!(null)), unknown);
             let status = json!({ "conditions": value, "lastRun": value, "lastSuccessfulTime": value,
-                "nextScheduleTime": value });
+                "nextScheduleTime": value, "backlog": value });
             assert_eq!(summary(&json!({ "failurePolicy": value }), &status), unknown, "{value}");
             for part in ["type", "status"] {
                 let mut condition = json!({ "type": "Ready", "status": "True" });

@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use testbed::{Prometheus, ScratchDir, eventually, promtool};
+use testbed::{Entry, Prometheus, ScratchDir, eventually, promtool};
 
 use super::scrape::{OPENMETRICS, Scrape, get};
-use super::{metrics, scene, url};
-use crate::scene::PATIENCE;
+use super::{metrics, resume, scene, url, with};
+use crate::scene::{DLQ, PATIENCE};
 
 #[tokio::test]
 async fn every_metric_has_its_name_type_help_and_labels_in_both_formats() {
     let scene = scene("metrics", &[]).await;
-    let scrape = Scrape::until(scene.operator.admin_url(), "yearly is shown", |scrape| {
+    scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
+    let backlog = json!({ "trigger": "Manual", "backlog": { "interval": "1h", "retention": "7d" } });
+    scene.apply("watches", with(resume(), backlog)).await;
+    let scrape = Scrape::until(scene.operator.admin_url(), "yearly and what waits are shown", |scrape| {
         scrape.count("next_run_timestamp_seconds", &[("name", "yearly")]) > Some(0)
+            && scrape.count("backlog_entries", &[("name", "watches")]) == Some(3)
     })
     .await;
     let open = get(&url(&scene.operator, "/metrics"), OPENMETRICS).await;

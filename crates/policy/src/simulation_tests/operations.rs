@@ -320,8 +320,17 @@ fn annotation() -> impl Strategy<Value = Operation> {
 
 /// A valid spec, part by part.
 fn spec() -> impl Strategy<Value = Value> {
-    let parts =
-        (action(), filters(), by_listing(), timing(), limits(), failure_policy(), history(), dry_run(), backlog());
+    let parts = (
+        action(),
+        filters(),
+        by_listing(),
+        timing(),
+        limits(),
+        failure_policy(),
+        history(),
+        dry_run(),
+        backlog(),
+    );
     parts.prop_map(|parts| {
         let (action, filters, by_listing, timing, limits, failure_policy, history, dry_run, backlog) = parts;
         let mut spec = serde_json::Map::new();
