@@ -9,13 +9,14 @@ use serde_json::Value;
 use testbed::{Prometheus, promtool, workspace_root};
 
 /// The names that users configure routes and silences by.
-const ALERTS: [&str; 10] = [
+const ALERTS: [&str; 11] = [
     "DlqOperatorDown",
     "DlqOperatorNoLeader",
     "DlqOperatorQuotaExceeded",
     "DlqOperatorRateLimited",
     "DlqOperatorUpstreamErrors",
     "DlqPolicyCircuitOpen",
+    "DlqPolicyEntriesExpiring",
     "DlqPolicyMissedSchedules",
     "DlqPolicyNotReady",
     "DlqPolicyRunFailing",

@@ -3,6 +3,7 @@
 {{- /* Where an expression has its threshold. */}}
 {{- $thresholds := dict
   "DlqPolicyRunFailing" "< 1800"
+  "DlqPolicyEntriesExpiring" "> 0"
   "DlqOperatorRateLimited" "> 0.25"
   "DlqOperatorUpstreamErrors" "> 0.1" }}
 {{- $disabled := default dict .Values.prometheusRule.disabled }}

@@ -59,6 +59,7 @@ async fn a_threshold_replaces_the_one_of_the_expression() {
     // As docs/monitoring/README.md lists them.
     let thresholds = [
         ("DlqPolicyRunFailing", "< 1800", json!(3600), "< 3600"),
+        ("DlqPolicyEntriesExpiring", "> 0", json!(25), "> 25"),
         ("DlqOperatorRateLimited", "> 0.25", json!(0.5), "> 0.5"),
         // As `--set` passes it.
         ("DlqOperatorUpstreamErrors", "> 0.1", json!("0.2"), "> 0.2"),
