@@ -5,6 +5,7 @@
 
 mod api_server_trouble;
 mod at_most_once;
+mod backlog;
 mod by_hand;
 mod cases;
 mod changes;
