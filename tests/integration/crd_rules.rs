@@ -3,10 +3,12 @@
 
 mod account;
 mod ages;
+mod backlog;
 mod completeness;
 mod dates;
 mod filters;
 mod limits;
+mod listing;
 mod local;
 mod overrides;
 mod shape;
@@ -76,6 +78,8 @@ fn table() -> Vec<Row> {
         timing::rows(),
         limits::rows(),
         account::rows(),
+        listing::rows(),
+        backlog::rows(),
     ]
     .into_iter()
     .flatten()

@@ -7,13 +7,15 @@ use super::{Row, Verdict, table};
 use crate::generated_files::{children, schema};
 
 /// Bounds that no valid value can reach, as another rule is narrower.
-const UNREACHABLE: [(&str, &str); 4] = [
+const UNREACHABLE: [(&str, &str); 6] = [
     // The longest address in text has 39 characters.
     ("spec.filters.callerIps[]", "maxLength"),
     // The longest duration has 34.
     ("spec.filters.newerThan", "maxLength"),
     ("spec.filters.olderThan", "maxLength"),
     ("spec.jitter", "maxLength"),
+    ("spec.backlog.interval", "maxLength"),
+    ("spec.backlog.retention", "maxLength"),
 ];
 
 /// `spec.filters.labels[2]` as `spec.filters.labels[]`.

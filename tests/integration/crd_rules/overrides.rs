@@ -147,6 +147,19 @@ fn labels() -> Vec<Row> {
         rejected("a new label does not end with a space", one("a "), at, A_LABEL),
         rejected("a new label cannot smuggle a second header", one("a\r\nX: y"), at, A_LABEL),
         rejected("a new label is ASCII, as headers are", one("größer"), at, A_LABEL),
+        rejected(
+            "a new label does not count attempts",
+            one("dlq-attempt-1"),
+            at,
+            "a label must not begin with dlq-attempt-, as loopProtection counts with such labels",
+        ),
+        rejected(
+            "a new label does not look like one that counts attempts",
+            one("dlq-attempt-"),
+            at,
+            "must not begin with dlq-attempt-",
+        ),
+        accepted("a new label may be of attempts", one("dlq-attempts")),
         accepted("there may be 50 new labels", overrides(json!({ "labels": texts(50) }))),
         rejected(
             "there are at most 50 new labels",
