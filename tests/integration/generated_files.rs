@@ -100,7 +100,7 @@ fn kubectl_shows_what_people_look_for() {
         names(false),
         ["Action", "Schedule", "Suspend", "Phase", "Result", "Dry Run", "Processed", "Last Run", "Age"]
     );
-    assert_eq!(names(true), ["Next Run", "Total", "Message"]);
+    assert_eq!(names(true), ["Next Run", "Total", "Skipped", "Backlog", "Message"]);
     let names = &definition["spec"]["names"];
     assert_eq!(names["shortNames"], serde_json::json!(["dlqp"]));
     assert_eq!(names["categories"], serde_json::json!(["upstash"]));
