@@ -61,6 +61,7 @@ mod runbooks;
 mod scene;
 mod scheduling;
 mod sdk_requests;
+mod selection;
 mod selection_speed;
 mod soak;
 mod stored;
