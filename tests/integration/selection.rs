@@ -2,6 +2,7 @@
 
 mod attempts;
 mod criteria;
+mod labels;
 mod ladder;
 
 use std::collections::{BTreeMap, BTreeSet};
