@@ -1,6 +1,8 @@
 //! Runs that decide on each entry that Upstash lists: with `match`, and with `loopProtection`.
 
 mod attempts;
+mod calls;
+mod control;
 mod criteria;
 mod labels;
 mod ladder;
