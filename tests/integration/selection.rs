@@ -4,6 +4,7 @@ mod attempts;
 mod calls;
 mod control;
 mod criteria;
+mod interruption;
 mod labels;
 mod ladder;
 
