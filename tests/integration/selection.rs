@@ -7,6 +7,7 @@ mod criteria;
 mod interruption;
 mod labels;
 mod ladder;
+mod loop_possible;
 
 use std::collections::{BTreeMap, BTreeSet};
 
