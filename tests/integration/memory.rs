@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Entry, MemoryCgroup, Operator, OperatorOptions, Simulator, eventually, workspace_root};
 
 use crate::cluster::control_plane;
@@ -223,4 +223,30 @@ async fn a_hundred_thousand_entries_take_no_more_memory_than_a_page() {
     assert_eq!(scene.ran("drain", 2).await["totals"]["processed"], ENTRIES);
     let after = scene.operator.process().resident_kib().unwrap();
     assert!(after < before + 8 * 1024, "{before} KiB after fifty pages, {after} KiB after four thousand");
+}
+
+#[tokio::test]
+async fn an_expression_on_large_bodies_takes_little_more_memory_than_one_on_small_ones() {
+    const LISTED: usize = 300;
+    let scene = Scene::start_with("bodies", &["--request-timeout=2m"]).await;
+    scene.simulator.generate(DLQ, LISTED, &Entry::default()).await.unwrap();
+    let spec = |expression: &str| {
+        json!({
+            "action": "resume", "filters": { "all": true }, "dryRun": true,
+            "match": { "expression": expression },
+        })
+    };
+    scene.apply("small", spec("entry.responseBody.contains('simulated')")).await;
+    assert_eq!(scene.ran("small", 1).await["lastRun"]["processed"], LISTED);
+    let before = scene.operator.process().peak_kib().unwrap();
+    let large = json!({ "body": { "kind": "largeBodies", "bytes": 1 << 20 } });
+    scene.simulator.set_faults(&json!([{ "fault": large }])).await.unwrap();
+    // Of a body its beginning is seen.
+    scene.apply("large", spec("entry.responseBody.size() == 16 * 1024")).await;
+    let run = scene.ran("large", 1).await["lastRun"].take();
+    assert_eq!((&run["processed"], &run["skipped"]), (&json!(LISTED), &Value::Null), "{run:#}");
+    let after = scene.operator.process().peak_kib().unwrap();
+    println!("{LISTED} entries: {before} KiB with small bodies, {after} KiB with bodies of a MiB");
+    // The beginnings of a page's bodies, and the texts that an expression makes of one.
+    assert!(after < before + 8 * 1024, "{before} KiB for small bodies, {after} KiB for large ones");
 }
