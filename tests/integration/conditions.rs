@@ -10,10 +10,11 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
 
+use crate::at_most_once::tempt;
 use crate::cluster::control_plane;
 use crate::generated_files::{assert_is_current, schema};
 use crate::scene::{PATIENCE, Scene, condition};
-use states::{CANCELLED, HOLDER, Health, QUEUED, Secret, State, UNREADABLE, states};
+use states::{CANCELLED, HOLDER, Health, QUEUED, Secret, State, UNCARRIED, UNREADABLE, states};
 
 const FOLDER: &str = "tests/data/conditions";
 /// One that is not in the table, as it shows no conditions.
@@ -53,6 +54,8 @@ async fn bring_about(scene: &Scene, states: &[State]) {
         .iter()
         .filter_map(|state| state.fault.as_ref().map(|fault| json!({ "dlq": state.name, "fault": fault })));
     scene.simulator.set_faults(&faults.collect()).await.unwrap();
+    scene.simulator.set_service(UNCARRIED, &json!({ "labelsCarried": "never" })).await.unwrap();
+    tempt(&scene.simulator, UNCARRIED).await;
     join_all(states.iter().map(async |state| {
         let (token, name) = (token(state.name), state.name);
         match state.secret {

@@ -138,6 +138,8 @@ pub(super) const HOLDER: &str = "holder";
 pub(super) const CANCELLED: &str = "cancelled";
 pub(super) const UNREADABLE: &str = "unreadable";
 pub(super) const QUEUED: &str = "queued";
+/// What it acts on comes back, without the label that counts.
+pub(super) const UNCARRIED: &str = "labels-not-carried";
 
 pub(super) fn states() -> Vec<State> {
     let yearly = || json!({ "schedule": "0 0 1 1 *" });
@@ -180,6 +182,15 @@ pub(super) fn states() -> Vec<State> {
         },
         unable("url-not-allowed", json!({ "connection": evil }), "UrlNotAllowed"),
         unable("action-not-allowed", json!({ "action": "delete" }), "ActionNotAllowed"),
+        State {
+            entries: 3,
+            last_run: badly("LabelsNotCarried"),
+            ..unable(
+                UNCARRIED,
+                json!({ "schedule": "@every 1s", "loopProtection": { "maxAttempts": 3 } }),
+                "LabelsNotCarried",
+            )
+        },
         State {
             fault: Some(answer(422)),
             last_run: badly("BadRequest"),
