@@ -62,7 +62,6 @@ mod scene;
 mod scheduling;
 mod sdk_requests;
 mod selection;
-mod selection_speed;
 mod soak;
 mod stored;
 mod token_search;

@@ -8,6 +8,7 @@ mod interruption;
 mod labels;
 mod ladder;
 mod loop_possible;
+mod speed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
