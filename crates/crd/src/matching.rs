@@ -21,19 +21,19 @@ pub struct Match {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub response_statuses: Option<Vec<StatusText>>,
 
-    /// Not those whose last call was answered with any of these HTTP statuses, written likewise. At most 50.
+    /// Excludes entries whose last call was answered with any of these HTTP statuses, in the same notation. At most 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub exclude_response_statuses: Option<Vec<StatusText>>,
 
-    /// `true` leaves entries alone whose workflow said that a retry is in vain: status 489, or the header
+    /// `true` skips entries whose workflow reported that a retry cannot succeed: status 489, or the header
     /// `Upstash-NonRetryable-Error: true`. Default: `true` with `resume` and `restart`, `false` with `delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_non_retryable: Option<bool>,
 
-    /// How often the workflow run or those before it were acted on, as its `dlq-attempt` label says; 0 without one. Needs
-    /// `loopProtection`, but with `delete`.
+    /// How often the workflow run or those before it were acted on, as its `dlq-attempt` label says; 0 without one. Requires
+    /// `loopProtection`, except with `delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Attempts>,
 

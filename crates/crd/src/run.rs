@@ -141,7 +141,7 @@ pub struct PolicyRun {
     pub exhausted: i64,
 
     /// How many of the workflow runs that this run made are back in the DLQ: the most that one complete pass of a later run
-    /// saw. With `loopProtection`.
+    /// saw. With `loopProtection`; counted in `status.history`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub returned: i64,
 

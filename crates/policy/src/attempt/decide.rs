@@ -90,7 +90,11 @@ impl Attempt {
         run: &PolicyRun,
         now: Timestamp,
     ) -> Stage {
-        if let Some(held) = self.held.as_ref().filter(|_| self.facts.holds_run) {
+        let is_reset = !seen.status.label_probes.is_empty() && next.label_probes.is_empty();
+        if let Some(held) = self.held.as_mut().filter(|_| self.facts.holds_run) {
+            if is_reset {
+                held.progress.forget_label_probes();
+            }
             let current_run = Some(held.progress.run().clone());
             return Stage::Permit(Some(Box::new(DlqPolicyStatus { current_run, ..next })));
         }

@@ -11,7 +11,7 @@ use crate::backlog::{Look, Tried, next_look};
 use crate::plan::Freshness;
 use crate::spec::Invalid;
 use crate::{Plan, status};
-use dlq_crd::DlqPolicyStatus;
+use dlq_crd::{DlqPolicyStatus, Reason};
 
 impl Attempt {
     /// What comes after a decision that leads to no run: a look, if it is due and this turn is there for it. `again`: when
@@ -25,6 +25,10 @@ impl Attempt {
     ) -> Then {
         let is_between_runs = match plan {
             Plan::Idle { .. } | Plan::Missed { .. } | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => {
+                self.seen.as_ref().is_some_and(|seen| seen.is_status_readable)
+            }
+            // What keeps it from acting keeps nothing from expiring.
+            Plan::Invalid(invalid) if invalid.reason == Reason::LabelsNotCarried => {
                 self.seen.as_ref().is_some_and(|seen| seen.is_status_readable)
             }
             Plan::Start(_)

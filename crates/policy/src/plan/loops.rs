@@ -10,6 +10,9 @@ use crate::spec::policy::{Policy, Work};
 use crate::spec::selection::Selected;
 use dlq_crd::{Action, DlqPolicyStatus, Reason};
 
+/// So many characters of a workflow run's ID, with the `wfr_` that all begin with, are those of one alone.
+const SHORTEST_ID: usize = 12;
+
 /// Whether the policy resumes or restarts on a schedule, without `loopProtection`, and its filters select what it brings
 /// back.
 pub(crate) fn may_loop(policy: &Policy, now: Timestamp) -> bool {
@@ -24,8 +27,10 @@ fn selects_again(work: &Work, now: Timestamp) -> bool {
     let Selected::Matching { criteria, to, .. } = &work.selected else { return false };
     let overrides = &work.overrides;
     let is_past = matches!(to, Some(Bound::At(to)) if *to <= now);
-    // The new one has an ID and a time of its own.
-    let is_another = criteria.workflow_run_id.is_some() || criteria.workflow_created_at.is_some();
+    // The new one has a time and an ID of its own, which a short beginning may select nevertheless.
+    let is_one = |id: &String| id.len() >= SHORTEST_ID;
+    let is_another =
+        criteria.workflow_created_at.is_some() || criteria.workflow_run_id.as_ref().is_some_and(is_one);
     let is_relabelled = !criteria.labels.is_empty()
         && !overrides.labels.is_empty()
         && !criteria.labels.iter().any(|label| overrides.labels.contains(label));

@@ -11,12 +11,16 @@ pub(crate) const PAGE: u32 = 100;
 /// So many pages are listed ahead, and so many entries are kept, so that those with equal labels share calls.
 const MOST_PAGES: u32 = 10;
 const MOST_ENTRIES: usize = 1000;
+/// How much text the labels may have, in bytes.
+const MOST_LABEL_BYTES: usize = 1 << 20;
 
 /// What was listed and is still to be acted on.
 #[derive(Debug, Default)]
 pub(crate) struct InHand {
     groups: BTreeMap<NewLabels, Group>,
     ids: BTreeSet<DlqId>,
+    /// How much room the labels of the groups take.
+    label_bytes: usize,
     /// How many pages were listed since entries were last acted on.
     pages: u32,
     /// The group that the last call was for: it stays with that group until the call is done with.
@@ -54,7 +58,10 @@ impl InHand {
 
     /// Whether there is room for another page.
     pub(crate) fn has_room(&self) -> bool {
-        self.current.is_none() && self.pages < MOST_PAGES && self.len() + PAGE as usize <= MOST_ENTRIES
+        self.current.is_none()
+            && self.pages < MOST_PAGES
+            && self.label_bytes < MOST_LABEL_BYTES
+            && self.len() + PAGE as usize <= MOST_ENTRIES
     }
 
     /// A page was listed.
@@ -70,6 +77,7 @@ impl InHand {
     /// Takes an entry in, unless it is there already.
     pub(crate) fn add(&mut self, id: &DlqId, labels: NewLabels) {
         if self.ids.insert(id.clone()) {
+            self.label_bytes += if self.groups.contains_key(&labels) { 0 } else { bytes(&labels) };
             self.groups.entry(labels).or_default().ids.push(id.clone());
         }
     }
@@ -110,7 +118,16 @@ impl InHand {
             && let Some(labels) = self.current.take()
             && is_finished
         {
+            self.label_bytes -= bytes(&labels);
             self.groups.remove(&labels);
         }
+    }
+}
+
+/// About how much room labels take.
+fn bytes(labels: &NewLabels) -> usize {
+    match labels {
+        NewLabels::Unchanged => 0,
+        NewLabels::These(labels) => labels.iter().map(|label| label.len() + size_of::<String>()).sum(),
     }
 }

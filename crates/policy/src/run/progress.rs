@@ -50,8 +50,8 @@ pub enum Failure {
 enum Probe {
     /// The action was refused with 403: does listing work, so that the token is a read-only one?
     Token(String),
-    /// An entry was refused, and none was acted on so far: is the request refused whatever the entry?
-    Request,
+    /// An entry was refused, and none was acted on so far: is the request refused whatever the entry? With these labels.
+    Request(Vec<String>),
 }
 
 /// A run and what this process knows of it beyond its status.
@@ -227,7 +227,7 @@ impl Progress {
         self.run.waiting_until = None;
         match self.probe.take() {
             Some(Probe::Token(message)) => return self.outcome = Some(Outcome::read_only(&message)),
-            Some(Probe::Request) => return self.request_is_fine(),
+            Some(Probe::Request(_)) => return self.request_is_fine(),
             None => {}
         }
         if self.bisection.is_some() && matches!(call, Call::List { .. }) {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
-use cel::common::ast::{EntryExpr, Expr};
+use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 use cel::extractors::This;
 use cel::parser::Parser;
 use cel::{Context, FunctionContext, IdedExpr, Value};
 use jiff::Timestamp;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 use dlq_upstash::types::{Detail, ListedEntry};
 
@@ -69,10 +69,15 @@ const MOST_LEVELS: usize = 32;
 const PARSER_STACK_BYTES: usize = 64 << 20;
 const MOST_BRACKETS: u16 = 16;
 /// How many steps an evaluation may take, each over so many bytes of text.
-const MOST_STEPS: usize = 50_000;
+const MOST_STEPS: usize = 20_000;
 const STEP_BYTES: usize = 16 * 1024;
-/// What one use of a regular expression counts for.
-const REGEX_STEPS: usize = 50;
+/// The most text that it may make.
+const MOST_BYTES: usize = 8 << 20;
+/// What one use of a regular expression counts for, and one that is not written out has to be compiled each time.
+const REGEX_STEPS: usize = 100;
+const COMPILED_STEPS: usize = 1000;
+/// So many expressions are kept once they were read.
+const MOST_KNOWN: usize = 512;
 /// The largest regular expression, compiled, in bytes.
 const MOST_REGEX_BYTES: usize = 64 * 1024;
 
@@ -82,7 +87,12 @@ pub(crate) struct Expression {
     source: Arc<str>,
     program: Arc<IdedExpr>,
     shape: Shape,
+    /// The regular expressions that are written out.
+    patterns: Arc<HashMap<String, Regex>>,
 }
+
+/// What was read before: a policy is read at every turn, and to parse takes a thread of its own.
+static KNOWN: LazyLock<Mutex<HashMap<String, Result<Expression, String>>>> = LazyLock::new(Mutex::default);
 
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,10 +135,26 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, and where.
     pub(crate) fn compile(source: &str) -> Result<Self, String> {
-        let program = parse(source)?;
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = known().get(source) {
+            return read.clone();
+        }
+        // Where no thread can be had now, the next turn may have one.
+        let parsed = parse(source).ok_or_else(|| "cannot be read now; it is tried again".to_owned())?;
+        let read = parsed.and_then(|program| Self::new(source, program));
+        let mut known = known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(source.to_owned(), read.clone());
+        read
+    }
+
+    fn new(source: &str, program: IdedExpr) -> Result<Self, String> {
         let mut shape = Shape::default();
-        shape.measure(&program, Surroundings::default(), &mut BTreeSet::from(VARIABLES))?;
-        Ok(Self { source: source.into(), program: Arc::new(program), shape })
+        let mut patterns = HashMap::new();
+        shape.measure(&program, Surroundings::default(), &mut BTreeSet::from(VARIABLES), &mut patterns)?;
+        Ok(Self { source: source.into(), program: Arc::new(program), shape, patterns: Arc::new(patterns) })
     }
 
     /// What of each entry it reads.
@@ -148,7 +174,16 @@ impl Expression {
             return Err(Fault::Failed);
         }
         let mut context = Context::default();
-        context.add_function("matches", matches);
+        let patterns = Arc::clone(&self.patterns);
+        context.add_function(
+            "matches",
+            move |context: &FunctionContext<'_, '_>, This(text): This<Arc<String>>, pattern: Arc<String>| {
+                if let Some(regex) = patterns.get(pattern.as_str()) {
+                    return Ok(regex.is_match(&text));
+                }
+                regex(&pattern).map(|regex| regex.is_match(&text)).map_err(|error| context.error(error))
+            },
+        );
         context.add_variable_from_value("entry", entry(judged, now));
         context.add_variable_from_value("now", timestamp(now.as_millisecond()));
         // A fault of the library must cost one entry, and not the run.
@@ -160,8 +195,8 @@ impl Expression {
 }
 
 /// Parses on a stack of its own: the parser calls itself for each part, and a stack that is used up ends the process.
-fn parse(source: &str) -> Result<IdedExpr, String> {
-    let parsed = thread::scope(|scope| {
+fn parse(source: &str) -> Option<Result<IdedExpr, String>> {
+    thread::scope(|scope| {
         let parser = || {
             Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source).map_err(|errors| {
                 let first = errors.errors.into_iter().next();
@@ -175,9 +210,9 @@ fn parse(source: &str) -> Result<IdedExpr, String> {
             })
         };
         let thread = thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parser);
-        thread.ok()?.join().ok()
-    });
-    parsed.unwrap_or_else(|| Err("cannot be read".to_owned()))
+        // A fault of the parser is one of the expression.
+        Some(thread.ok()?.join().unwrap_or_else(|_| Err("cannot be read".to_owned())))
+    })
 }
 
 /// The parser's words, without what only its authors understand.
@@ -195,8 +230,12 @@ struct Shape {
     macros: u32,
     /// The longest list that is written out.
     longest_list: usize,
-    /// Each can make a text or a list twice as long at most.
+    /// Each adds one text or list that is there before to another.
     additions: usize,
+    /// Each may make what a macro made before twice as long.
+    doublings: u32,
+    /// The longest text that is written out.
+    longest_text: usize,
     detail: Detail,
     reads_created_at: bool,
 }
@@ -214,6 +253,7 @@ impl Shape {
         ided: &'a IdedExpr,
         within: Surroundings,
         names: &mut BTreeSet<&'a str>,
+        patterns: &mut HashMap<String, Regex>,
     ) -> Result<(), String> {
         let deeper = Surroundings { level: within.level + 1, ..within };
         if deeper.level > MOST_LEVELS {
@@ -222,7 +262,12 @@ impl Shape {
         self.parts += 1;
         self.macros = self.macros.max(within.macros);
         match &ided.expr {
-            Expr::Literal(_) => Ok(()),
+            Expr::Literal(literal) => {
+                if let LiteralValue::String(text) = literal {
+                    self.longest_text = self.longest_text.max(text.inner().len());
+                }
+                Ok(())
+            }
             Expr::Ident(name) if name == "entry" => {
                 // Whoever reads the whole entry may read any of it.
                 self.detail = Detail::Response;
@@ -233,7 +278,7 @@ impl Shape {
             Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(name) if name == "entry") => {
                 self.read_field(&select.field)
             }
-            Expr::Select(select) => self.measure(&select.operand, deeper, names),
+            Expr::Select(select) => self.measure(&select.operand, deeper, names, patterns),
             Expr::Call(call) => {
                 let name = call.func_name.as_str();
                 // Operators have names that nobody can write.
@@ -241,27 +286,33 @@ impl Shape {
                     let known = FUNCTIONS.join(", ");
                     return Err(format!("{name} is not a known function; there are {known}, and macros"));
                 }
-                self.additions += usize::from(name == "_+_");
-                self.parts += if name == "matches" { REGEX_STEPS } else { 0 };
+                if name == "_+_" {
+                    let is_of_macros = call.args.iter().any(names_of_macros);
+                    self.additions += usize::from(!is_of_macros);
+                    self.doublings += u32::from(is_of_macros);
+                }
+                if name == "matches" {
+                    self.parts += note_pattern(call.args.last(), patterns)?;
+                }
                 let parts = call.target.as_deref().into_iter().chain(&call.args);
-                parts.into_iter().try_for_each(|part| self.measure(part, deeper, names))
+                parts.into_iter().try_for_each(|part| self.measure(part, deeper, names, patterns))
             }
             Expr::List(list) => {
                 self.longest_list = self.longest_list.max(list.elements.len());
-                list.elements.iter().try_for_each(|part| self.measure(part, deeper, names))
+                list.elements.iter().try_for_each(|part| self.measure(part, deeper, names, patterns))
             }
             Expr::Map(map) => {
                 self.longest_list = self.longest_list.max(map.entries.len());
                 map.entries.iter().try_for_each(|part| match &part.expr {
                     EntryExpr::MapEntry(part) => {
-                        self.measure(&part.key, deeper, names)?;
-                        self.measure(&part.value, deeper, names)
+                        self.measure(&part.key, deeper, names, patterns)?;
+                        self.measure(&part.value, deeper, names, patterns)
                     }
                     EntryExpr::StructField(_) => Err("messages cannot be made".to_owned()),
                 })
             }
             Expr::Comprehension(comprehension) => {
-                self.measure(&comprehension.iter_range, deeper, names)?;
+                self.measure(&comprehension.iter_range, deeper, names, patterns)?;
                 let within = Surroundings { macros: within.macros + 1, ..deeper };
                 let mut names = names.clone();
                 names.extend([comprehension.iter_var.as_str(), comprehension.accu_var.as_str()]);
@@ -272,7 +323,7 @@ impl Shape {
                     &comprehension.loop_step,
                     &comprehension.result,
                 ];
-                parts.into_iter().try_for_each(|part| self.measure(part, within, &mut names))
+                parts.into_iter().try_for_each(|part| self.measure(part, within, &mut names, patterns))
             }
             Expr::Struct(_) | Expr::Unspecified => Err("messages cannot be made".to_owned()),
         }
@@ -295,17 +346,51 @@ impl Shape {
     /// The most steps that it can take on an entry.
     fn steps(&self, judged: Judged<'_>) -> usize {
         let ListedEntry { response_headers, response_body, workflow_url, .. } = judged.entry;
-        let grown = self.additions + 1;
+        let doubled = 2_usize.saturating_pow(self.doublings);
+        let grown = doubled.saturating_mul(self.additions + 1);
         let longest = [judged.labels.len(), self.longest_list, response_headers.len()]
             .into_iter()
             .chain(response_headers.values().map(Vec::len))
             .max()
             .unwrap_or_default();
-        let rounds = (longest.saturating_mul(grown)).saturating_add(1).saturating_pow(self.macros);
+        let rounds = longest.saturating_mul(grown).saturating_add(1).saturating_pow(self.macros);
+        let labels = judged.labels.iter().map(|label| label.len());
+        let headers = response_headers.values().flatten().map(String::len);
         let texts = [response_body, workflow_url].into_iter().flatten().map(String::len);
-        let text = texts.max().unwrap_or_default().saturating_mul(grown);
+        let text = texts.chain(labels).chain(headers).chain([self.longest_text]).max().unwrap_or_default();
+        let text = text.saturating_mul(grown);
+        if grown > 1 && text.saturating_mul(rounds) > MOST_BYTES {
+            return usize::MAX;
+        }
         self.parts.saturating_mul(rounds).saturating_mul(1 + text / STEP_BYTES)
     }
+}
+
+/// Whether a part reads what a macro goes through. What macros make is added to under names that nobody can write.
+fn names_of_macros(part: &IdedExpr) -> bool {
+    match &part.expr {
+        Expr::Ident(name) => !VARIABLES.contains(&name.as_str()) && !name.starts_with('@'),
+        Expr::Select(select) => names_of_macros(&select.operand),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).any(names_of_macros),
+        Expr::List(list) => list.elements.iter().any(names_of_macros),
+        // What comes of a macro may have been made of anything.
+        Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) => true,
+        Expr::Literal(_) | Expr::Unspecified => false,
+    }
+}
+
+/// Reads a regular expression that is written out. What its use counts for.
+fn note_pattern(pattern: Option<&IdedExpr>, patterns: &mut HashMap<String, Regex>) -> Result<usize, String> {
+    let Some(Expr::Literal(LiteralValue::String(text))) = pattern.map(|pattern| &pattern.expr) else {
+        return Ok(COMPILED_STEPS);
+    };
+    let text = text.inner().to_string();
+    let read = regex(&text).map_err(|error| {
+        let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+        format!("matches({text:?}): {last}")
+    })?;
+    patterns.insert(text, read);
+    Ok(REGEX_STEPS)
 }
 
 /// `entry`, as an expression sees it.
@@ -359,15 +444,9 @@ fn timestamp(millis: i64) -> Value {
     text.ok().and_then(|text| cel::functions::timestamp(Arc::new(text)).ok()).unwrap_or(Value::Null)
 }
 
-/// CEL's `matches`, for regular expressions of a bounded size.
-#[expect(clippy::needless_pass_by_value, reason = "the library takes functions of this form")]
-fn matches(
-    context: &FunctionContext<'_, '_>,
-    This(text): This<Arc<String>>,
-    pattern: Arc<String>,
-) -> Result<bool, cel::ExecutionError> {
-    let regex = RegexBuilder::new(&pattern).size_limit(MOST_REGEX_BYTES).build();
-    regex.map(|regex| regex.is_match(&text)).map_err(|error| context.error(error))
+/// A regular expression of a bounded size.
+fn regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(MOST_REGEX_BYTES).build()
 }
 
 #[cfg(test)]

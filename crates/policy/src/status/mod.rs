@@ -37,7 +37,10 @@ pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Tim
         status.consecutive_failures = 0;
         status.label_probes.clear();
     }
-    status.loop_possible = may_loop(policy, now);
+    // What cannot be read now was told of when it could.
+    if policy.work.is_ok() && policy.schedule.is_ok() {
+        status.loop_possible = may_loop(policy, now);
+    }
     status.refused_reason = refusal(before);
     if is_new_work(policy, before) {
         status.refused_reason = None;
@@ -212,8 +215,11 @@ fn note_refusal(policy: &Policy, run: &PolicyRun, outcome: &Outcome, status: &mu
     status.refused_secret = None;
     let got_through =
         run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || outcome.reason == Reason::BadRequest;
-    // Of what the token may do a dry run tells only that it may list.
-    if got_through && !(run.dry_run && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
+    let is_by_listing = policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
+    let has_only_listed = run.dry_run
+        || (is_by_listing && run.processed == 0 && run.not_found == 0 && run.uncertain_pages == 0);
+    // Of what the token may do a list tells only that it may list.
+    if got_through && !(has_only_listed && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
         status.refused_reason = None;
     }
 }

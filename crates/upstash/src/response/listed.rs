@@ -202,6 +202,12 @@ pub(super) fn entry(message: ListedBody, token: &Token) -> Option<ListedEntry> {
         body => body,
     };
     let (label, labels) = (message.label.text(), message.labels.texts());
+    // Some may have been left out, and one that counts may be among them: such an entry must not be acted on.
+    let takes = |label: &String| label.len() + TEXT_OVERHEAD;
+    let most = MAX_TEXTS_BYTES - MAX_TEXT_BYTES - TEXT_OVERHEAD;
+    if labels.iter().flatten().map(takes).sum::<usize>() > most {
+        return None;
+    }
     Some(ListedEntry {
         id,
         workflow_url: message.workflow_url.text(),

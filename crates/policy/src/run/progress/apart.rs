@@ -34,7 +34,7 @@ impl Progress {
         if !page.selected && page.next.is_none() && !self.is_request_fine {
             // The entry that was meant has left the DLQ since, or there never was one.
             self.refusal = Some(bisection.refusal.clone());
-            self.probe = Some(Probe::Request);
+            self.probe = Some(Probe::Request(self.work.overrides.labels.clone()));
         }
         if self.probe.is_some() {
             return;

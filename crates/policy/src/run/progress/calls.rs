@@ -6,7 +6,7 @@ use crate::run::chunks::fitting;
 use crate::run::outcome::Outcome;
 use crate::run::window;
 use dlq_crd::{MilliTime, Reason};
-use dlq_upstash::types::{Action, Call, Criteria, Detail, DlqId, Selection};
+use dlq_upstash::types::{Action, Call, Criteria, Detail, DlqId, Overrides, Selection};
 
 impl Progress {
     pub(super) fn next_of_window(&mut self, criteria: &Criteria) -> Step {
@@ -48,10 +48,18 @@ impl Progress {
         Call::Bulk { action: self.work.api_action(), selection, overrides: self.work.overrides.clone() }
     }
 
+    /// The same, with other labels of the new workflow runs.
+    pub(super) fn bulk_with(&self, selection: Selection, labels: Vec<String>) -> Call {
+        let overrides = Overrides { labels, ..self.work.overrides.clone() };
+        Call::Bulk { action: self.work.api_action(), selection, overrides }
+    }
+
     fn probe_call(&self, probe: &Probe, criteria: Criteria) -> Call {
         match probe {
             Probe::Token(_) => Call::List { criteria, cursor: None, count: 1, detail: Detail::Brief },
-            Probe::Request => self.bulk(Selection::Ids(vec![DlqId(NOBODYS.to_owned())])),
+            Probe::Request(labels) => {
+                self.bulk_with(Selection::Ids(vec![DlqId(NOBODYS.to_owned())]), labels.clone())
+            }
         }
     }
 
@@ -65,7 +73,7 @@ impl Progress {
             if !is_open || are_all_refused(&self.run) {
                 return self.succeed();
             }
-            self.probe.get_or_insert(Probe::Request);
+            self.probe.get_or_insert_with(|| Probe::Request(self.work.overrides.labels.clone()));
         }
         if let Some(probe) = &self.probe {
             // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.

@@ -33,10 +33,10 @@ impl Progress {
                 Some(Probe::Token(message)) => {
                     self.outcome = Some(Outcome::forbidden(&message));
                 }
-                Some(Probe::Request) if class == ErrorClass::Refused => {
+                Some(Probe::Request(_)) if class == ErrorClass::Refused => {
                     self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
-                Some(Probe::Request) if class == ErrorClass::NotFound => self.request_is_fine(),
+                Some(Probe::Request(_)) if class == ErrorClass::NotFound => self.request_is_fine(),
                 _ => self.rejected(call, error),
             },
         }
@@ -71,7 +71,7 @@ impl Progress {
                 self.failures = 0;
                 self.refusal = Some(error.clone());
                 if !self.is_request_fine {
-                    self.probe = Some(Probe::Request);
+                    self.probe = Some(Probe::Request(sent_labels(call)));
                 }
                 if self.bisection.is_some() {
                     self.bisect(Bisection::refused);
@@ -191,5 +191,13 @@ impl Progress {
             }
             Call::Bulk { .. } | Call::List { .. } => self.outcome = Some(Outcome::bad_request(error)),
         }
+    }
+}
+
+/// The labels that a call gives to new workflow runs.
+fn sent_labels(call: &Call) -> Vec<String> {
+    match call {
+        Call::Bulk { overrides, .. } | Call::Single { overrides, .. } => overrides.labels.clone(),
+        Call::List { .. } | Call::Get { .. } => Vec::new(),
     }
 }

@@ -10,13 +10,14 @@ use crate::run::attempts::{Attempts, NewLabels};
 use crate::run::cursors::Turned;
 use crate::run::in_hand::{InHand, PAGE};
 use crate::run::judge::Selects;
+use crate::run::label_probes::LabelProbes;
 use crate::run::outcome::Outcome;
 use crate::run::past::Past;
 use crate::run::verdict::{Rules, Verdict};
 use crate::spec::by_listing::ByListing;
 use crate::spec::selection::Selected;
 use dlq_crd::Skipped;
-use dlq_upstash::types::{Call, Criteria, Overrides, Page, Selection};
+use dlq_upstash::types::{Call, Criteria, Page, Selection};
 
 impl Progress {
     /// The same, looking for what earlier runs left to look for.
@@ -31,6 +32,13 @@ impl Progress {
     /// What the run learnt of what earlier ones made, and left for later ones.
     pub(crate) fn past(&self) -> Option<&Past> {
         self.listing.as_ref().map(|listing| &listing.past)
+    }
+
+    /// Looks for nothing that earlier runs made any more: somebody wants to begin anew.
+    pub(crate) fn forget_label_probes(&mut self) {
+        if let Some(listing) = &mut self.listing {
+            listing.past.label_probes = LabelProbes::default();
+        }
     }
 
     /// Lists while there is room and more to come, else acts on what is in hand.
@@ -54,14 +62,11 @@ impl Progress {
         let Some(batch) = listing.in_hand.next(usize::try_from(most).unwrap_or(1)) else {
             return self.succeed();
         };
-        let Call::Bulk { action, selection, overrides } = self.bulk(Selection::Ids(batch.ids)) else {
-            return self.succeed();
-        };
         let labels = match batch.labels {
             NewLabels::These(labels) => labels,
-            NewLabels::Unchanged => overrides.labels,
+            NewLabels::Unchanged => self.work.overrides.labels.clone(),
         };
-        Step::Call(Call::Bulk { action, selection, overrides: Overrides { labels, ..overrides } })
+        Step::Call(self.bulk_with(Selection::Ids(batch.ids), labels))
     }
 
     /// All that the pass listed is done.
