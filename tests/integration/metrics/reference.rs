@@ -36,7 +36,7 @@ begin at 0.
 **Where no whole answer came**, `code` is `error`: no connection, no answer in time, one that broke off, or a call that was
 given up on.
 
-**Backlogs** are shown for policies with `spec.backlog`, as the last look counted them: how old that is says `status.backlog.observedTime`.
+**Backlogs** are shown for policies with `spec.backlog`, as the last look counted them. `status.backlog.observedTime` says how old the count is.
 
 **Waits** count in `dlq_operator_rate_limited_seconds_total` while they last, and only those after a 429: not those of
 `entriesPerSecond`, nor those after other errors.
@@ -62,8 +62,8 @@ pub(crate) fn render() -> String {
     write!(
         text,
         "\n{AFTER}\n## How many series\n
-A policy with a schedule has {SERIES_PER_POLICY} series once it has run; each further condition adds three, a backlog up to three, and \
-each other trigger and result one. 10,000 policies have {all}. However many policies there are, all else \
+A policy with a schedule has {SERIES_PER_POLICY} series once it has run; each further condition adds three, a backlog up to three, \
+`match` or `loopProtection` eight, and each other trigger and result one. 10,000 policies with none of these have {all}. However many policies there are, all else \
 together has at most {SERIES_OF_PROCESS}, and {SERIES_PER_CODE} more, one for each operation, for each `code` that occurs.
 
 With `--per-policy-metrics=off` (`DLQ_OPERATOR_PER_POLICY_METRICS=off`) no series has the labels `namespace` and `name`, and \
