@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::listing::{Listing, anew};
 use super::activity::Activity;
 use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
-use super::in_hand::InHand;
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call};
-use super::past::Past;
 use super::seen::Seen;
 use crate::spec::ConnectionRef;
 use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
-use dlq_crd::{Limits, PolicyRun, Reason, Skipped};
+use dlq_crd::{Limits, PolicyRun, Reason};
 use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Cursor, Page, Selection};
 
@@ -88,19 +87,6 @@ pub struct Progress {
     most_listed: u32,
     /// What a dry run saw.
     seen: Seen,
-}
-
-/// What a run that selects by listing knows beyond its status.
-#[derive(Debug, Default)]
-struct Listing {
-    in_hand: InHand,
-    /// The pass has shown its last page.
-    is_listed: bool,
-    /// Entries were acted on since the last page.
-    has_acted: bool,
-    /// Why the last entry that Upstash would refuse was not sent.
-    unsendable: Option<String>,
-    past: Past,
 }
 
 /// The longest wait that an answer may ask for.
@@ -332,20 +318,6 @@ impl Progress {
     fn end(&mut self, outcome: Outcome) -> Step {
         self.outcome = Some(outcome.clone());
         Step::End(outcome.leaving_alone(self.ended_run().left_alone))
-    }
-}
-
-/// The run as a pass begins that lists anew: what is left in the DLQ comes by again.
-fn anew(run: PolicyRun) -> PolicyRun {
-    let (processed, summary) = if run.dry_run { (0, None) } else { (run.processed, run.summary) };
-    PolicyRun {
-        rejected: 0,
-        left_alone: 0,
-        skipped: Skipped::default(),
-        exhausted: 0,
-        processed,
-        summary,
-        ..run
     }
 }
 

@@ -3,6 +3,7 @@
 mod backlog;
 pub(crate) mod conditions;
 pub(crate) mod readiness;
+mod refusal;
 mod requests;
 mod revision;
 mod schedule;
@@ -15,11 +16,12 @@ pub(crate) use self::backlog::looked;
 pub use self::conditions::Truth;
 use self::conditions::{clear, find, seconds, set};
 use self::readiness::Readiness;
+use self::refusal::note_refusal;
 use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
 use self::schedule::{note_schedule, note_skipped};
 use crate::plan::due::next_run;
-use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, may_loop, refusal, starts_by_itself};
+use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, may_loop, refusal};
 use crate::run::Activity;
 use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome, counts_as_failed};
 use crate::spec::policy::Policy;
@@ -198,29 +200,6 @@ fn failures_after(before: i64, run: &PolicyRun, outcome: &Outcome) -> i64 {
         result if counts_as_failed(run.dry_run, result, outcome.reason) => before.saturating_add(1),
         RunResult::Succeeded | RunResult::LimitReached if !run.dry_run => 0,
         _ => before,
-    }
-}
-
-/// Remembers whether the token was refused, and for which Secret's next version the work waits.
-fn note_refusal(policy: &Policy, run: &PolicyRun, outcome: &Outcome, status: &mut DlqPolicyStatus) {
-    if let Some(refusal) = outcome.refusal() {
-        // A dry run that was asked for is owed to nobody.
-        let is_owed =
-            starts_by_itself(policy) && run.trigger != Trigger::Schedule && run.requested_mode.is_none();
-        status.refused_reason = Some(refusal);
-        status.refused_secret = outcome.refused_secret.clone().filter(|_| is_owed);
-        return;
-    }
-    // A version of the Secret is tried once, however that ends.
-    status.refused_secret = None;
-    let got_through =
-        run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || outcome.reason == Reason::BadRequest;
-    let is_by_listing = policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
-    let has_only_listed = run.dry_run
-        || (is_by_listing && run.processed == 0 && run.not_found == 0 && run.uncertain_pages == 0);
-    // Of what the token may do a list tells only that it may list.
-    if got_through && !(has_only_listed && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
-        status.refused_reason = None;
     }
 }
 
