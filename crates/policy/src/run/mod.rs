@@ -14,6 +14,7 @@ pub(crate) mod cursors;
 pub(crate) mod in_hand;
 pub(crate) mod judge;
 pub(crate) mod label_probes;
+pub(crate) mod listing;
 pub(crate) mod outcome;
 pub(crate) mod pace;
 pub(crate) mod past;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::listing::{Listing, anew};
 use super::activity::Activity;
 use super::bisection::Bisection;
 use super::chunks::{Chunks, Doubt, MAX_CHUNK};
 use super::cursors::{Cursors, Turned};
+use super::listing::{Listing, anew};
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call};
 use super::seen::Seen;

@@ -6,14 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::thread;
 
 use cel::extractors::This;
-use cel::parser::Parser;
+use cel::parser::{ParseError, Parser};
 use cel::{Context, FunctionContext, IdedExpr, Value};
 use jiff::Timestamp;
 use regex::Regex;
 
+pub(crate) use self::shape::Judged;
 use self::shape::{BODY, CREATED_AT, HEADERS, MOST_STEPS, Shape, Surroundings, VARIABLES, regex};
 use dlq_upstash::types::{Detail, ListedEntry};
 
@@ -33,7 +33,7 @@ pub(crate) struct Expression {
     patterns: Arc<HashMap<String, Regex>>,
 }
 
-/// What was read before: a policy is read at every turn, and to parse takes a thread of its own.
+/// What was read before: a policy is read at every turn.
 static KNOWN: LazyLock<Mutex<HashMap<String, Result<Expression, String>>>> = LazyLock::new(Mutex::default);
 
 impl fmt::Debug for Expression {
@@ -60,17 +60,6 @@ pub(crate) enum Fault {
     Failed,
 }
 
-/// What an entry is, beside what a list shows of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged<'a> {
-    /// As it was listed.
-    pub(crate) entry: &'a ListedEntry,
-    /// Its labels without those that count attempts.
-    pub(crate) labels: &'a [&'a str],
-    /// How often it was acted on.
-    pub(crate) attempts: u32,
-}
-
 impl Expression {
     /// Reads an expression.
     ///
@@ -81,9 +70,7 @@ impl Expression {
         if let Some(read) = known().get(source) {
             return read.clone();
         }
-        // Where no thread can be had now, the next turn may have one.
-        let parsed = parse(source).ok_or_else(|| "cannot be read now; it is tried again".to_owned())?;
-        let read = parsed.and_then(|program| Self::new(source, program));
+        let read = parse(source).and_then(|program| Self::new(source, program));
         let mut known = known();
         if known.len() >= MOST_KNOWN {
             known.clear();
@@ -137,23 +124,17 @@ impl Expression {
 }
 
 /// Parses on a stack of its own: the parser calls itself for each part, and a stack that is used up ends the process.
-fn parse(source: &str) -> Option<Result<IdedExpr, String>> {
-    thread::scope(|scope| {
-        let parser = || {
-            Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source).map_err(|errors| {
-                let first = errors.errors.into_iter().next();
-                first.map_or_else(
-                    || "cannot be read".to_owned(),
-                    |error| {
-                        // The parser counts columns from 1.
-                        format!("line {}, column {}: {}", error.pos.0, error.pos.1, plain(&error.msg))
-                    },
-                )
-            })
+fn parse(source: &str) -> Result<IdedExpr, String> {
+    let parser = || Parser::new().max_recursion_depth(MOST_BRACKETS).parse(source);
+    // A fault of the parser is one of the expression.
+    let parsed = catch_unwind(|| stacker::grow(PARSER_STACK_BYTES, parser));
+    let Ok(parsed) = parsed else { return Err("cannot be read".to_owned()) };
+    parsed.map_err(|errors| {
+        let first = errors.errors.into_iter().next();
+        let place = |error: ParseError| {
+            format!("line {}, column {}: {}", error.pos.0, error.pos.1, plain(&error.msg))
         };
-        let thread = thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parser);
-        // A fault of the parser is one of the expression.
-        Some(thread.ok()?.join().unwrap_or_else(|_| Err("cannot be read".to_owned())))
+        first.map_or_else(|| "cannot be read".to_owned(), place)
     })
 }
 

@@ -16,35 +16,8 @@ use crate::run::past::Past;
 use crate::run::verdict::{Rules, Verdict};
 use crate::spec::by_listing::ByListing;
 use crate::spec::selection::Selected;
-use dlq_crd::{PolicyRun, Skipped};
+use dlq_crd::Skipped;
 use dlq_upstash::types::{Call, Criteria, Page, Selection};
-
-/// What a run that selects by listing knows beyond its status.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) in_hand: InHand,
-    /// The pass has shown its last page.
-    pub(super) is_listed: bool,
-    /// Entries were acted on since the last page.
-    pub(super) has_acted: bool,
-    /// Why the last entry that Upstash would refuse was not sent.
-    pub(super) unsendable: Option<String>,
-    pub(super) past: Past,
-}
-
-/// The run as a pass begins that lists anew: what is left in the DLQ comes by again.
-pub(super) fn anew(run: PolicyRun) -> PolicyRun {
-    let (processed, summary) = if run.dry_run { (0, None) } else { (run.processed, run.summary) };
-    PolicyRun {
-        rejected: 0,
-        left_alone: 0,
-        skipped: Skipped::default(),
-        exhausted: 0,
-        processed,
-        summary,
-        ..run
-    }
-}
 
 impl Progress {
     /// The same, looking for what earlier runs left to look for.

@@ -6,7 +6,6 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 use regex::{Regex, RegexBuilder};
 
-use super::Judged;
 use dlq_upstash::types::{Detail, ListedEntry};
 
 /// The fields of `entry`, but for those of its response.
@@ -69,6 +68,17 @@ const REGEX_STEPS: usize = 100;
 const COMPILED_STEPS: usize = 1000;
 /// The largest regular expression, compiled, in bytes.
 const MOST_REGEX_BYTES: usize = 64 * 1024;
+
+/// What an entry is, beside what a list shows of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged<'a> {
+    /// As it was listed.
+    pub(crate) entry: &'a ListedEntry,
+    /// Its labels without those that count attempts.
+    pub(crate) labels: &'a [&'a str],
+    /// How often it was acted on.
+    pub(crate) attempts: u32,
+}
 
 /// What an expression is made of, to know how long it can take.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,0 +1,32 @@
+//! What a run that selects by listing has in hand.
+
+use super::in_hand::InHand;
+use super::past::Past;
+use dlq_crd::{PolicyRun, Skipped};
+
+/// What a run that selects by listing knows beyond its status.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) in_hand: InHand,
+    /// The pass has shown its last page.
+    pub(crate) is_listed: bool,
+    /// Entries were acted on since the last page.
+    pub(crate) has_acted: bool,
+    /// Why the last entry that Upstash would refuse was not sent.
+    pub(crate) unsendable: Option<String>,
+    pub(crate) past: Past,
+}
+
+/// The run as a pass begins that lists anew: what is left in the DLQ comes by again.
+pub(crate) fn anew(run: PolicyRun) -> PolicyRun {
+    let (processed, summary) = if run.dry_run { (0, None) } else { (run.processed, run.summary) };
+    PolicyRun {
+        rejected: 0,
+        left_alone: 0,
+        skipped: Skipped::default(),
+        exhausted: 0,
+        processed,
+        summary,
+        ..run
+    }
+}
