@@ -103,8 +103,7 @@ async fn policies_that_may_not_run_and_a_token_that_may_not_act_count_what_waits
         scrape.count("backlog_entries", &of).is_none() && scrape.count("policy_info", &of).is_some()
     })
     .await;
-    let ready = scene.condition("watches", "Ready", "True", "Idle").await;
-    assert_eq!(ready["status"], "True");
+    scene.condition("watches", "Ready", "True", "Idle").await;
 }
 
 /// So many policies share a look. That a thousand do is held where the looks are shared; the API server takes its time for
@@ -147,8 +146,7 @@ async fn a_429_ends_a_look_for_all_who_share_it_until_the_next_interval() {
     assert_eq!(calls(&scene).await.len(), 3, "one was refused, and two counted");
     for number in 0..10 {
         let status = scene.condition(&format!("p{number}"), "Ready", "True", "Idle").await;
-        assert_eq!(status["status"], "True");
-        assert_eq!(scene.policy(&format!("p{number}")).await["status"]["backlog"], Value::Null);
+        assert_eq!(status["backlog"], Value::Null);
     }
     assert_eq!(scene.operator.log().matches("what waits was not counted").count(), 1, "it is told once");
 }

@@ -116,6 +116,9 @@ impl Attempt {
         if is_over {
             self.is_waiting = false;
             self.notice(Notice::LookGivenUp);
+            if let (None, Some(seen)) = (self.interrupt, &self.seen) {
+                self.tried = Tried::in_vain(&seen.policy, now);
+            }
             if self.interrupt.is_none_or(|why| why == Interrupt::Changed) {
                 self.stage = Stage::Done(Next::Now);
             }

@@ -8,6 +8,9 @@ pub use self::look::{Look, LookStep};
 use crate::spec::Policy;
 use dlq_crd::DlqPolicyStatus;
 
+/// How soon a look that a run ended is begun again: where a schedule leaves no time for one, its calls are made in vain.
+const AFTER_A_RUN: SignedDuration = SignedDuration::from_mins(1);
+
 /// A look that found nothing out: there is no other before its interval has passed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Tried {
@@ -21,6 +24,12 @@ impl Tried {
     /// A look that was begun for this policy.
     pub(crate) fn of(policy: &Policy, at: Timestamp) -> Option<Self> {
         policy.backlog.as_ref().map(|backlog| Self { spec_hash: backlog.spec_hash.clone(), at })
+    }
+
+    /// A look that made way for a run: as if it had been tried so long ago that the next one is due soon.
+    pub(crate) fn in_vain(policy: &Policy, now: Timestamp) -> Option<Self> {
+        let earlier = policy.backlog.as_ref()?.interval.saturating_sub(AFTER_A_RUN);
+        Self::of(policy, now.saturating_sub(earlier).unwrap_or(now))
     }
 }
 

@@ -72,8 +72,8 @@ fn of_expiring_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Opt
     let are_expiring = |status: &DlqPolicyStatus| {
         status.backlog.as_ref().is_some_and(|backlog| backlog.expiring_within_day > Some(0))
     };
-    let text = "entries that spec.filters selects expire within a day, as spec.backlog.retention says; act on them before \
-                then, such as by a new value of dlq-operator.dev/requestedAt; see status.backlog";
+    let text = "entries that spec.filters selects expire within a day (spec.backlog.retention); act on them before then, see \
+                status.backlog";
     (!are_expiring(before) && are_expiring(after))
         .then(|| PolicyEvent::new(EventReason::EntriesExpiring, text))
 }

@@ -267,4 +267,5 @@ fn that_entries_expire_is_told_once_for_as_long_as_some_do() {
     assert_eq!((told(&status(Some(7)), Some(8)), told(&status(Some(7)), Some(0))), (0, 0));
     let text = changes(&policy(), &nothing, &status(Some(1))).events.remove(0).text;
     assert!(text.contains("spec.backlog.retention") && !text.contains(char::is_numeric), "{text}");
+    assert!(text.len() <= 160, "a longer one is cut");
 }

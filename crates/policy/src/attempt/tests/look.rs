@@ -117,6 +117,43 @@ fn a_run_that_becomes_due_ends_a_look_at_once() {
 }
 
 #[test]
+fn a_look_that_a_run_ended_is_begun_again_a_minute_later_and_not_in_each_gap_between_runs() {
+    let policy = watching(&json!({ "schedule": "@every 10s", "trigger": null }));
+    let mut turn = Turn::with(policy).for_a_look();
+    turn.until_look();
+    let begun = turn.now;
+    let mut runs = 0;
+    loop {
+        let Action::Wait(until) = turn.next() else { break };
+        turn.now = until;
+        turn.on(Event::Woken);
+    }
+    let again = 'looks: loop {
+        turn = turn.again().for_a_look();
+        loop {
+            let wanted =
+                |action: &Action| is_look(action) || is_call(action) || matches!(action, Action::Done(_));
+            match turn.until(wanted) {
+                Action::Do(Effect::Look { .. }) => break 'looks turn.now,
+                Action::Done(next) => {
+                    if let Next::At(at) | Next::Look { at, .. } = next {
+                        turn.now = turn.now.max(at);
+                    }
+                    break;
+                }
+                _ => {
+                    runs += 1;
+                    let last = Page { cursor: None, ..turn.page() };
+                    turn.on(Event::Answered(Answer::Page(last)));
+                }
+            }
+        }
+    };
+    assert!(again.duration_since(begun) >= SignedDuration::from_mins(1), "{again}");
+    assert!(runs >= 5, "{runs} runs came first");
+}
+
+#[test]
 fn whatever_interrupts_a_turn_ends_a_look() {
     for (why, expected) in [
         (Interrupt::Changed, Next::Now),
