@@ -97,7 +97,10 @@ impl Upstash {
     pub(super) fn fail(&mut self, count: u8, now: Timestamp) {
         for age in (0..i64::from(count)).rev() {
             let label = if self.next % 5 == 4 { "b" } else { "a" };
-            self.add(now - SignedDuration::from_secs(age * 97), vec![label.to_owned()]);
+            // Some were acted on twice before.
+            let counted = (self.next % 11 == 3).then(|| "dlq-attempt-2".to_owned());
+            let labels = [label.to_owned()].into_iter().chain(counted).collect();
+            self.add(now - SignedDuration::from_secs(age * 97), labels);
         }
     }
 
