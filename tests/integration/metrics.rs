@@ -28,6 +28,8 @@ const METRICS: &str = "
     dlq_operator_entries_processed_total            counter    namespace name action
     dlq_operator_uncertain_pages_total              counter    namespace name
     dlq_operator_missed_schedules_total             counter    namespace name
+    dlq_operator_entries_skipped                    gauge      namespace name reason
+    dlq_operator_entries_returned_total             counter    namespace name
     dlq_operator_schedule_lateness_seconds          histogram
     dlq_operator_circuit_open                       gauge      namespace name
     dlq_operator_consecutive_failures               gauge      namespace name

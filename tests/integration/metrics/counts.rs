@@ -7,6 +7,7 @@ use testbed::{Entry, Fate};
 
 use super::scrape::Scrape;
 use super::{resume, scene, with};
+use crate::at_most_once::tempt;
 use crate::scene::{DLQ, Scene};
 
 #[tokio::test]
@@ -99,6 +100,36 @@ async fn counts_are_those_of_the_ledger_and_of_the_statuses() {
     for token in ["shaky-token", "unknown-token", crate::scene::TOKEN] {
         assert!(!scrape.text.contains(token));
     }
+}
+
+#[tokio::test]
+async fn what_was_left_alone_is_shown_by_reason_and_what_came_back_is_counted() {
+    let scene = scene("left-alone", &[]).await;
+    let failed = |status: u16| Entry { response_status: Some(status), ..Entry::default() };
+    scene.simulator.generate(DLQ, 20, &failed(503)).await.unwrap();
+    scene.simulator.generate(DLQ, 7, &failed(404)).await.unwrap();
+    tempt(&scene.simulator, DLQ).await;
+    let protected =
+        json!({ "match": { "responseStatuses": ["503"] }, "loopProtection": { "maxAttempts": 2 } });
+    scene.apply("protected", with(resume(), protected)).await;
+    for run in 1..=3 {
+        scene.ran("protected", run).await;
+        scene.annotate("protected", &[("requestedAt", &run.to_string())]).await;
+    }
+    scene.ran("protected", 4).await;
+    let left = |reason: &'static str| [("name", "protected"), ("reason", reason)];
+    let scrape = Scrape::until(scene.operator.admin_url(), "the last run is shown", |scrape| {
+        scrape.count("runs_total", &[("name", "protected"), ("result", "Succeeded")]) == Some(4)
+            && scrape.count("entries_skipped", &left("exhausted")) == Some(20)
+    })
+    .await;
+    assert_eq!(scrape.count("entries_skipped", &left("status")), Some(7));
+    assert_eq!(scrape.count("entries_skipped", &left("non_retryable")), Some(0));
+    // Twenty after each of two runs, however many runs see the last of them.
+    assert_eq!(scrape.count("entries_returned_total", &[("name", "protected")]), Some(40));
+    // Nothing is said of policies that look at no entry.
+    assert_eq!(scrape.count("entries_skipped", &[("name", "once")]), None);
+    assert_eq!(scrape.count("entries_returned_total", &[("name", "once")]), None);
 }
 
 #[tokio::test]

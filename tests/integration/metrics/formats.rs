@@ -15,10 +15,16 @@ async fn every_metric_has_its_name_type_help_and_labels_in_both_formats() {
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
     let backlog = json!({ "trigger": "Manual", "backlog": { "interval": "1h", "retention": "7d" } });
     scene.apply("watches", with(resume(), backlog)).await;
-    let scrape = Scrape::until(scene.operator.admin_url(), "yearly and what waits are shown", |scrape| {
-        scrape.count("next_run_timestamp_seconds", &[("name", "yearly")]) > Some(0)
-            && scrape.count("backlog_entries", &[("name", "watches")]) == Some(3)
-    })
+    scene.apply("matching", with(resume(), json!({ "match": { "responseStatuses": ["404"] } }))).await;
+    let scrape = Scrape::until(
+        scene.operator.admin_url(),
+        "yearly, what waits and what matches are shown",
+        |scrape| {
+            scrape.count("next_run_timestamp_seconds", &[("name", "yearly")]) > Some(0)
+                && scrape.count("backlog_entries", &[("name", "watches")]) == Some(3)
+                && scrape.count("entries_skipped", &[("name", "matching"), ("reason", "status")]) == Some(3)
+        },
+    )
     .await;
     let open = get(&url(&scene.operator, "/metrics"), OPENMETRICS).await;
     assert_eq!(open.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");

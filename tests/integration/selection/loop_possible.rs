@@ -60,6 +60,8 @@ async fn a_loop_is_told_of_once_and_where_nothing_can_come_back_never() {
             "same-label",
             filtered(json!({ "labels": ["payments"] }), relabelled(json!(["retried", "payments"]))),
         ),
+        // Another may begin so.
+        ("short-id", filtered(json!({ "workflowRunId": "wfr_8f" }), json!({}))),
         ("later-date", filtered(json!({ "toDate": "2090-01-01T00:00:00Z" }), json!({}))),
     ];
     let another_key = json!({ "overrides": { "flowControl": { "key": "slow" } } });
@@ -72,7 +74,7 @@ async fn a_loop_is_told_of_once_and_where_nothing_can_come_back_never() {
         ("delete", yearly("delete", json!({}))),
         ("dry", yearly("resume", json!({ "dryRun": true }))),
         ("earlier-date", filtered(json!({ "toDate": "2026-01-01T00:00:00Z" }), json!({}))),
-        ("one-run", filtered(json!({ "workflowRunId": "wfr_8f" }), json!({}))),
+        ("one-run", filtered(json!({ "workflowRunId": "wfr_8f3a9c21" }), json!({}))),
         ("one-time", filtered(json!({ "workflowCreatedAt": "2026-01-01T12:00:00.123Z" }), json!({}))),
         ("another-label", filtered(json!({ "labels": ["payments"] }), relabelled(json!(["retried"])))),
         ("another-key", filtered(json!({ "flowControlKeys": ["fast"] }), another_key)),
