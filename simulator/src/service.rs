@@ -50,7 +50,7 @@ pub enum LabelsCarried {
     #[default]
     Always,
     Never,
-    /// A resume goes on with what there was, labels included; a restart is a new beginning with the new ones.
+    /// A resume continues with what there was, labels included; a restart is a new beginning with the new ones.
     OnRestart,
 }
 

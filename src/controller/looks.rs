@@ -21,10 +21,10 @@ pub(crate) struct Looks(Mutex<HashMap<Key, Known>>);
 
 /// What is known of equal looks.
 struct Known {
-    /// Nobody makes the look of those who gave it up.
+    /// Nobody makes the look of policies that gave it up.
     under_way: Option<WeakShared<Future>>,
     last: Option<Looked>,
-    /// The longest interval of those who asked: what is older is of use to nobody.
+    /// The longest interval that was asked for: what is older is of use to nobody.
     longest: SignedDuration,
 }
 

@@ -212,11 +212,11 @@ async fn show(control_plane: &ControlPlane, once: bool) -> Result<()> {
             }
             let waiting: Vec<String> = policies
                 .iter()
-                .filter(|policy| policy.status.last_run.is_none())
+                .filter(|policy| !policy.has_done_its_work())
                 .map(ToString::to_string)
                 .collect();
             if waiting.is_empty() {
-                println!("\nEvery policy has run, after {} s.", start.elapsed().as_secs());
+                println!("\nEvery policy has run or looked, after {} s.", start.elapsed().as_secs());
                 return Ok(());
             }
             if start.elapsed() > FIRST_RUNS {
@@ -257,6 +257,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase")]
 struct Spec {
     schedule: Option<String>,
+    trigger: Option<String>,
     filters: Filters,
 }
 
@@ -274,6 +275,15 @@ struct Status {
     message: Option<String>,
     processed: Option<u64>,
     last_run: Option<LastRun>,
+    backlog: Option<serde_json::Value>,
+}
+
+impl Policy {
+    /// Whether it has run, or, if it only watches, looked.
+    fn has_done_its_work(&self) -> bool {
+        let only_watches = self.spec.trigger.as_deref() == Some("Manual");
+        self.status.last_run.is_some() || (only_watches && self.status.backlog.is_some())
+    }
 }
 
 #[derive(Clone, Deserialize, PartialEq)]

@@ -12,8 +12,8 @@ use dlq_policy::attempt::{Answer, Looked};
 use dlq_policy::backlog::{Look, LookStep};
 use dlq_upstash::Client;
 
-/// Makes a look. `policy`: who asks for it, `namespace/name`, for logs. A call takes at most as long as `time_for_a_call` says,
-/// and none is sent once that is nothing. What fails is logged here, once for all who share the look.
+/// Makes a look. `policy`: the one that asks for it, `namespace/name`, for logs. A call takes at most as long as `time_for_a_call` says,
+/// and none is sent once that is nothing. What fails is logged here, once for all policies that share the look.
 pub async fn look(
     mut look: Look,
     policy: &str,

@@ -231,6 +231,6 @@ mod tests {
         agenda.rest(2, (), Class::Look);
         let look = agenda.rested(&2).unwrap();
         agenda.due_when(&2, ());
-        assert_eq!(agenda.granted(&2, look), (true, Some(())), "its turn looks after that itself");
+        assert_eq!(agenda.granted(&2, look), (true, Some(())), "its turn takes care of that itself");
     }
 }

@@ -132,7 +132,7 @@ async fn policies_share_the_count_whatever_their_names_and_whoever_is_killed() {
     let every = |action: &str, attempts: Value| {
         protected(action, 5, json!({ "schedule": "@every 1s", "match": { "attempts": attempts } }))
     };
-    // Two that get in each other's way, and one that goes on where they leave off.
+    // Two that get in each other's way, and one that continues where they leave off.
     scene.apply("early", every("resume", json!({ "max": 2 }))).await;
     scene.apply("rival", every("resume", json!({ "max": 2 }))).await;
     scene.apply("late", every("restart", json!({ "min": 3 }))).await;

@@ -142,7 +142,7 @@ async fn a_run_that_matches_acts_on_as_many_as_it_may_and_as_fast_as_it_may() {
     let took = time("completionTime").duration_since(time("startTime")).as_millis();
     // A second's worth at once, and then so many a second.
     assert!(took >= 2500, "{took} ms for 150 entries at 40 a second");
-    // The next run goes on where the limit ended one.
+    // The next run continues where the limit ended one.
     let name = cases::name(0);
     scene.annotate(&name, &[("requestedAt", "1")]).await;
     let run = scene.ran(&name, 2).await["lastRun"].take();

@@ -124,7 +124,7 @@ async fn a_loop_is_told_of_once_and_where_nothing_can_come_back_never() {
         .collect();
     assert_eq!(loops, looping.iter().map(|(name, _)| (*name, 1)).collect());
 
-    // Who protects a policy is told no more, and who takes that back is told again.
+    // A policy that is protected is told of no more, and one whose protection is taken back is told of again.
     scene.patch("resume", json!({ "loopProtection": { "maxAttempts": 3 } })).await;
     let is_protected = |status: &Value| status["loopPossible"].is_null();
     assert!(!says_so("resume", &scene.status("resume", "it is protected", is_protected).await));

@@ -230,7 +230,7 @@ pub enum Next {
     Now,
     /// Then.
     At(Timestamp),
-    /// To count what waits in the DLQ, after all who have more to do.
+    /// To count what waits in the DLQ, after everything else.
     Look {
         /// When.
         at: Timestamp,

@@ -41,7 +41,7 @@ fn asked(look: &Look) -> (u32, Option<String>) {
 fn found(look: &Look) -> BacklogStatus {
     match look.next() {
         LookStep::Done(found) => *found,
-        LookStep::List(call) => panic!("goes on: {call:?}"),
+        LookStep::List(call) => panic!("continues: {call:?}"),
     }
 }
 

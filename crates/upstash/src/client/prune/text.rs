@@ -44,7 +44,7 @@ impl Text {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match (self.at, byte) {
                 (At::Plain, b'"') => {
-                    self.mend(into);
+                    self.repair(into);
                     return bytes;
                 }
                 (At::Plain, b'\\') => {
@@ -52,7 +52,7 @@ impl Text {
                     rest
                 }
                 (At::Plain, _) => {
-                    self.mend(into);
+                    self.repair(into);
                     self.plain(bytes, into)
                 }
                 (At::Escape, b'u') => {
@@ -60,7 +60,7 @@ impl Text {
                     rest
                 }
                 (At::Escape, _) => {
-                    self.mend(into);
+                    self.repair(into);
                     self.at = At::Plain;
                     self.keep(&[b'\\', byte], 1, into);
                     rest
@@ -120,7 +120,7 @@ impl Text {
             }
             (half, _) => {
                 self.half = half;
-                self.mend(into);
+                self.repair(into);
                 if (0xd800..0xdc00).contains(&code) {
                     self.half = Some(code);
                 } else {
@@ -132,7 +132,7 @@ impl Text {
 
     /// A half without the other one makes a text that no parser takes, and with it the whole answer. Some encoders write
     /// it where a body was cut.
-    fn mend(&mut self, into: &mut Vec<u8>) {
+    fn repair(&mut self, into: &mut Vec<u8>) {
         if let Some(half) = self.half.take() {
             self.character(half, into);
         }
