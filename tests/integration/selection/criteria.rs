@@ -47,6 +47,7 @@ struct Row {
     message: &'static str,
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn rows() -> Vec<Row> {
     let matching = |matching: Value| json!({ "match": matching });
     let expression = |expression: &str| matching(json!({ "expression": expression }));

@@ -26,8 +26,7 @@ use crate::run::Activity;
 use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome, counts_as_failed};
 use crate::spec::policy::Policy;
 use dlq_crd::{
-    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, RunResult,
-    TokenRefusal, Trigger,
+    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, RunResult, Trigger,
 };
 
 /// The status that a plan leads to, before anything is done.

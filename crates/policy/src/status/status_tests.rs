@@ -9,6 +9,7 @@ use crate::sample::Known;
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::Pause;
 use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
+use dlq_crd::TokenRefusal;
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()
