@@ -323,5 +323,5 @@ text!(
 text!(
     /// A CEL expression.
     ExpressionText,
-    text_schema(1, 1024, &[])
+    json_schema!({ "type": "string", "minLength": 1, "maxLength": 1024 })
 );
