@@ -29,7 +29,7 @@ pub struct ListedEntry {
     pub flow_control_key: Option<String>,
     /// `responseStatus`, what the call that failed was answered with
     pub response_status: Option<u16>,
-    /// `responseHeader`: names in lower case, each with its values. Empty where the list is read in [`Detail::Brief`].
+    /// `responseHeader`: names in lower case, each with its values. Empty where the list is read in `Detail::Brief`.
     pub response_headers: BTreeMap<String, Vec<String>>,
     /// `responseBody`, at most its first [`MAX_RESPONSE_BODY_BYTES`] and whole characters; `None` likewise.
     pub response_body: Option<String>,
