@@ -1,4 +1,4 @@
-//! Looks at what waits in the DLQ, shared: of equal ones with the same account one is made within an interval, whoever asks.
+//! Looks at what waits in the DLQ, shared: of equal ones with the same account, one is made within an interval, for all policies.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -206,7 +206,7 @@ mod tests {
         let sooner = made.ask(look("a", "1m", 300), 1).await;
         assert_eq!(made.made(), 4);
         let other = made.ask(look("a", "15m", 900), 1).await;
-        assert_eq!((began(&other), made.made()), (began(&sooner), 4), "whoever looked last");
+        assert_eq!((began(&other), made.made()), (began(&sooner), 4), "the last look counts");
     }
 
     #[tokio::test]

@@ -60,7 +60,7 @@ impl Attempt {
                     None => status::taken_over(&run, &self.settings.holder),
                 };
                 let past = held.and_then(|held| held.progress.past());
-                let next = past.map_or(next.clone(), |past| past.noted(&next));
+                let next = if let Some(past) = past { past.noted(&next) } else { next };
                 let next = status::finished(&seen.policy, &next, &run, &why.outcome(&run), now);
                 Stage::write(What::decision(next, Purpose::Finish), Then::Decide)
             }

@@ -25,19 +25,14 @@ impl Attempt {
     ) -> Then {
         let is_between_runs = match plan {
             Plan::Idle { .. } | Plan::Missed { .. } | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => {
-                self.seen.as_ref().is_some_and(|seen| seen.is_status_readable)
+                true
             }
             // What keeps it from acting keeps nothing from expiring.
-            Plan::Invalid(invalid) if invalid.reason == Reason::LabelsNotCarried => {
-                self.seen.as_ref().is_some_and(|seen| seen.is_status_readable)
-            }
-            Plan::Start(_)
-            | Plan::Continue { .. }
-            | Plan::Cancel { .. }
-            | Plan::Invalid(_)
-            | Plan::Waiting { .. } => false,
+            Plan::Invalid(invalid) => invalid.reason == Reason::LabelsNotCarried,
+            Plan::Start(_) | Plan::Continue { .. } | Plan::Cancel { .. } | Plan::Waiting { .. } => false,
         };
-        if !is_between_runs {
+        let is_readable = self.seen.as_ref().is_some_and(|seen| seen.is_status_readable);
+        if !is_between_runs || !is_readable {
             return Then::HandBack(again);
         }
         let is_due = |at: Timestamp| at <= now && due(&again).is_none_or(|due| due > now);

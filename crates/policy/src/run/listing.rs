@@ -17,7 +17,7 @@ pub(crate) struct Listing {
     pub(crate) past: Past,
 }
 
-/// The run as a pass begins that lists anew: what is left in the DLQ comes by again.
+/// The run as a pass begins anew: what is left in the DLQ comes by again.
 pub(crate) fn anew(run: PolicyRun) -> PolicyRun {
     let (processed, summary) = if run.dry_run { (0, None) } else { (run.processed, run.summary) };
     PolicyRun {

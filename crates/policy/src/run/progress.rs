@@ -21,7 +21,6 @@ use dlq_upstash::error::ApiError;
 use dlq_upstash::types::{Call, Cursor, Page, Selection};
 
 const MAX_SAMPLES: usize = 10;
-const MAX_CHUNK_ENTRIES: i64 = 50;
 
 /// What a run does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,10 +105,11 @@ impl Progress {
         };
         let chunks = Chunks::new(doubt);
         let at_once = match &work.selected {
-            Selected::Matching { .. } if work.by_listing.is_none() => i64::MAX,
-            Selected::Matching { .. } => MAX_CHUNK_ENTRIES,
-            Selected::Ids(ids) => i64::try_from(ids.len().min(MAX_CHUNK)).unwrap_or(i64::MAX),
+            Selected::Matching { .. } if work.by_listing.is_none() => usize::MAX,
+            Selected::Matching { .. } => MAX_CHUNK,
+            Selected::Ids(ids) => ids.len().min(MAX_CHUNK),
         };
+        let at_once = i64::try_from(at_once).unwrap_or(i64::MAX);
         let listing = work.by_listing.as_ref().map(|_| Listing::default());
         let run = if listing.is_some() { anew(run) } else { run };
         let cursors = if listing.is_some() { Cursors::at(None) } else { cursors };
@@ -280,15 +280,12 @@ impl Progress {
 
     /// What the API refuses, and what a dry run lists, comes by again in a new pass.
     fn begin_again(&mut self) {
-        self.run.rejected = 0;
+        self.run = anew(self.run.clone());
         self.rejected_since_cursor = 0;
-        self.run.left_alone = 0;
         self.left_alone_since_cursor = 0;
         self.list_again();
         if self.run.dry_run {
-            self.run.processed = 0;
             self.seen = Seen::default();
-            self.run.summary = None;
         }
     }
 

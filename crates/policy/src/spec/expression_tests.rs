@@ -163,6 +163,9 @@ fn an_evaluation_that_would_take_long_is_not_begun() {
         format!("size(['{}']{}[0]) > 0", "x".repeat(100), ".map(a, a + a)".repeat(12)),
         format!("[[1]]{}.size() > 0", ".map(a, a + a)".repeat(24)),
         format!("[1]{}.size() > 0", ".map(a, [a, a] + [a]).map(a, a[0] + a[1])".repeat(11)),
+        format!("[1]{}.size() > 0", ".map(a, [a, a])".repeat(24)),
+        format!("[1]{}.size() > 0", ".map(a, {'a': a, 'b': a})".repeat(24)),
+        format!("[[1, 2]]{}.size() > 0", ".map(a, a.map(b, a))".repeat(16)),
         "[1, 2, 3, 4, 5, 6, 7, 8, 9].all(x, entry.responseBody.matches(string(x)))".to_owned(),
     ] {
         assert_eq!(judge(&made, &large), Err(Fault::Failed), "{made}");

@@ -177,7 +177,7 @@ impl Pruner {
             let field = fields::find(level.form, self.detail, written.get(1..).unwrap_or_default());
             let bit = field.map_or(0, |(number, _)| 1 << number);
             if level.seen & bit != 0 {
-                // Whoever reads it could not tell which of the two is meant.
+                // The reader could not tell which of the two is meant.
                 return self.give_up(into);
             }
             level.seen |= bit;

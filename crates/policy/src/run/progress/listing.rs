@@ -16,7 +16,6 @@ use crate::run::past::Past;
 use crate::run::verdict::{Rules, Verdict};
 use crate::spec::by_listing::ByListing;
 use crate::spec::selection::Selected;
-use dlq_crd::Skipped;
 use dlq_upstash::types::{Call, Criteria, Page, Selection};
 
 impl Progress {
@@ -164,14 +163,12 @@ impl Progress {
         listing.in_hand.done(sent, missing <= 0);
     }
 
-    /// Forgets what the pass before had in hand, and what it counted.
+    /// Forgets what the pass before had in hand.
     pub(super) fn list_again(&mut self) {
         if let Some(listing) = &mut self.listing {
             listing.in_hand = InHand::default();
             listing.is_listed = false;
             listing.past.returns.begin_again();
-            self.run.skipped = Skipped::default();
-            self.run.exhausted = 0;
         }
     }
 }

@@ -92,6 +92,8 @@ pub(super) struct Shape {
     additions: usize,
     /// Each may make what a macro made before twice as long.
     doublings: u32,
+    /// Macros that make a list within another macro: each may make what was there before as many times as long as a list is.
+    nested_lists: u32,
     /// The longest text that is written out.
     longest_text: usize,
     pub(super) detail: Detail,
@@ -127,7 +129,7 @@ impl Shape {
                 Ok(())
             }
             Expr::Ident(name) if name == "entry" => {
-                // Whoever reads the whole entry may read any of it.
+                // An expression that reads the whole entry may read any field of it.
                 self.detail = Detail::Response;
                 Ok(())
             }
@@ -157,10 +159,15 @@ impl Shape {
             }
             Expr::List(list) => {
                 self.longest_list = self.longest_list.max(list.elements.len());
+                self.note_copies(list.elements.iter());
                 list.elements.iter().try_for_each(|part| self.measure(part, deeper, names, patterns))
             }
             Expr::Map(map) => {
                 self.longest_list = self.longest_list.max(map.entries.len());
+                self.note_copies(map.entries.iter().filter_map(|part| match &part.expr {
+                    EntryExpr::MapEntry(part) => Some(&part.value),
+                    EntryExpr::StructField(_) => None,
+                }));
                 map.entries.iter().try_for_each(|part| match &part.expr {
                     EntryExpr::MapEntry(part) => {
                         self.measure(&part.key, deeper, names, patterns)?;
@@ -171,6 +178,8 @@ impl Shape {
             }
             Expr::Comprehension(comprehension) => {
                 self.measure(&comprehension.iter_range, deeper, names, patterns)?;
+                let makes_a_list = matches!(comprehension.accu_init.expr, Expr::List(_));
+                self.nested_lists += u32::from(makes_a_list && within.macros > 0);
                 let within = Surroundings { macros: within.macros + 1, ..deeper };
                 let mut names = names.clone();
                 names.extend([comprehension.iter_var.as_str(), comprehension.accu_var.as_str()]);
@@ -185,6 +194,12 @@ impl Shape {
             }
             Expr::Struct(_) | Expr::Unspecified => Err("messages cannot be made".to_owned()),
         }
+    }
+
+    /// What a macro goes through and stands in a list several times is there several times.
+    fn note_copies<'a>(&mut self, parts: impl Iterator<Item = &'a IdedExpr>) {
+        let copies = parts.filter(|part| names_of_macros(part)).count();
+        self.doublings += copies.max(1).next_power_of_two().ilog2();
     }
 
     fn read_field(&mut self, field: &str) -> Result<(), String> {
@@ -205,12 +220,13 @@ impl Shape {
     pub(super) fn steps(&self, judged: Judged<'_>) -> usize {
         let ListedEntry { response_headers, response_body, workflow_url, .. } = judged.entry;
         let doubled = 2_usize.saturating_pow(self.doublings);
-        let grown = doubled.saturating_mul(self.additions + 1);
         let longest = [judged.labels.len(), self.longest_list, response_headers.len()]
             .into_iter()
             .chain(response_headers.values().map(Vec::len))
             .max()
             .unwrap_or_default();
+        let copied = longest.saturating_pow(self.nested_lists);
+        let grown = doubled.saturating_mul(self.additions + 1).saturating_mul(copied);
         let rounds = longest.saturating_mul(grown).saturating_add(1).saturating_pow(self.macros);
         let labels = judged.labels.iter().map(|label| label.len());
         let headers = response_headers.values().flatten().map(String::len);
