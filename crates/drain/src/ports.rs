@@ -39,7 +39,7 @@ pub trait Ports: Sync {
     /// The client with the token of an account that was found in this turn or before.
     fn client(&self, account: AccountId) -> Option<Client>;
 
-    /// What a look finds, or what an equal one with this account found within its interval. [`look`](crate::look) makes one.
+    /// What a look finds, or what an equal one with this account found within its interval. [`look`](crate::look()) makes one.
     fn look(&self, look: Look, account: AccountId) -> impl Future<Output = Looked> + Send;
 
     /// How long a call that is made now may take at most; nothing once another process may act.
