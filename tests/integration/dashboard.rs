@@ -9,7 +9,7 @@ use crate::monitoring::{folder, queries};
 use crate::scene::{DLQ, PATIENCE, Scene};
 
 /// Panels that show more than zeros after what happens below.
-const LIVELY: [&str; 16] = [
+const LIVELY: [&str; 18] = [
     "Policies",
     "Not ready",
     "Failing",
@@ -26,19 +26,22 @@ const LIVELY: [&str; 16] = [
     "Calls that failed",
     "Waiting because of 429",
     "Status writes",
+    "Entries that wait",
+    "Age of the oldest entry",
 ];
 
-const POLICIES: [&str; 6] = ["well", "failing", "throttled", "losing", "given-up", "secretless"];
+const POLICIES: [&str; 7] =
+    ["well", "failing", "throttled", "losing", "given-up", "secretless", "watching"];
 
-/// Policies that will succeed, fail, open their circuit, wait for a Secret, be throttled and lose an answer. None runs yet.
+/// Policies that will succeed, fail, open their circuit, wait for a Secret, be throttled, lose an answer and count what waits. None runs yet.
 async fn held() -> Scene {
     let scene = Scene::start_with("dashboard", &["--checkpoint-interval=0", "--retry-limit=5"]).await;
-    for account in ["failing", "throttled", "losing"] {
+    for account in ["failing", "throttled", "losing", "watching"] {
         let token = format!("scene-token-{account}");
         scene.simulator.allow(&token, account).await.unwrap();
         scene.apply_secret(account, "token", &token).await;
     }
-    for dlq in [DLQ, "throttled", "losing"] {
+    for dlq in [DLQ, "throttled", "losing", "watching"] {
         scene.simulator.generate(dlq, 120, &Entry::default()).await.unwrap();
     }
     let retry_after = json!({ "headers": "retryAfter", "resetInSeconds": 3 });
@@ -63,6 +66,10 @@ async fn held() -> Scene {
         });
         match name {
             "well" => spec["schedule"] = json!("@every 3s"),
+            "watching" => {
+                spec["trigger"] = json!("Manual");
+                spec["backlog"] = json!({ "interval": "1m", "retention": "3d" });
+            }
             "given-up" => spec["failurePolicy"] = json!({ "openCircuitAfter": 1 }),
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
 
 /// How many policies are due at once in the crowded namespace.
-const CROWD: usize = 500;
+const CROWD: usize = 700;
 /// So many of them may begin before one of another account or namespace: those that have a turn when it comes, and one
 /// more for each place ahead of it, in the line for turns and in that for slots. Where machines are busy, its Secret and its
 /// claim are answered late.

@@ -6,9 +6,13 @@ use super::*;
 const TOKEN: &str = "eyJ0b2tlbiI6/fixed+7w==";
 
 fn read(message: &Value) -> ListedEntry {
+    try_read(message).unwrap()
+}
+
+fn try_read(message: &Value) -> Option<ListedEntry> {
     let mut message = message.clone();
     message["dlqId"] = "a".into();
-    entry(serde_json::from_value(message).unwrap(), &Token::parse(TOKEN).unwrap()).unwrap()
+    entry(serde_json::from_value(message).unwrap(), &Token::parse(TOKEN).unwrap())
 }
 
 fn headers(field: &str, value: &Value) -> Value {
@@ -42,7 +46,7 @@ fn headers_have_names_in_lower_case_each_with_its_values() {
 }
 
 #[test]
-fn headers_and_labels_are_read_until_they_are_too_many() {
+fn headers_are_read_until_they_are_too_many() {
     let headers = |value: &Value| read(&json!({ "responseHeader": value })).response_headers;
     let long = "x".repeat(3 * MAX_TEXT_BYTES);
     let some = headers(&json!({ "a": long, &long: "b", "c": [long, "d"] }));
@@ -64,8 +68,15 @@ fn headers_and_labels_are_read_until_they_are_too_many() {
             "the first"
         );
     }
-    let labels = read(&json!({ "labels": vec!["x"; 100_000] })).labels.unwrap();
-    assert_eq!(labels.len(), MAX_TEXTS_BYTES / (1 + TEXT_OVERHEAD));
+}
+
+#[test]
+fn an_entry_with_too_many_labels_is_not_read_as_one_that_counts_may_be_among_those_left_out() {
+    let labels = |count: usize| json!({ "labels": vec!["x"; count] });
+    assert_eq!(read(&labels(1_800)).labels.unwrap().len(), 1_800);
+    for count in [1_900, 100_000] {
+        assert_eq!(try_read(&labels(count)), None, "{count}");
+    }
 }
 
 #[test]

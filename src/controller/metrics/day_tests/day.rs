@@ -42,7 +42,10 @@ impl Day {
                 "payments",
                 "restart-checkout",
                 600,
-                json!({ "action": "restart", "schedule": "@hourly", "limits": { "entriesPerSecond": 2 } }),
+                json!({
+                    "action": "restart", "schedule": "@hourly", "limits": { "entriesPerSecond": 2 },
+                    "loopProtection": { "maxAttempts": 3 },
+                }),
             ),
             Object::new(
                 "shop",

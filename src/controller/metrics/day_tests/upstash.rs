@@ -40,16 +40,21 @@ pub(super) fn answer(call: &Call, backlog: &mut u64, dice: &mut Rng) -> Answer {
     if let Call::List { cursor, count, .. } = call {
         return Answer { result: Ok(listed(cursor.as_ref(), *count, *backlog, now)), took };
     }
-    let Call::Bulk { selection: Selection::Matching { count, .. }, .. } = call else {
-        panic!("the day's policies act in bulk alone: {call:?}")
+    let Call::Bulk { selection, .. } = call else {
+        panic!("the day's policies list or act in bulk: {call:?}")
     };
-    let entries = u64::from(*count).min(*backlog);
+    let asked = match selection {
+        Selection::Matching { count, .. } => u64::from(*count),
+        Selection::Ids(ids) => ids.len() as u64,
+    };
+    let entries = asked.min(*backlog);
     *backlog -= entries;
+    let is_left = *backlog > 0 && matches!(selection, Selection::Matching { .. });
     let page = Page {
         entries,
         workflow_run_ids: (0..entries).map(|number| format!("wfr_{number}")).collect(),
         listed: Vec::new(),
-        cursor: (*backlog > 0).then(|| Cursor(format!("{backlog} are left"))),
+        cursor: is_left.then(|| Cursor(format!("{backlog} are left"))),
     };
     Answer { result: Ok(page), took }
 }
