@@ -63,7 +63,7 @@ fn every_alert_has_a_runbook_and_no_runbook_is_left_over() {
     for alert in alerts() {
         let name = alert["alert"].as_str().unwrap();
         let url = alert["annotations"]["runbook_url"].as_str().unwrap();
-        assert!(url.ends_with(&format!("/blob/main/docs/runbooks/{name}.md")), "{url}");
+        assert_eq!(url, format!("docs/runbooks/{name}.md"));
         let page = fs::read_to_string(runbooks.join(format!("{name}.md"))).unwrap();
         for heading in
             ["## What it means", "## What to look at", "## What to do", "## When to ignore it", "kubectl "]

@@ -10,6 +10,7 @@
 {{- $overrides := default dict .Values.prometheusRule.overrides }}
 {{- $names := list }}
 {{- $groups := list }}
+{{- $docs := include "dlq-operator.documentation" . }}
 {{- range (.Files.Get "files/alerts.yaml" | fromYaml).groups }}
 {{- $rules := list }}
 {{- range .rules }}
@@ -33,6 +34,7 @@
 {{- $operator := splitList " " $threshold | first }}
 {{- $_ := set . "expr" (replace $threshold (printf "%s %v" $operator $changes.threshold) .expr) }}
 {{- end }}
+{{- $_ := set .annotations "runbook_url" (.annotations.runbook_url | trimPrefix "docs" | print $docs) }}
 {{- if not (get $disabled $name) }}
 {{- $rules = append $rules . }}
 {{- end }}

@@ -78,6 +78,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 {{- end }}
 
+{{- /* Where the pages of docs/ are: a URL, or the folder of a checkout. */}}
+{{- define "dlq-operator.documentation" -}}
+{{- default "docs" .Values.documentationUrl | trimSuffix "/" }}
+{{- end }}
+
 {{- /* The Secrets of `global` and the chart's own, each once. Other charts write names where Kubernetes has maps. */}}
 {{- define "dlq-operator.imagePullSecrets" -}}
 {{- $secrets := list }}

@@ -12,6 +12,9 @@ use super::{chart, rendered, the};
 use crate::generated_files::{assert_is_current, definition};
 use crate::monitoring;
 
+/// Where the sources are: a name that nobody can own, until a release has its own.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
 fn metadata() -> Value {
     serde_saphyr::from_str(&fs::read_to_string(chart().join("Chart.yaml")).unwrap()).unwrap()
 }
@@ -64,7 +67,9 @@ fn the_charts_versions_are_cargos() {
     assert_eq!((&chart["version"], &chart["appVersion"]), (&json!(version), &json!(version)));
     let images = chart["annotations"]["artifacthub.io/images"].as_str().unwrap();
     let images: Value = serde_saphyr::from_str(images).unwrap();
-    assert!(images[0]["image"].as_str().unwrap().ends_with(&format!(":{version}")), "{images}");
+    let image = super::schema::values()["image"].take();
+    let image = ["registry", "repository"].map(|part| image[part].as_str().unwrap()).join("/");
+    assert_eq!(images[0]["image"], format!("{image}:{version}"));
 }
 
 #[tokio::test]
@@ -79,11 +84,51 @@ async fn artifact_hub_is_told_of_what_is_there() {
     assert_eq!(told["kind"], json!(crd.spec.names.kind));
     assert_eq!(told["version"], json!(crd.spec.versions[0].name));
     for link in parsed("links").as_array().unwrap() {
-        let path = link["url"].as_str().unwrap().split("/blob/main/").nth(1).unwrap();
+        let path = link["url"].as_str().unwrap().strip_prefix(&format!("{REPOSITORY}/blob/main/")).unwrap();
         assert!(workspace_root().join(path).is_file(), "no {path}");
     }
     let example = parsed("crdsExamples")[0].take();
     crate::cluster::Judge::new().await.judge(&example).await.unwrap();
+}
+
+#[test]
+fn the_chart_comes_from_where_cargo_says_the_sources_are() {
+    let chart = metadata();
+    assert_eq!(chart["home"], REPOSITORY);
+    assert_eq!(chart["sources"], json!([REPOSITORY]));
+    assert_eq!(chart["maintainers"][0]["url"], REPOSITORY);
+}
+
+#[tokio::test]
+async fn links_lead_to_the_pages_of_a_checkout_or_to_where_they_are_served() {
+    for (url, base, links) in [
+        (json!(""), "docs", json!([])),
+        (
+            json!("https://git.example.com/docs/"),
+            "https://git.example.com/docs",
+            json!([{
+                "title": "Runbooks",
+                "type": "link",
+                "url": "https://git.example.com/docs/runbooks/README.md",
+                "targetBlank": true,
+                "icon": "doc",
+            }]),
+        ),
+    ] {
+        let objects = rendered(&json!({
+            "documentationUrl": url,
+            "prometheusRule": { "enabled": true },
+            "grafanaDashboard": { "enabled": true },
+        }));
+        let objects = objects.await.unwrap();
+        let groups = the(&objects, "PrometheusRule")["spec"]["groups"].as_array().unwrap().clone();
+        for rule in groups.iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+            let page = format!("{base}/runbooks/{}.md", rule["alert"].as_str().unwrap());
+            assert_eq!(rule["annotations"]["runbook_url"], page);
+        }
+        let dashboard = the(&objects, "ConfigMap")["data"]["dlq-operator.json"].as_str().unwrap().to_owned();
+        assert_eq!(serde_json::from_str::<Value>(&dashboard).unwrap()["links"], links);
+    }
 }
 
 #[test]
@@ -97,8 +142,7 @@ fn artifact_hub_marks_as_a_prerelease_what_may_still_change() {
 #[test]
 fn the_icon_is_a_picture_of_this_repository_that_loads_nothing() {
     let url = metadata()["icon"].as_str().unwrap().to_owned();
-    let repository = env!("CARGO_PKG_REPOSITORY").replace("//github.com/", "//raw.githubusercontent.com/");
-    let path = url.strip_prefix(&format!("{repository}/main/")).unwrap();
+    let path = url.strip_prefix(&format!("{REPOSITORY}/raw/main/")).unwrap();
     let picture = fs::read_to_string(workspace_root().join(path)).unwrap();
     assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{path}");
     for reference in ["href", "url(", "<image", "<script", "@import"] {

@@ -16,7 +16,7 @@ fn fires(eval_time: &str, installations: &[(&str, &str)]) -> Value {
                     "No replica of dlq-operator in namespace {namespace} answers Prometheus. Most likely no policy runs."
                 ),
                 "runbook_url":
-                    "https://github.com/dlq-operator/dlq-operator/blob/main/docs/runbooks/DlqOperatorDown.md",
+                    "docs/runbooks/DlqOperatorDown.md",
             },
         })
     };

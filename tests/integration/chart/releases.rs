@@ -146,7 +146,15 @@ async fn an_installation_says_what_to_do_next() {
     let args = ["install", "dlq-operator", chart.to_str().unwrap(), "--dry-run=client", "--set", set];
     let notes = helm.run(&args).await.unwrap().ok().unwrap();
     let notes = notes.split("NOTES:").nth(1).unwrap();
-    for hint in ["kubectl create secret generic upstash", "kubectl get dlqp -A", "pauseAll is set", "twice"] {
+    let hints = [
+        "kubectl create secret generic upstash",
+        "kubectl get dlqp -A",
+        "pauseAll is set",
+        "twice",
+        "is in no registry",
+        "Guide: docs/guide.md",
+    ];
+    for hint in hints {
         assert!(notes.contains(hint), "{hint} is not in {notes}");
     }
     let policy = notes.split("<<'EOF'\n").nth(1).unwrap().split("EOF").next().unwrap();

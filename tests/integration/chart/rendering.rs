@@ -131,10 +131,10 @@ async fn the_image_is_the_charts_unless_told_otherwise() {
         container(&objects)["image"].as_str().unwrap().to_owned()
     };
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(image(json!({})).await, format!("ghcr.io/dlq-operator/dlq-operator:{version}"));
+    assert_eq!(image(json!({})).await, format!("localhost/dlq-operator:{version}"));
     let digest = format!("sha256:{}", "0f".repeat(32));
     let pinned = json!({ "registry": "mirror.example:5000", "tag": "v9", "digest": digest });
-    assert_eq!(image(pinned).await, format!("mirror.example:5000/dlq-operator/dlq-operator@{digest}"));
+    assert_eq!(image(pinned).await, format!("mirror.example:5000/dlq-operator@{digest}"));
     assert_eq!(image(json!({ "registry": "", "repository": "own", "tag": "v9" })).await, "own:v9");
 }
 

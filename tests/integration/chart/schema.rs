@@ -124,7 +124,7 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
     let refused = [
         json!({ "replicaCount": -1 }),
         json!({ "replicaCount": "2" }),
-        json!({ "image": "ghcr.io/a/b:c" }),
+        json!({ "image": "registry.example/a/b:c" }),
         json!({ "image": { "pullPolicy": "Sometimes" } }),
         json!({ "image": { "digest": "sha256:0" } }),
         json!({ "image": { "repository": "" } }),
@@ -134,6 +134,8 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "global": { "imageRegistry": "https://registry.example.com" } }),
         json!({ "fullnameOverride": "Upper" }),
         json!({ "commonLabels": { "a": 1 } }),
+        json!({ "documentationUrl": "docs" }),
+        json!({ "documentationUrl": "https://example.com/docs?ref=main" }),
         json!({ "commonLabels": { "a": "b c" } }),
         json!({ "crds": { "keep": "yes" } }),
         json!({ "crds": { "annotations": { "a": true } } }),
