@@ -53,9 +53,21 @@ class Inputs(unittest.TestCase):
         ci = (ROOT / ".github/workflows/ci.yml").read_text()
         self.assertRegex(ci, r"(?m)^      RUSTUP_TOOLCHAIN: \d+\.\d+\.\d+$")
 
+    def test_the_image_is_built_with_the_toolchain_that_is_tested(self):
+        ci = (ROOT / ".github/workflows/ci.yml").read_text()
+        (tested,) = re.findall(r"RUSTUP_TOOLCHAIN: (.+)", ci)
+        bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+        self.assertEqual(bases, [f"docker.io/library/rust:{tested}-bookworm", "scratch"])
+
+    def test_both_ways_to_build_the_image_end_alike(self):
+        last = [(ROOT / name).read_text().partition("\nFROM scratch\n")[2] for name in ["Containerfile", "Dockerfile"]]
+        self.assertIn("USER ", last[0])
+        self.assertEqual(last[0].replace(" rootfs/ /", " /rootfs/ /"), last[1].replace("--from=build ", ""))
+
     def test_newer_versions_are_looked_for_wherever_some_are_pinned(self):
         pinned = {
             "cargo": {"."},
+            "docker": {str(path.parent) for path in FILES if path.name == "Dockerfile"},
             "github-actions": {"."},
             "gomod": {str(path.parent) for path in FILES if path.name == "go.mod"},
             "npm": {str(path.parent) for path in FILES if path.name == "package-lock.json"},
