@@ -58,6 +58,7 @@ class DryRun(unittest.TestCase):
             f"{PROGRAM}.licences.txt",
             f"dlq-operator-{self.version}.tgz",
             "install.yaml",
+            "kustomize.tgz",
             "dlqpolicies.yaml",
             "notes.md",
             "SHA256SUMS",
@@ -203,10 +204,32 @@ class DryRun(unittest.TestCase):
         self.assertNotIn("file:", self.bill)
 
     def test_the_same_image_gives_the_same_bill_of_materials(self):
-        self.assertEqual(output("hack/release/sbom", self.folder / f"image-{ARCHITECTURE}"), self.bill)
+        again = output("hack/release/sbom", self.folder / f"image-{ARCHITECTURE}")
+        # But for where the sources are, which a checkout does not know.
+        self.assertEqual(again.replace("https://example.com/", "https://example.com/acme/"), self.bill)
 
     def test_the_working_folder_stays_as_it_was(self):
         self.assertEqual([str(path) for path in ROOT.glob("**/sbom-*.json") if "target" not in path.parts], [])
+
+    def test_everything_names_the_place_that_it_is_released_to(self):
+        image, source = "registry.example.com/acme/dlq-operator", "https://example.com/acme/dlq-operator"
+        with tarfile.open(self.folder / f"dlq-operator-{self.version}.tgz") as chart:
+            values = chart.extractfile("dlq-operator/values.yaml").read().decode()
+        self.assertIn("registry: registry.example.com\n", values)
+        self.assertIn("repository: acme/dlq-operator\n", values)
+        with tarfile.open(self.folder / "kustomize.tgz") as base:
+            deployment = base.extractfile("kustomize/deployment.yaml").read().decode()
+        for text in [deployment, (self.folder / "install.yaml").read_text()]:
+            self.assertIn(f"image: {image}:{self.version}\n", text)
+        layout = self.folder / f"image-{ARCHITECTURE}"
+        (manifest,) = json.loads((layout / "index.json").read_text())["manifests"]
+        annotations = json.loads(blob(layout, manifest["digest"]))["annotations"]
+        self.assertEqual(annotations["org.opencontainers.image.source"], source)
+        self.assertIn(source, self.bill)
+        self.assertNotIn("example.com/dlq-operator", self.bill)
+
+    def test_the_checkout_still_names_nobody(self):
+        self.assertIn("registry: localhost\n", (ROOT / "charts/dlq-operator/values.yaml").read_text())
 
     def test_the_chart_and_the_notes_are_of_this_version(self):
         with tarfile.open(self.folder / f"dlq-operator-{self.version}.tgz") as chart:

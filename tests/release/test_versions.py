@@ -47,6 +47,11 @@ class Versions(unittest.TestCase):
     def test_a_tag_of_another_version_is_refused(self):
         self.refused("the tag says 99.0.0", "v99.0.0")
 
+    def test_a_tag_is_refused_while_a_page_says_that_there_is_no_release(self):
+        (self.project / "README.md").write_text("From the registry (not released yet):\n")
+        self.assertEqual(versions(self.project).returncode, 0)
+        self.refused('these pages say "not released yet":\nREADME.md', f"v{self.version}")
+
     def test_a_chart_of_another_version_is_refused(self):
         self.change("charts/dlq-operator/Chart.yaml", f"\nversion: {self.version}", "\nversion: 99.0.0")
         self.refused("version of the chart says 99.0.0")

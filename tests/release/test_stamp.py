@@ -1,0 +1,110 @@
+"""A release names its own registry and forge, and a checkout names nobody's."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["ghcr.io/acme/dlq-operator", "ghcr.io/acme/charts", "https://github.com/acme/dlq-operator"]
+VALUES = "charts/dlq-operator/values.yaml"
+
+
+def run(*command):
+    return subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
+
+
+class Stamp(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.project = Path(folder.name, "project")
+        for name in ["charts", "dist"]:
+            shutil.copytree(ROOT / name, self.project / name)
+        shutil.copy(ROOT / "Cargo.toml", self.project)
+        self.version = run("hack/release/versions").stdout.strip()
+
+    def stamp(self, *names):
+        return run("hack/release/stamp", self.project, *names)
+
+    def refused(self, why, *names):
+        result = self.stamp(*names)
+        self.assertEqual(result.returncode, 1, result.stdout)
+        self.assertIn(why, result.stderr)
+
+    def read(self, file):
+        return (self.project / file).read_text()
+
+    def test_a_stamped_copy_installs_the_image_of_the_owner(self):
+        result = self.stamp(*NAMES)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rendered = run(
+            "hack/release/helm", "template", "dlq-operator", self.project / "charts/dlq-operator",
+            "--set", "prometheusRule.enabled=true,grafanaDashboard.enabled=true",
+        )
+        self.assertEqual(rendered.returncode, 0, rendered.stderr)
+        image = f"image: ghcr.io/acme/dlq-operator:{self.version}"
+        for text in [rendered.stdout.replace('"', ""), self.read("dist/install.yaml"),
+                     self.read("dist/kustomize/deployment.yaml"), self.read("charts/dlq-operator/Chart.yaml")]:
+            self.assertEqual(text.count(image), 1)
+        # Links lead to the pages of this version.
+        pages = f"https://github.com/acme/dlq-operator/blob/v{self.version}/docs"
+        self.assertIn(f"runbook_url: {pages}/runbooks/DlqOperatorDown.md\n", rendered.stdout)
+        self.assertIn(f'"url": "{pages}/runbooks/README.md"', rendered.stdout)
+        readme = self.read("charts/dlq-operator/README.md")
+        self.assertIn("helm install dlq-operator oci://ghcr.io/acme/charts/dlq-operator ", readme)
+        self.assertIn(f"]({pages}/install.md)", readme)
+
+    def test_no_placeholder_is_left(self):
+        self.stamp(*NAMES)
+        self.assertEqual(self.stamp().returncode, 0)
+        for path in [path for path in self.project.rglob("*") if path.is_file()]:
+            for text in ["localhost/dlq-operator", "registry: localhost", "example.com/dlq-operator", "REGISTRY/OWNER"]:
+                self.assertNotIn(text, path.read_text(), path)
+
+    def test_a_new_file_with_a_placeholder_is_refused(self):
+        (self.project / "dist/job.yaml").write_text("image: localhost/dlq-operator:1\n# https://example.com/dlq-operator/x\n")
+        self.refused("dist/job.yaml: localhost/dlq-operator\ndist/job.yaml: https://example.com/dlq-operator\n", *NAMES)
+
+    def test_a_placeholder_that_is_not_there_is_refused(self):
+        values = self.project / VALUES
+        values.write_text(values.read_text().replace("registry: localhost", "registry: quay.io"))
+        self.refused(f"{VALUES} has no registry: localhost to replace", *NAMES)
+
+    def test_a_place_that_nobody_else_reaches_is_refused(self):
+        for number, place in [(0, "localhost/acme/dlq-operator"), (0, "ghcr.io"), (0, "ghcr.io/Acme/dlq-operator"),
+                              (1, "localhost:5000/charts"), (2, "http://github.com/acme/dlq-operator"),
+                              (2, "https://github.com")]:
+            names = [*NAMES]
+            names[number] = place
+            self.refused(place, *names)
+
+    def test_an_unstamped_release_is_refused(self):
+        self.refused(f"{VALUES}: registry: localhost")
+        with tempfile.TemporaryDirectory() as folder:
+            for command in [["portable", self.version, folder], ["platform", "/bin/true", folder]]:
+                result = run(ROOT / "hack/release" / command[0], *command[1:])
+                self.assertEqual(result.returncode, 1, result.stdout)
+                self.assertIn("error: no release may name a place that is not its own", result.stderr)
+            self.assertEqual([path.name for path in Path(folder).glob("*.tgz")], [])
+
+    def test_the_workflow_stamps_whatever_it_ships_with_the_names_that_it_pushes_to(self):
+        workflow = (ROOT / ".github/workflows/release.yml").read_text()
+        for ships in ["platform target/", "portable "]:
+            before = workflow.split(f"hack/release/{ships}")[0].rpartition("actions/checkout@")[2]
+            self.assertIn('hack/release/stamp . "${IMAGE,,}" "${CHARTS,,}" "$SOURCE"', before)
+        for pushes in ['push-image artifacts "${IMAGE,,}"', '.tgz" "${CHARTS,,}/dlq-operator"']:
+            self.assertIn(pushes, workflow)
+
+    def test_no_file_names_a_registry_or_a_forge_of_ours(self):
+        files = run("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+        self.assertGreater(len(files), 300)
+        ours = re.compile(rb"(ghcr\.io|github\.com|githubusercontent\.com|quay\.io|docker\.io)/dlq-operator")
+        found = [file for file in files if (ROOT / file).is_file() and ours.search((ROOT / file).read_bytes())]
+        self.assertEqual(found, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
