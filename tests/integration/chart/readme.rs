@@ -17,14 +17,15 @@ tests/integration/chart/readme.rs. -->
 
 Resumes, restarts or deletes failed workflow runs of an Upstash Workflow dead letter queue, as `DlqPolicy` resources declare.
 
+Not released yet: install from a checkout, with an [image of your own](../../docs/install.md#image-and-chart).
+
 ```sh
-helm install dlq-operator oci://ghcr.io/dlq-operator/charts/dlq-operator \\
+helm install dlq-operator oci://REGISTRY/OWNER/charts/dlq-operator \\
   --namespace dlq-operator-system --create-namespace
 ```
 
-How to upgrade, to uninstall, and to install without Helm:
-[Installation](https://github.com/dlq-operator/dlq-operator/blob/main/docs/install.md). What to do then:
-[User guide](https://github.com/dlq-operator/dlq-operator/blob/main/docs/guide.md). Kubernetes 1.31 or later; Helm 3.14 or later, or 4.
+How to upgrade, to uninstall, and to install without Helm: [Installation](../../docs/install.md). What to do then:
+[User guide](../../docs/guide.md). Kubernetes 1.31 or later; Helm 3.14 or later, or 4.
 
 ## Values
 
