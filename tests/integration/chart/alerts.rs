@@ -99,8 +99,7 @@ async fn a_changed_alert_fires_at_its_own_threshold_and_after_its_own_time() {
         return;
     }
     let fires = |eval_time: &str, exp_alerts: Value| json!({ "eval_time": eval_time, "alertname": "DlqOperatorRateLimited", "exp_alerts": exp_alerts });
-    let url =
-        "docs/runbooks/DlqOperatorRateLimited.md";
+    let url = "docs/runbooks/DlqOperatorRateLimited.md";
     let alert = |severity: &str| {
         json!([{
             "exp_labels": { "severity": severity, "job": "o", "namespace": "n" },

@@ -115,12 +115,12 @@ async fn links_lead_to_the_pages_of_a_checkout_or_to_where_they_are_served() {
             }]),
         ),
     ] {
-        let objects = rendered(&json!({
+        let values = json!({
             "documentationUrl": url,
             "prometheusRule": { "enabled": true },
             "grafanaDashboard": { "enabled": true },
-        }));
-        let objects = objects.await.unwrap();
+        });
+        let objects = rendered(&values).await.unwrap();
         let groups = the(&objects, "PrometheusRule")["spec"]["groups"].as_array().unwrap().clone();
         for rule in groups.iter().flat_map(|group| group["rules"].as_array().unwrap()) {
             let page = format!("{base}/runbooks/{}.md", rule["alert"].as_str().unwrap());
