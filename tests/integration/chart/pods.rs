@@ -21,7 +21,7 @@ async fn the_global_registry_replaces_that_of_every_image() {
         rendered(&json!({ "global": global, "image": { "registry": "own.example" } })).await.unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let image = &container(&objects)["image"];
-    assert_eq!(*image, format!("mirror.example:5000/dlq-operator/dlq-operator:{version}"));
+    assert_eq!(*image, format!("mirror.example:5000/dlq-operator:{version}"));
     let test = the(&objects, "Pod")["spec"]["containers"][0]["image"].as_str().unwrap();
     assert!(test.starts_with("mirror.example:5000/library/busybox:"), "{test}");
 }
