@@ -1,5 +1,5 @@
 # Builds the image of a clean checkout: `docker build .`. It needs the network, for the base image and the crates.
-# The last stage is that of Containerfile, with which hack/image/build packs a binary that is built already.
+# The last stage is that of hack/image/Containerfile, with which hack/image/build packs a binary that is built already.
 #
 # The Rust version that CI tests with. Pinned by its tag: the tag may get newer Debian packages.
 FROM docker.io/library/rust:1.95.0-bookworm AS build

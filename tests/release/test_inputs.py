@@ -60,7 +60,7 @@ class Inputs(unittest.TestCase):
         self.assertEqual(bases, [f"docker.io/library/rust:{tested}-bookworm", "scratch"])
 
     def test_both_ways_to_build_the_image_end_alike(self):
-        last = [(ROOT / name).read_text().partition("\nFROM scratch\n")[2] for name in ["Containerfile", "Dockerfile"]]
+        last = [(ROOT / name).read_text().partition("\nFROM scratch\n")[2] for name in ["hack/image/Containerfile", "Dockerfile"]]
         self.assertIn("USER ", last[0])
         self.assertEqual(last[0].replace(" rootfs/ /", " /rootfs/ /"), last[1].replace("--from=build ", ""))
 
