@@ -22,7 +22,7 @@ demo: ## Run the operator against a real control plane and a simulated Upstash (
 test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	$(CARGO) build --workspace --bins --locked
 	@# Before the tests: a build beside them would slow down those that watch the clock.
-	@$(CARGO_TARGET_DIR)/debug/testbed helm || true
+	@$(CARGO_TARGET_DIR)/debug/testbed build || true
 	@status=0; \
 	  tests/sdk/run || status=1; \
 	  tests/openapi/run || status=1; \
@@ -38,7 +38,7 @@ COMPAT ?= $(patsubst v%,%,$(notdir $(wildcard hack/tools/compat/v*))) \
   $(shell sed -n 's/.*k8s.io.kubernetes v\(1\.[0-9]*\)\..*/\1/p' hack/tools/go.mod)
 # As in .ci/run: nothing else is tested, and nothing skipped.
 COMPAT_ENV := env -u KUBEBUILDER_ASSETS -u TESTBED_BIN_DIR -u UPDATE_GENERATED -u USE_EXISTING_CLUSTER \
-  REQUIRE_GO=1 REQUIRE_IMAGE=1 REQUIRE_PODS=1 REQUIRE_PROMETHEUS=1 REQUIRE_SDK=1
+  REQUIRE_GO=1 REQUIRE_IMAGE=1 REQUIRE_NODE=1 REQUIRE_PROMETHEUS=1 REQUIRE_SDK=1
 
 .PHONY: compat
 compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in five to ten minutes)
@@ -104,9 +104,25 @@ dist: ## Write the plain manifests and the kustomize base (dist/) from the chart
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- chart::dist::the_committed
 
 .PHONY: image
-image: ## Build the image of a release into target/image, in the OCI layout (needs buildah)
-	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --bin dlq-operator --locked
+image: ## Build the images of operator and simulator into target/image and target/image-simulator, in the OCI layout (needs buildah)
+	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --package dlq-operator --package dlq-simulator --bins --locked
 	hack/image/build $(CARGO_TARGET_DIR)/release/dlq-operator $(CARGO_TARGET_DIR)/image
+	hack/image/build $(CARGO_TARGET_DIR)/release/dlq-simulator $(CARGO_TARGET_DIR)/image-simulator
+
+.PHONY: image-archives
+image-archives: image ## Write the images as archives that docker, kind and minikube load, into target/images
+	@mkdir -p $(CARGO_TARGET_DIR)/images
+	hack/image/archive $(CARGO_TARGET_DIR)/image localhost/dlq-operator $(CARGO_TARGET_DIR)/images/dlq-operator.tar
+	hack/image/archive $(CARGO_TARGET_DIR)/image-simulator localhost/dlq-simulator $(CARGO_TARGET_DIR)/images/dlq-simulator.tar
+
+.PHONY: kind
+kind: image-archives ## Install this checkout into the current kind or minikube cluster, with a simulated Upstash and a policy
+	hack/kind/run $(CARGO_TARGET_DIR)/images
+
+.PHONY: node
+node: ## Run a cluster of one node without Docker, for kubectl and `make kind` (needs root)
+	@$(CARGO) build --workspace --bins --locked --quiet
+	@$(CARGO_TARGET_DIR)/debug/testbed node
 
 .PHONY: release-dry-run
 release-dry-run: ## Make everything of a release into target/release-dry-run (BINARY=FILE: of this binary)

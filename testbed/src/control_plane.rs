@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 pub use crate::own_server::Part;
 use crate::{
     Assets, AuditedCall, CommandOutput, Kubectl, Namespace, ScratchDir, Signal, audit,
-    environment::Environment, eventually::Patience, own_server::OwnServer, random_hex,
+    environment::Environment, eventually::Patience, own_server::OwnServer, own_server::Site, random_hex,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -72,8 +72,14 @@ impl ControlPlane {
             let kubectl = existing_cluster(&kubeconfig).await?;
             return Ok(Self { kubectl, server: Server::Existing, dir });
         }
+        Self::start_at(Site::Machine, dir).await
+    }
+
+    /// Starts one of our own, in a folder that goes with it.
+    pub(crate) async fn start_at(site: Site, dir: ScratchDir) -> Result<Self> {
+        let kubeconfig = dir.path().join("kubeconfig");
         let assets = Assets::find().await?;
-        let server = OwnServer::start(&assets, dir.path()).await?;
+        let server = OwnServer::start(&assets, dir.path(), site).await?;
         let kubectl = Kubectl::new(assets.kubectl(), kubeconfig.clone());
         let control_plane = Self { kubectl, server: Server::Own(Box::new(server)), dir };
         fs::write(&kubeconfig, control_plane.kubeconfig_content(control_plane.token(User::Admin)?)?)
@@ -105,7 +111,25 @@ impl ControlPlane {
 
     /// The bearer token of a user.
     pub fn token(&self, user: User) -> Result<&str> {
-        self.own()?.token(user)
+        self.own()?.token(user.name())
+    }
+
+    /// Writes a kubeconfig for a part of a node, in whose namespaces the API server has another address.
+    pub(crate) fn kubeconfig_inside(&self, user: &str) -> Result<PathBuf> {
+        let server = self.own()?;
+        let path = self.dir.path().join(format!("kubeconfig-{}", user.replace(':', "-")));
+        let cluster = json!({ "server": server.url_inside(), "certificate-authority": server.ca });
+        fs::write(&path, kubeconfig(&cluster, server.token(user)?)).context("write a kubeconfig")?;
+        Ok(path)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether it is one that was here before.
+    pub fn is_existing(&self) -> bool {
+        matches!(self.server, Server::Existing)
     }
 
     /// A token of an existing `ServiceAccount`, as the `TokenRequest` API gives it to pods.
@@ -160,9 +184,8 @@ impl ControlPlane {
     }
 
     /// kubectl as another user.
-    pub fn kubectl_as(&self, user: User) -> Result<Kubectl> {
-        let kubeconfig = self.kubeconfig_for(user.name(), self.token(user)?)?;
-        Ok(Kubectl::new(self.kubectl.binary().to_owned(), kubeconfig))
+    pub fn kubectl_as(&self, user: User) -> Kubectl {
+        self.kubectl.acting_as(user.name())
     }
 
     /// The kubectl that is run here, of the same version as the API server.

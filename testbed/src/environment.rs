@@ -55,6 +55,12 @@ impl Environment {
     }
 }
 
+/// `PATH` with one more folder at its end.
+pub(crate) fn path_with(folder: &std::path::Path) -> String {
+    let path = var_os("PATH").unwrap_or_default();
+    format!("{}:{}", path.to_string_lossy(), folder.display())
+}
+
 /// The variables of [`INHERITED`] that are set.
 pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     INHERITED.into_iter().filter_map(|name| var_os(name).map(|value| (name, value)))

@@ -10,9 +10,9 @@ use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     ScratchDir, announce,
-    assets::{GoModule, build_once},
     command::{CommandOutput, client, output_of},
     environment::Environment,
+    go_module::{GoBuild, GoModule, build_once},
     workspace_root,
 };
 
@@ -107,7 +107,9 @@ impl Pin {
             into.with_extension("").display()
         ));
         let ldflags = format!("-X {}/internal/version.version={version}", self.module);
-        module.go("Helm", &ldflags, &into.join("helm"), &[&format!("{}/cmd/helm", self.module)])?;
+        let package = format!("{}/cmd/helm", self.module);
+        let build = GoBuild { what: "Helm", packages: &[&package], ldflags: &ldflags, ..GoBuild::default() };
+        module.build(&build, &into.join("helm"))?;
         announce(&format!("Helm is built, after {} s", start.elapsed().as_secs()));
         Ok(())
     }

@@ -37,19 +37,24 @@ impl Image {
         Ok(false)
     }
 
-    /// The one that the tests of this process share, of the operator's binary without its symbols. It is removed when
-    /// the process ends.
+    /// The operator's one that the tests of this process share, of the binary without its symbols. It is removed when the
+    /// process ends.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Image> = OnceCell::const_new();
-        SHARED
-            .get_or_try_init(async || {
-                let dir = ScratchDir::create("binary")?;
-                let stripped = dir.path().join("dlq-operator");
-                let binary = binary("dlq-operator").await?;
-                output(Command::new("strip").arg("-o").arg(&stripped).arg(binary)).await?;
-                Self::build(&stripped).await
-            })
-            .await
+        SHARED.get_or_try_init(|| Self::of("dlq-operator")).await
+    }
+
+    /// The simulator's, likewise.
+    pub async fn of_simulator() -> Result<&'static Self> {
+        static SHARED: OnceCell<Image> = OnceCell::const_new();
+        SHARED.get_or_try_init(|| Self::of("dlq-simulator")).await
+    }
+
+    async fn of(name: &str) -> Result<Self> {
+        let dir = ScratchDir::create("binary")?;
+        let stripped = dir.path().join(name);
+        output(Command::new("strip").arg("-o").arg(&stripped).arg(binary(name).await?)).await?;
+        Self::build(&stripped).await
     }
 
     /// Builds it of a binary, with hack/image/build.
@@ -58,6 +63,12 @@ impl Image {
         let script = workspace_root().join("hack/image/build");
         output(Command::new(script).arg(binary).arg(dir.path().join("layout"))).await?;
         Ok(Self { dir })
+    }
+
+    /// Writes it as an archive that clusters load, with hack/image/archive. `name` comes without a version.
+    pub(crate) async fn archive(&self, name: &str, file: &Path) -> Result<()> {
+        let script = workspace_root().join("hack/image/archive");
+        output(Command::new(script).arg(self.layout()).arg(name).arg(file)).await.map(drop)
     }
 
     /// The digest of its manifest, `sha256:…`: what people pin.

@@ -11,11 +11,18 @@ use crate::command::{CommandOutput, client, output_of};
 pub struct Kubectl {
     binary: PathBuf,
     kubeconfig: PathBuf,
+    /// The user that it acts as.
+    user: Option<String>,
 }
 
 impl Kubectl {
     pub(crate) fn new(binary: PathBuf, kubeconfig: PathBuf) -> Self {
-        Self { binary, kubeconfig }
+        Self { binary, kubeconfig, user: None }
+    }
+
+    /// The same as another user, whom the one of the kubeconfig may act as.
+    pub(crate) fn acting_as(&self, user: &str) -> Self {
+        Self { user: Some(user.to_owned()), ..self.clone() }
     }
 
     pub fn binary(&self) -> &Path {
@@ -33,7 +40,9 @@ impl Kubectl {
     /// For `-f -`.
     pub async fn run_with_input(&self, args: &[&str], input: &str) -> Result<CommandOutput> {
         let home = self.kubeconfig.parent().unwrap_or(Path::new("/"));
-        output_of(client(&self.binary, args, &self.kubeconfig, home), input).await
+        let user = self.user.iter().map(|user| format!("--as={user}")).collect::<Vec<_>>();
+        let args: Vec<_> = args.iter().copied().chain(user.iter().map(String::as_str)).collect();
+        output_of(client(&self.binary, &args, &self.kubeconfig, home), input).await
     }
 
     /// `kubectl apply` of one or more YAML documents. A refusal is in the output, for tests that expect one.

@@ -4,7 +4,7 @@
 //! * [`Simulator`]: the Upstash Workflow DLQ API in memory, with faults on demand,
 //! * [`Operator`]: the operator's binary, as a pod would run it.
 //!
-//! [`Helm`] installs charts there, as people do, and [`Node`] runs what their Deployments and pods declare, as processes.
+//! [`Helm`] installs charts there, as people do. A [`Node`] is a cluster that also runs pods: kubelet, containerd and the rest.
 //!
 //! [`Prometheus`] scrapes an operator where a test wants to know what an admin would see.
 //! An operator can also be run from its [`Image`], and [`TlsFront`] gives it an Upstash behind TLS.
@@ -21,6 +21,8 @@ mod command;
 mod control_plane;
 mod environment;
 mod eventually;
+mod forward;
+mod go_module;
 mod helm;
 mod image;
 mod kubectl;
@@ -47,16 +49,17 @@ pub use binaries::binary;
 pub use command::CommandOutput;
 pub use control_plane::{ControlPlane, Part, User};
 pub use eventually::{Outcome, eventually};
+pub use forward::{Target, forward};
 pub use helm::Helm;
 pub use image::{Image, ImageRoot};
 pub use kubectl::Kubectl;
 pub use ledger::{Entry, Fate, Ledger, LedgerCall, LedgerEntry, Order, WorkflowRun};
 pub use memory_cgroup::MemoryCgroup;
 pub use namespace::Namespace;
-pub use node::{Node, PodView};
+pub use node::{Exposed, Node, image_archives};
 pub use operator::{Operator, OperatorOptions};
 pub use otlp_receiver::{OtlpReceiver, TraceSpan};
-pub use process::{Process, Program, Signal};
+pub use process::{Process, Program, Signal, send_signal};
 pub use programs::Programs;
 pub use prometheus::{Prometheus, PrometheusOptions, Sample, Series, promtool};
 pub use reaper::ScratchDir;

@@ -1,4 +1,5 @@
-//! `testbed demo`: the operator at work, on one machine and offline. `testbed helm`: where the pinned Helms are.
+//! `testbed demo`: the operator at work, on one machine and offline. `testbed node`: a cluster of one node. `testbed build`: what the
+//! tests start, before they do. `testbed forward`: what carries connections into a node's namespaces and out of them.
 
 mod demo;
 
@@ -6,9 +7,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use testbed::Helm;
+use testbed::{Assets, Helm, Node, forward};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs dlq-operator against a real Kubernetes API server and a simulated Upstash.
@@ -27,8 +28,19 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Print where the pinned Helm and the oldest supported one are; build what is missing.
-    Helm,
+    /// Build what the tests start and nobody has built yet: control plane, node, Helm and the oldest supported Helm.
+    Build,
+    /// Run a cluster of one node, with the images of this checkout, until Ctrl-C.
+    Node,
+    /// Forward connections, inside the namespaces of a node.
+    #[command(hide = true)]
+    Forward {
+        /// Where to listen; without it stdin is a socket that listens.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// An address, or the path of a Unix socket.
+        to: String,
+    },
 }
 
 #[expect(clippy::print_stderr, reason = "this is where a command's errors go")]
@@ -61,12 +73,41 @@ fn run(cli: &Cli) -> Result<()> {
 async fn command(command: &Command) -> Result<()> {
     match command {
         Command::Demo { once } => demo::run(*once).await,
-        Command::Helm => {
-            let no_cluster = Path::new("/dev/null");
-            for helm in [Helm::new(no_cluster).await?, Helm::oldest(no_cluster).await?] {
-                writeln!(std::io::stdout(), "{}", helm.binary().display()).context("print where Helm is")?;
-            }
-            Ok(())
-        }
+        Command::Build => build().await,
+        Command::Node => node().await,
+        Command::Forward { from, to } => forward(from.as_deref(), to.as_str().into()).await,
     }
+}
+
+async fn build() -> Result<()> {
+    let no_cluster = Path::new("/dev/null");
+    Assets::find().await?;
+    Helm::new(no_cluster).await?;
+    Helm::oldest(no_cluster).await?;
+    if Node::is_possible()? {
+        Node::build().await?;
+    }
+    Ok(())
+}
+
+async fn node() -> Result<()> {
+    ensure!(Node::is_possible()?, "no node can run here");
+    let node = Node::start().await?;
+    let (loader, args) = node.image_loader()?;
+    let control_plane = node.control_plane();
+    writeln!(
+        std::io::stdout(),
+        "The node is ready, and has the images of this checkout. In another terminal:\n\n  \
+         export KUBECONFIG={kubeconfig}\n  \
+         export PATH={kubectl}:$PATH\n  \
+         export LOAD_IMAGE='{loader} {args}'\n  \
+         kubectl get pods --all-namespaces\n\n\
+         Ctrl-C ends it and removes everything.",
+        kubeconfig = control_plane.kubeconfig().display(),
+        kubectl = control_plane.kubectl_binary().parent().unwrap_or(Path::new(".")).display(),
+        loader = loader.display(),
+        args = args.join(" "),
+    )
+    .context("print where the node is")?;
+    std::future::pending().await
 }

@@ -108,9 +108,23 @@ pub struct Operator {
 impl Operator {
     /// Starts it and waits until it is ready.
     pub async fn start(options: OperatorOptions) -> Result<Self> {
+        Self::start_until(options, "/readyz").await
+    }
+
+    /// Starts it and waits until it is alive: for one that may never be ready.
+    pub async fn start_alive(options: OperatorOptions) -> Result<Self> {
+        Self::start_until(options, "/livez").await
+    }
+
+    async fn start_until(options: OperatorOptions, probe: &str) -> Result<Self> {
         let dir = ScratchDir::create("operator")?;
-        let (process, admin_url) = launch(&options, &dir).await?;
+        let (process, admin_url) = launch(&options, &dir, probe).await?;
         Ok(Self { options, process, admin_url, dir, is_searched: false })
+    }
+
+    /// Whether it is ready now.
+    pub async fn is_ready(&self) -> bool {
+        look(&self.admin_url, "/readyz").await.is_ok()
     }
 
     /// `http://127.0.0.1:PORT`, with `/livez` and `/readyz`; another one after a restart.
@@ -167,7 +181,7 @@ impl Operator {
         if let Some(options) = options {
             self.options = options;
         }
-        (self.process, self.admin_url) = launch(&self.options, &self.dir).await?;
+        (self.process, self.admin_url) = launch(&self.options, &self.dir, "/readyz").await?;
         self.is_searched = false;
         Ok(())
     }
@@ -204,7 +218,7 @@ fn metrics(admin_url: &str) -> io::Result<String> {
     }
 }
 
-async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process, String)> {
+async fn launch(options: &OperatorOptions, dir: &ScratchDir, probe: &str) -> Result<(Process, String)> {
     let (binary, before) = match &options.image {
         None => (binary("dlq-operator").await?, Vec::new()),
         Some(image) => image.command(),
@@ -229,7 +243,7 @@ async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process,
             dir: dir.path(),
         })?;
         let admin_url = format!("http://127.0.0.1:{port}");
-        match ready(&mut process, &admin_url).await {
+        match answers(&mut process, &admin_url, probe).await {
             Ok(()) => return Ok((process, admin_url)),
             Err(_) if attempt < START_ATTEMPTS && process.log().contains("in use") => attempt += 1,
             Err(error) => return Err(error),
@@ -237,12 +251,12 @@ async fn launch(options: &OperatorOptions, dir: &ScratchDir) -> Result<(Process,
     }
 }
 
-async fn ready(process: &mut Process, admin_url: &str) -> Result<()> {
-    let what = format!("{} is ready", process.name());
+async fn answers(process: &mut Process, admin_url: &str, probe: &str) -> Result<()> {
+    let what = format!("{} answers at {probe}", process.name());
     let mut patience = Patience::new(READY_TIMEOUT, &what);
     loop {
         process.check_running()?;
-        match look(admin_url).await {
+        match look(admin_url, probe).await {
             // Somebody else's operator may answer at a port that ours could not have.
             Ok(()) => return process.check_running(),
             Err(error) => patience.not_yet(error).await?,
@@ -250,11 +264,11 @@ async fn ready(process: &mut Process, admin_url: &str) -> Result<()> {
     }
 }
 
-async fn look(admin_url: &str) -> Result<()> {
+async fn look(admin_url: &str, probe: &str) -> Result<()> {
     let client = reqwest::Client::builder().timeout(LOOK_TIMEOUT).build()?;
-    let answer = client.get(format!("{admin_url}/readyz")).send().await?;
+    let answer = client.get(format!("{admin_url}{probe}")).send().await?;
     let status = answer.status();
     let text = answer.text().await.unwrap_or_default();
-    ensure!(status.is_success(), "/readyz answers {status}: {text}");
+    ensure!(status.is_success(), "{probe} answers {status}: {text}");
     Ok(())
 }

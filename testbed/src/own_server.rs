@@ -3,14 +3,19 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    Assets, Process, Program, Signal, User, announce, eventually::Patience, ports::free_port, random_hex,
+    Assets, Process, Program, Signal, User, announce,
+    eventually::Patience,
+    forward::Forwarder,
+    node::{ADDRESS, Namespaces, PARTS},
+    ports::free_port,
+    random_hex,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -18,6 +23,12 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Somebody else may take a port between our finding it free and the server's listening on it.
 const START_ATTEMPTS: u32 = 5;
 
+/// In a node's namespaces nobody else takes a port.
+const NODE_PORT: u16 = 6443;
+const NODE_ETCD_PORT: u16 = 2379;
+
+/// What the kubelet is to trust.
+pub(crate) const KUBELET_CLIENT: &str = "kubelet-client.crt";
 const AUDIT_LOG: &str = "audit.log";
 /// What `ServiceAccounts` ask for. Nobody else is looked at: that would be much.
 const AUDIT_POLICY: &str = r#"{
@@ -35,14 +46,25 @@ pub enum Part {
     Etcd,
 }
 
+/// Where the two run.
+#[derive(Clone)]
+pub(crate) enum Site {
+    /// On the machine's loopback, without nodes and without controllers.
+    Machine,
+    /// In the namespaces of a node, at fixed ports.
+    Node(Arc<Namespaces>),
+}
+
 pub(crate) struct OwnServer {
+    /// For whoever is not in the namespaces.
+    forwarder: Option<Forwarder>,
     // The one that uses the other is stopped first.
     kube_apiserver: Mutex<Process>,
     etcd: Mutex<Process>,
     commands: Commands,
     pub(crate) url: String,
     pub(crate) ca: PathBuf,
-    tokens: [(User, String); 3],
+    tokens: Vec<(&'static str, String)>,
 }
 
 /// How the two are started, each time with the same ports and folder.
@@ -51,6 +73,7 @@ struct Commands {
     dir: PathBuf,
     etcd_url: String,
     port: u16,
+    site: Site,
 }
 
 impl Commands {
@@ -60,31 +83,44 @@ impl Commands {
             Part::KubeApiserver => (
                 "kube-apiserver",
                 self.assets.kube_apiserver(),
-                kube_apiserver_args(&self.dir, &self.etcd_url, self.port),
+                kube_apiserver_args(&self.dir, &self.etcd_url, self.port, &self.site),
             ),
         };
-        Process::start(Program { name, binary: &binary, args, env: Vec::new(), dir: &self.dir })
+        let program = Program { name, binary: &binary, args, env: Vec::new(), dir: &self.dir };
+        match &self.site {
+            Site::Machine => Process::start(program),
+            Site::Node(namespaces) => namespaces.run(program),
+        }
     }
 }
 
 impl OwnServer {
-    pub(crate) async fn start(assets: &Assets, dir: &Path) -> Result<Self> {
-        let tokens = User::ALL.map(|user| (user, format!("{}{}", random_hex(), random_hex())));
-        let lines = tokens.each_ref().map(|(user, token)| {
-            let name = user.name();
-            format!("{token},{name},{name},\"{}\"\n", user.groups())
-        });
+    pub(crate) async fn start(assets: &Assets, dir: &Path, site: Site) -> Result<Self> {
+        let users = User::ALL.map(|user| (user.name(), user.groups()));
+        let secret = |(name, groups)| (name, groups, format!("{}{}", random_hex(), random_hex()));
+        let users: Vec<_> = users.into_iter().chain(PARTS).map(secret).collect();
+        let line =
+            |(name, groups, token): &(&str, &str, String)| format!("{token},{name},{name},\"{groups}\"\n");
+        let lines: Vec<_> = users.iter().map(line).collect();
         fs::write(dir.join("tokens.csv"), lines.concat()).context("write the tokens of the users")?;
+        let tokens = users.into_iter().map(|(name, _, token)| (name, token)).collect::<Vec<_>>();
         fs::write(dir.join("audit-policy.yaml"), AUDIT_POLICY).context("write the audit policy")?;
         let key = rcgen::KeyPair::generate().context("make the key that signs ServiceAccount tokens")?;
         fs::write(dir.join("service-account.key"), key.serialize_pem()).context("write a key")?;
         fs::write(dir.join("service-account.pub"), key.public_key_pem()).context("write a key")?;
 
+        if let Site::Node(namespaces) = &site {
+            write_kubelet_client(dir)?;
+            let forwarder = Forwarder::out_of(namespaces, &format!("{ADDRESS}:{NODE_PORT}"), dir).await?;
+            let dir = dir.join("1");
+            fs::create_dir(&dir).context("create a folder for the control plane")?;
+            return Self::try_start(assets, dir, tokens, site, Some(forwarder)).await;
+        }
         let mut attempt = 1;
         loop {
             let dir = dir.join(attempt.to_string());
             fs::create_dir(&dir).context("create a folder for the control plane")?;
-            match Self::try_start(assets, dir, tokens.clone()).await {
+            match Self::try_start(assets, dir, tokens.clone(), site.clone(), None).await {
                 Ok(server) => return Ok(server),
                 Err(error) if attempt == START_ATTEMPTS => return Err(error),
                 Err(error) => announce(&format!("the control plane did not start, trying again: {error:#}")),
@@ -94,16 +130,30 @@ impl OwnServer {
     }
 
     /// `dir` is this attempt's; what all attempts share is in the folder above.
-    async fn try_start(assets: &Assets, dir: PathBuf, tokens: [(User, String); 3]) -> Result<Self> {
-        let etcd_url = format!("http://127.0.0.1:{}", free_port()?);
-        let mut commands = Commands { assets: assets.clone(), dir, etcd_url, port: 0 };
+    async fn try_start(
+        assets: &Assets,
+        dir: PathBuf,
+        tokens: Vec<(&'static str, String)>,
+        site: Site,
+        forwarder: Option<Forwarder>,
+    ) -> Result<Self> {
+        let is_free = matches!(site, Site::Machine);
+        let port = |fixed| if is_free { free_port() } else { Ok(fixed) };
+        let etcd_url = format!("http://127.0.0.1:{}", port(NODE_ETCD_PORT)?);
+        let mut commands = Commands { assets: assets.clone(), dir, etcd_url, port: 0, site };
         let etcd = commands.start(Part::Etcd)?;
-        commands.port = free_port()?;
+        commands.port = port(NODE_PORT)?;
         let kube_apiserver = commands.start(Part::KubeApiserver)?;
+        let url = match &forwarder {
+            None => format!("https://127.0.0.1:{}", commands.port),
+            // Of the addresses in its certificate this is the one outside.
+            Some(forwarder) => format!("https://localhost:{}", forwarder.port()),
+        };
         let server = Self {
+            forwarder,
             kube_apiserver: Mutex::new(kube_apiserver),
             etcd: Mutex::new(etcd),
-            url: format!("https://127.0.0.1:{}", commands.port),
+            url,
             ca: commands.dir.join("certificates/apiserver.crt"),
             commands,
             tokens,
@@ -112,9 +162,18 @@ impl OwnServer {
         Ok(server)
     }
 
-    pub(crate) fn token(&self, user: User) -> Result<&str> {
-        let known = self.tokens.iter().find(|(known, _)| *known == user);
-        known.map(|(_, token)| token.as_str()).context("every user has a token")
+    /// Where those in the namespaces find it.
+    pub(crate) fn url_inside(&self) -> String {
+        match self.forwarder {
+            None => self.url.clone(),
+            Some(_) => format!("https://{ADDRESS}:{NODE_PORT}"),
+        }
+    }
+
+    /// Of a user, or of a part of a node.
+    pub(crate) fn token(&self, name: &str) -> Result<&str> {
+        let known = self.tokens.iter().find(|(known, _)| *known == name);
+        known.map(|(_, token)| token.as_str()).with_context(|| format!("nobody is called {name}"))
     }
 
     pub(crate) fn audit_log(&self) -> Result<String> {
@@ -156,7 +215,7 @@ impl OwnServer {
         let certificates = fs::read(&self.ca).context("it has made no certificate yet")?;
         let certificates = reqwest::Certificate::from_pem_bundle(&certificates)?;
         let client = reqwest::Client::builder().timeout(LOOK_TIMEOUT).tls_certs_only(certificates).build()?;
-        let admin = self.token(User::Admin)?;
+        let admin = self.token(User::Admin.name())?;
         client.get(format!("{}/readyz", self.url)).bearer_auth(admin).send().await?.error_for_status()?;
         Ok(())
     }
@@ -182,25 +241,54 @@ fn etcd_args(dir: &Path, url: &str) -> Vec<String> {
     ]
 }
 
-fn kube_apiserver_args(dir: &Path, etcd_url: &str, port: u16) -> Vec<String> {
+fn kube_apiserver_args(dir: &Path, etcd_url: &str, port: u16, site: &Site) -> Vec<String> {
     let shared = |name: &str| dir.with_file_name(name).display().to_string();
-    vec![
+    let mut args = vec![
         format!("--etcd-servers={etcd_url}"),
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
         format!("--secure-port={port}"),
         // It signs its serving certificate itself, and keeps it here.
         format!("--cert-dir={}", dir.join("certificates").display()),
         format!("--token-auth-file={}", shared("tokens.csv")),
         format!("--audit-policy-file={}", shared("audit-policy.yaml")),
         format!("--audit-log-path={}", dir.join(AUDIT_LOG).display()),
-        "--authorization-mode=RBAC".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-signing-key-file={}", shared("service-account.key")),
         format!("--service-account-key-file={}", shared("service-account.pub")),
-        // It waits for a `default` ServiceAccount that only a controller would make.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-        "--endpoint-reconciler-type=none".to_owned(),
-    ]
+    ];
+    match site {
+        Site::Machine => args.extend([
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            // It waits for a `default` ServiceAccount that only a controller would make.
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+        ]),
+        Site::Node(_) => args.extend([
+            // Of all addresses, so that its certificate names localhost too.
+            "--bind-address=0.0.0.0".to_owned(),
+            format!("--advertise-address={ADDRESS}"),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            format!("--kubelet-client-certificate={}", shared(KUBELET_CLIENT)),
+            format!("--kubelet-client-key={}", shared("kubelet-client.key")),
+        ]),
+    }
+    args
+}
+
+/// What the API server shows to the kubelet, where it asks for logs and forwards ports.
+fn write_kubelet_client(dir: &Path) -> Result<()> {
+    let key = rcgen::KeyPair::generate().context("make the key of the kubelet's client")?;
+    let mut certificate = rcgen::CertificateParams::default();
+    certificate.distinguished_name.push(rcgen::DnType::OrganizationName, User::Admin.groups());
+    certificate.distinguished_name.push(rcgen::DnType::CommonName, "kube-apiserver");
+    certificate.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    // The kubelet trusts it as its own authority.
+    certificate.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate =
+        certificate.self_signed(&key).context("sign the certificate of the kubelet's client")?;
+    fs::write(dir.join("kubelet-client.key"), key.serialize_pem()).context("write a key")?;
+    fs::write(dir.join(KUBELET_CLIENT), certificate.pem()).context("write a certificate")
 }

@@ -29,6 +29,12 @@ pub struct Program<'a> {
     pub dir: &'a Path,
 }
 
+/// Sends a signal to a process that was not started here.
+pub fn send_signal(pid: i32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(pid).with_context(|| format!("{pid} is no process"))?;
+    kill_process(pid, signal).with_context(|| format!("send {signal:?} to {pid:?}"))
+}
+
 /// A running process. Dropping it kills it; while panicking, the end of its log is printed first.
 pub struct Process {
     name: String,
@@ -40,6 +46,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(program: Program<'_>) -> Result<Self> {
+        Self::start_with_input(program, Stdio::null())
+    }
+
+    /// With something to read, or a socket to accept at.
+    pub(crate) fn start_with_input(program: Program<'_>, input: Stdio) -> Result<Self> {
         let Program { name, binary, args, env, dir } = program;
         // Before the process starts: what is left is the moment between its start and its number being told.
         let reaper = Reaper::shared()?;
@@ -52,7 +63,7 @@ impl Process {
             .envs(environment::inherited())
             .envs(env)
             .current_dir(dir)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(stdout)
             .stderr(stderr)
             // A group of its own: Ctrl-C is for us, who then stop things in order.

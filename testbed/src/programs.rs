@@ -35,6 +35,25 @@ impl Programs {
         package: "Debian: apt-get install buildah",
     };
 
+    /// What a node is built with, and runs with.
+    pub const NODE: Self = Self {
+        names: &[
+            "buildah",
+            "busybox",
+            "gcc",
+            "go",
+            "ip",
+            "nft",
+            "nsenter",
+            "pkg-config",
+            "sysctl",
+            "unshare",
+        ],
+        variable: "REQUIRE_NODE",
+        package: "Debian: apt-get install buildah busybox-static gcc iproute2 libseccomp-dev nftables pkg-config procps, \
+                  and https://go.dev/dl",
+    };
+
     /// Whether they are in `PATH`. Where they are not the caller skips its test, and this has said so.
     pub fn are_installed(self) -> Result<bool> {
         let environment = Environment::read();

@@ -56,6 +56,16 @@ impl Reaper {
         self.tell(&format!("+pid {pid}\n")).context("tell the reaper about a process")
     }
 
+    /// Owns the cgroups of this name in every hierarchy, with all below them, from now on.
+    pub(crate) fn watch_cgroup(&self, name: &str) -> Result<()> {
+        self.tell(&format!("+cgroup {name}\n")).context("tell the reaper about a cgroup")
+    }
+
+    pub(crate) fn forget_cgroup(&self, name: &str) {
+        // A reaper that is gone removes nothing.
+        let _ = self.tell(&format!("-cgroup {name}\n"));
+    }
+
     /// Call it once the process is waited for: from then on its number may be another's.
     pub(crate) fn forget_process(&self, pid: u32) {
         // A reaper that is gone kills nobody.

@@ -7,12 +7,19 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Entry, Ledger, Order, Process, Program, ScratchDir, Tokens, binary, eventually::Patience};
+use crate::{
+    ControlPlane, Entry, Ledger, Order, Process, Program, ScratchDir, Tokens, binary, eventually::Patience,
+};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The ports of its Service in a cluster.
+const API_PORT: u16 = 8081;
+const ADMIN_PORT: u16 = 8082;
+
 /// A running `dlq-simulator`. It holds any number of DLQs, each under a name; a token opens one of them.
 pub struct Simulator {
+    /// Itself, or what leads to one in a cluster.
     process: Process,
     addresses: Addresses,
     http: reqwest::Client,
@@ -59,6 +66,43 @@ impl Simulator {
                 Err(error) => patience.not_yet(error).await?,
             }
         };
+        Self::at(addresses, process, dir)
+    }
+
+    /// The one that runs in a cluster as the Service `dlq-simulator` of a namespace.
+    pub async fn in_cluster(control_plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        let dir = ScratchDir::create("simulator")?;
+        let kubeconfig = control_plane.kubeconfig().display();
+        let mut process = Process::start(Program {
+            name: "port-forward",
+            binary: control_plane.kubectl_binary(),
+            args: vec![
+                "port-forward".to_owned(),
+                format!("--kubeconfig={kubeconfig}"),
+                format!("--namespace={namespace}"),
+                "--address=127.0.0.1".to_owned(),
+                "service/dlq-simulator".to_owned(),
+                format!(":{ADMIN_PORT}"),
+            ],
+            env: Vec::new(),
+            dir: dir.path(),
+        })?;
+        let mut patience = Patience::new(START_TIMEOUT, "kubectl forwards a port to dlq-simulator");
+        let admin = loop {
+            process.check_running()?;
+            let log = process.log();
+            let address =
+                log.lines().find_map(|line| line.strip_prefix("Forwarding from ")?.split_once(" -> "));
+            match address {
+                Some((address, _)) => break format!("http://{address}"),
+                None => patience.not_yet(log).await?,
+            }
+        };
+        let api = format!("http://dlq-simulator.{namespace}.svc:{API_PORT}");
+        Self::at(Addresses { api, admin }, process, dir)
+    }
+
+    fn at(addresses: Addresses, process: Process, dir: ScratchDir) -> Result<Self> {
         // Kept connections would belong to the runtime of the test that opened them, which may end before the next.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
         Ok(Self { process, addresses, http, tokens: Tokens::default(), _dir: dir })

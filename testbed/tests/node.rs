@@ -1,216 +1,104 @@
-//! Deployments and pods, played on a real API server.
+//! A node of real parts, and what it leaves behind.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
-use testbed::{ControlPlane, Namespace, Node, PodView, Tokens, eventually};
+use serde_json::json;
+use testbed::{Node, eventually};
 
-const SOON: Duration = Duration::from_secs(30);
+/// What says that this process is the one that is killed.
+const KILLED: &str = "TESTBED_TEST_IS_KILLED";
+const SOON: Duration = Duration::from_secs(60);
 
-struct World {
-    control_plane: &'static ControlPlane,
-    namespace: Namespace,
-    node: Node,
-}
-
-impl World {
-    /// `None` where pods cannot be played.
-    async fn new(name: &str) -> Result<Option<Self>> {
-        if !Node::is_possible()? {
-            return Ok(None);
-        }
-        let control_plane = ControlPlane::shared().await?;
-        let namespace = control_plane.namespace(name).await?;
-        let node = Node::start(control_plane, namespace.name(), &Tokens::default()).await?;
-        let world = Self { control_plane, namespace, node };
-        world
-            .apply(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "worker" } }))
-            .await?;
-        Ok(Some(world))
-    }
-
-    async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let args: Vec<_> =
-            ["--namespace", self.namespace.name()].into_iter().chain(args.iter().copied()).collect();
-        self.control_plane.kubectl(&args).await?.ok()
-    }
-
-    async fn apply(&self, object: &Value) -> Result<()> {
-        let mut object = object.clone();
-        object["metadata"]["namespace"] = self.namespace.name().into();
-        self.control_plane.kubectl_apply(&object.to_string()).await?.ok().map(drop)
-    }
-
-    /// A pod that runs a script once, and everything that the script wrote.
-    async fn run(&self, name: &str, script: &str, mut spec: Value, mut container: Value) -> Result<String> {
-        container["name"] = "main".into();
-        container["image"] = "busybox".into();
-        container["command"] = json!(["sh", "-c", script]);
-        spec["containers"] = json!([container]);
-        spec["restartPolicy"] = "Never".into();
-        spec["serviceAccountName"] = "worker".into();
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
-        self.apply(&pod).await?;
-        let phase = "jsonpath={.status.phase}";
-        eventually(SOON, "the pod has succeeded", async || {
-            let phase = self.kubectl(&["get", "pod", name, "--output", phase]).await?;
-            anyhow::ensure!(phase == "Succeeded", "{phase}: {}", self.node.logs());
-            Ok(())
-        })
-        .await?;
-        Ok(self.node.logs())
-    }
-
-    fn pods(&self) -> Vec<PodView> {
-        self.node.pods()
-    }
-}
-
-#[tokio::test]
-async fn a_container_has_its_own_folders_user_and_rights() -> Result<()> {
-    let Some(world) = World::new("sandbox").await? else { return Ok(()) };
-    let script = r#"
-        echo "user $(id -u) group $(id -g) groups $(id -G)"
-        (: >/here) 2>/dev/null && echo "the root can be written" || echo "the root is read-only"
-        (: >/data/here) && echo "a volume can be written"
-        (: >/config/here) 2>/dev/null || echo "a ConfigMap cannot"
-        cat /config/greeting; echo
-        ls / | tr '\n' ' '; echo
-        grep -E 'CapBnd|NoNewPrivs' /proc/self/status
-        echo "home ${HOME:-none}, $GREETING from $NAME"
-    "#;
-    world
-        .apply(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "words" }, "data": { "greeting": "hello" },
-        }))
-        .await?;
-    let spec = json!({
-        "securityContext": { "runAsUser": 65532, "runAsNonRoot": true, "fsGroup": 7 },
-        "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "config", "configMap": { "name": "words" } }],
-    });
-    let container = json!({
-        "securityContext": {
-            "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] },
-        },
-        "volumeMounts": [{ "name": "data", "mountPath": "/data" }, { "name": "config", "mountPath": "/config" }],
-        "env": [
-            { "name": "GREETING", "valueFrom": { "configMapKeyRef": { "name": "words", "key": "greeting" } } },
-            { "name": "NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
-        ],
-    });
-    let log = world.run("look", script, spec, container).await?;
-    for line in [
-        "the root is read-only",
-        "a volume can be written",
-        "a ConfigMap cannot",
-        "hello",
-        "NoNewPrivs:\t1",
-        "home none, hello from look",
-    ] {
-        assert!(log.lines().any(|found| found == line), "{line:?} is not in\n{log}");
-    }
-    assert!(!log.contains("root boot"), "the machine's folders are not seen: {log}");
-    if log.contains("user 65532") {
-        assert!(log.contains("user 65532 group 65532 groups 65532 7"), "{log}");
-        assert!(log.contains("CapBnd:\t0000000000000000"), "{log}");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_pod_asks_the_api_server_as_its_service_account() -> Result<()> {
-    let Some(world) = World::new("token").await? else { return Ok(()) };
-    let script = r#"
-        dir=/var/run/secrets/kubernetes.io/serviceaccount
-        curl --silent --fail --cacert $dir/ca.crt --header "Authorization: Bearer $(cat $dir/token)" \
-          --header 'Content-Type: application/json' \
-          --data '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}' \
-          https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/apis/authentication.k8s.io/v1/selfsubjectreviews |
-          grep -E 'username|pod-name' -A1 | tr -d ' \n'
-    "#;
-    let user = json!({ "securityContext": { "runAsUser": 65532 } });
-    let log = world.run("who-am-i", script, user, json!({})).await?;
-    let name = format!("system:serviceaccount:{}:worker", world.namespace);
-    assert!(log.contains(&name) && log.contains("who-am-i"), "{log}");
-    Ok(())
-}
-
-/// Answers every request, and until then says that it listens.
-const SERVER: &str = r"
-    trap 'echo bye; exit 0' TERM
-    python3 -m http.server 8080 --bind ${DLQ_OPERATOR_ADMIN_ADDRESS%:*} & wait
-";
-
-fn deployment(replicas: u32, script: &str) -> Value {
-    let probe = json!({ "httpGet": { "path": "/proc/self/status", "port": "http" }, "failureThreshold": 1 });
-    let container = json!({
-        "name": "server", "image": "busybox", "command": ["sh", "-c", script], "readinessProbe": probe,
-        "ports": [{ "name": "http", "containerPort": 8080 }],
-    });
-    let labels = json!({ "app": "server" });
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "server" },
+/// A pod of busybox under a name, with what it does.
+fn pod(name: &str, script: &str) -> String {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
         "spec": {
-            "replicas": replicas,
-            "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "serviceAccountName": "worker", "containers": [container] },
-            },
+            "restartPolicy": "Never",
+            "containers": [{
+                "name": "main",
+                "image": "docker.io/library/busybox:1.37.0",
+                "imagePullPolicy": "Never",
+                "command": ["sh", "-c", script],
+            }],
         },
-    })
-}
-
-#[tokio::test]
-async fn a_deployment_is_rolled_out_replaced_and_removed() -> Result<()> {
-    let Some(world) = World::new("rollout").await? else { return Ok(()) };
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "front" },
-        "spec": { "selector": { "app": "server" }, "ports": [{ "port": 8888, "targetPort": "http" }] },
     });
-    world.apply(&service).await?;
-    world.apply(&deployment(2, SERVER)).await?;
-    let rollout = ["rollout", "status", "deployment/server", "--timeout=30s"];
-    world.kubectl(&rollout).await?;
-    let first = world.pods();
-    assert_eq!(first.iter().filter(|pod| pod.ready).count(), 2, "{first:#?}");
-    world.run("client", "curl --silent --fail http://front:8888/etc/hosts", json!({}), json!({})).await?;
+    pod.to_string()
+}
 
-    world.kubectl(&["delete", "pod", &first[0].name]).await?;
-    world.kubectl(&rollout).await?;
-    assert!(world.node.logs().contains("bye"), "it is asked to end");
-
-    world.apply(&deployment(2, &format!("{SERVER} # newer"))).await?;
-    world.kubectl(&rollout).await?;
-    eventually(SOON, "only new pods are left", async || {
-        let now = world.pods();
-        now.iter().all(|pod| first.iter().all(|old| old.name != pod.name)).then_some(()).context("old ones")
+async fn log(node: &Node, name: &str) -> Result<String> {
+    let control_plane = node.control_plane();
+    let phase = ["get", "pod", name, "--output=jsonpath={.status.phase}"];
+    eventually(SOON, &format!("{name} has succeeded"), async || {
+        let phase = control_plane.kubectl(&phase).await?.ok()?;
+        anyhow::ensure!(phase == "Succeeded", "{phase}");
+        Ok(())
     })
     .await?;
+    control_plane.kubectl(&["logs", name]).await?.ok()
+}
 
-    world.kubectl(&["delete", "deployment", "server"]).await?;
-    eventually(SOON, "all of them are gone", async || {
-        world.pods().iter().all(|pod| pod.name == "client").then_some(()).context("some are left")
-    })
-    .await?;
-    assert_eq!(world.node.problems(), Vec::<String>::new());
-    Ok(())
+/// Not a test by itself: what [`a_node_whose_testbed_is_killed_leaves_nothing`] starts and kills.
+#[expect(clippy::print_stdout, reason = "this is how the other test learns of it")]
+#[tokio::test]
+async fn a_node_that_waits_to_be_killed() -> Result<()> {
+    if std::env::var_os(KILLED).is_none() {
+        return Ok(());
+    }
+    let node = Node::start().await?;
+    let control_plane = node.control_plane();
+    // By the name and port of the API server's Service: DNS, the proxy and the pods' network work.
+    let script = "sleep 0; wget -qO- http://kubernetes.default.svc:443 2>&1; true";
+    control_plane.kubectl_apply(&pod("asks", script)).await?.ok()?;
+    anyhow::ensure!(log(&node, "asks").await?.contains("400 Bad Request"));
+    control_plane.kubectl_apply(&pod("stays", "sleep 1000")).await?.ok()?;
+    let stays = ["wait", "pod", "stays", "--for=condition=Ready", "--timeout=60s"];
+    control_plane.kubectl(&stays).await?.ok()?;
+    println!("the pod stays");
+    std::future::pending().await
+}
+
+/// What there is of nodes on this machine: processes and cgroups.
+fn left() -> Vec<String> {
+    let cgroups = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let folders = |dir: fs::DirEntry| {
+        let inner = fs::read_dir(dir.path()).into_iter().flatten().flatten().map(|inner| inner.path());
+        inner.chain([dir.path()]).collect::<Vec<_>>()
+    };
+    let cgroups = cgroups.flat_map(folders).map(|path| path.display().to_string());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let processes = processes.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    cgroups.chain(processes).filter(|found| found.contains("testbed-node-")).collect()
 }
 
 #[tokio::test]
-async fn what_ends_is_started_again_and_what_cannot_start_says_why() -> Result<()> {
-    let Some(world) = World::new("restart").await? else { return Ok(()) };
-    world.apply(&deployment(1, "echo started; exit 1")).await?;
-    eventually(SOON, "it was started again", async || world.pods().iter().any(|pod| pod.restarts > 1))
-        .await?;
-    let mut without = deployment(1, "true");
-    without["spec"]["template"]["spec"]["containers"][0]["env"] =
-        json!([{ "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "none", "key": "token" } } }]);
-    world.apply(&without).await?;
-    eventually(SOON, "it says what is missing", async || {
-        world.pods().iter().any(|pod| pod.problem.as_deref() == Some("there is no Secret none"))
+async fn a_node_whose_testbed_is_killed_leaves_nothing() -> Result<()> {
+    if !Node::is_possible()? {
+        return Ok(());
+    }
+    let mut testbed = Command::new(std::env::current_exe()?)
+        .args(["--exact", "a_node_that_waits_to_be_killed", "--nocapture"])
+        .env(KILLED, "1")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = BufReader::new(testbed.stdout.take().context("it has no stdout")?);
+    let stays = output.lines().map_while(Result::ok).any(|line| line.contains("the pod stays"));
+    assert!(stays, "it ended before its pod ran");
+    let before = left();
+    assert!(before.iter().any(|found| found.starts_with("/sys/fs/cgroup")), "{before:?}");
+    assert!(before.iter().any(|found| found.contains("containerd-shim")), "{before:?}");
+    testbed.kill()?;
+    testbed.wait()?;
+    eventually(SOON, "nothing is left", || async {
+        let left = left();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
     })
-    .await?;
-    Ok(())
+    .await
 }

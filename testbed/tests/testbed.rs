@@ -121,7 +121,7 @@ async fn other_users_and_service_accounts_may_do_what_is_granted_to_them() -> Re
     let control_plane = ControlPlane::shared().await?;
     let namespace = control_plane.namespace("rbac").await?;
     let n = namespace.name();
-    let alice = control_plane.kubectl_as(User::Alice)?;
+    let alice = control_plane.kubectl_as(User::Alice);
     assert!(!alice.run(&["get", "pods", "-n", n]).await?.status.success());
     // Not the ClusterRole `view`: a controller fills it, and there is none.
     control_plane

@@ -33,7 +33,11 @@ async fn rendered(values: &Value) -> Result<Vec<Value>, String> {
     rendered_as("dlq-operator", NAMESPACE, values).await
 }
 
-async fn rendered_as(release: &str, namespace: &str, values: &Value) -> Result<Vec<Value>, String> {
+pub(crate) async fn rendered_as(
+    release: &str,
+    namespace: &str,
+    values: &Value,
+) -> Result<Vec<Value>, String> {
     let helm = Helm::offline().await.unwrap();
     let chart = chart();
     let args = ["template", release, chart.to_str().unwrap(), "--namespace", namespace, "--values", "-"];

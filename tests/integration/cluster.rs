@@ -6,7 +6,7 @@ use dlq_crd::DlqPolicy;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource as _};
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Namespace, ScratchDir};
+use testbed::{ControlPlane, Namespace, Node, ScratchDir};
 use tokio::sync::OnceCell;
 
 use crate::generated_files::definition;
@@ -25,6 +25,14 @@ pub(crate) async fn own_control_plane() -> &'static ControlPlane {
     let control_plane = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
     install(control_plane).await;
     control_plane
+}
+
+/// The node that all tests of this binary share, with the definition installed.
+pub(crate) async fn node() -> &'static Node {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let node = Node::shared().await.unwrap();
+    INSTALLED.get_or_init(async || install(node.control_plane()).await).await;
+    node
 }
 
 async fn install(control_plane: &ControlPlane) {

@@ -30,8 +30,7 @@ const LIVELY: [&str; 18] = [
     "Age of the oldest entry",
 ];
 
-const POLICIES: [&str; 7] =
-    ["well", "failing", "throttled", "losing", "given-up", "secretless", "watching"];
+const POLICIES: [&str; 7] = ["well", "failing", "throttled", "losing", "given-up", "secretless", "watching"];
 
 /// Policies that will succeed, fail, open their circuit, wait for a Secret, be throttled, lose an answer and count what waits. None runs yet.
 async fn held() -> Scene {

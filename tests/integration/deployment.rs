@@ -1,12 +1,19 @@
-//! The chart as it runs: installed with the real Helm, its Deployment executed as processes with exactly its command line,
-//! environment, mounts, probes and the tokens of its `ServiceAccount`.
+//! The chart as it runs: installed with the real Helm on a node of real parts; and, for what the API server alone decides, as a
+//! process with the `ServiceAccount`, flags and environment of its Deployment.
 
+mod containers;
 mod defaults;
+mod from_chart;
 mod gitops;
 mod leases;
 mod least_privilege;
 mod people;
+mod pods;
 mod release;
 mod replicas;
+mod rights;
+mod simulator;
+mod story;
 mod trust;
+mod upgrades;
 mod values;

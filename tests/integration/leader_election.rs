@@ -275,7 +275,7 @@ async fn a_lease_of_another_without_any_times_is_waited_for() {
 #[tokio::test]
 async fn who_may_not_use_leases_leads_once_it_may() {
     let stage = Stage::new().await;
-    let alice = stage.control_plane.kubectl_as(User::Alice).unwrap();
+    let alice = stage.control_plane.kubectl_as(User::Alice);
     let candidate = Candidate::start(client(alice.kubeconfig()).await, stage.namespace.name(), "pod-a/01", 0);
     let since = Instant::now();
     while since.elapsed() < RETRY_PERIOD * 3 {

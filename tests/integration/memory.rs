@@ -35,7 +35,7 @@ fn container() -> Option<Arc<MemoryCgroup>> {
     match MemoryCgroup::create(chart_limit()) {
         Ok(cgroup) => Some(Arc::new(cgroup)),
         Err(problem) => {
-            assert_eq!(asked("REQUIRE_PODS", 0), 0, "REQUIRE_PODS=1, and no cgroup can be made: {problem:#}");
+            assert_eq!(asked("REQUIRE_NODE", 0), 0, "REQUIRE_NODE=1, and no cgroup can be made: {problem:#}");
             println!(
                 "testbed: SKIPPED: no cgroup can be made, so the process alone is measured: {problem:#}"
             );

@@ -6,6 +6,7 @@ use serde_json::json;
 use testbed::{AuditedCall, eventually};
 
 use super::release::{NAME, Release};
+use super::rights::may;
 use crate::scene::PATIENCE;
 
 /// The whole contract of the operator with the API server.
@@ -34,15 +35,13 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
     let Some(release) = Release::alone("defaults").await else { return };
     let (home, team) = (release.namespace.name(), release.control_plane.namespace("team").await.unwrap());
     release.install(json!({})).await;
-    let pods = release.ready();
+    let pods = release.ready().await;
     assert_eq!(pods.len(), 1, "helm has waited for it");
-    let process = std::fs::read_to_string(format!("/proc/{}/status", pods[0].process.unwrap())).unwrap();
-    for line in ["NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"] {
-        assert!(process.lines().any(|found| found == line), "{line:?} is not in\n{process}");
-    }
-    assert_eq!(release.may(NAME, team.name()).await, may_elsewhere());
-    assert_eq!(release.may(NAME, home).await, MAY);
-    assert_eq!(release.may("default", home).await, Vec::<String>::new(), "no other pod may do anything");
+    confined(pods[0].process(release.node));
+    let rights = async |account, namespace| may(release.control_plane, (home, account), namespace).await;
+    assert_eq!(rights(NAME, team.name()).await, may_elsewhere());
+    assert_eq!(rights(NAME, home).await, MAY);
+    assert_eq!(rights("default", home).await, Vec::<String>::new(), "no other pod may do anything");
 
     // One that is only to wait is read; what an edit brings is not read again.
     let mut at_rest = release.policy(team.name(), "at-rest");
@@ -71,17 +70,39 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
 
     release.helm.run(&["test", NAME, "--namespace", home, "--timeout=60s"]).await.unwrap().ok().unwrap();
 
-    let before = release.ready();
+    let before = release.ready().await;
     release.upgrade(json!({ "log": { "level": "debug" } })).await;
-    let after = release.ready();
-    assert!(after.iter().all(|pod| before.iter().all(|old| old.name != pod.name)), "{before:?} {after:?}");
+    let after = release.ready().await;
+    assert!(
+        after.iter().all(|pod| before.iter().all(|old| old.name() != pod.name())),
+        "{before:?} {after:?}"
+    );
     release.drains(team.name(), "after-the-upgrade", 4).await;
 
     release.helm.run(&["uninstall", NAME, "--namespace", home]).await.unwrap().ok().unwrap();
-    eventually(PATIENCE, "its pods are gone", async || release.node.pods().is_empty()).await.unwrap();
-    assert_eq!(release.may(NAME, home).await, Vec::<String>::new());
+    eventually(PATIENCE, "its pods are gone", async || release.pods().await.is_empty()).await.unwrap();
+    assert_eq!(rights(NAME, home).await, Vec::<String>::new());
     assert_eq!(release.read(team.name(), "resume").await["status"]["totals"]["processed"], 6);
-    assert_eq!(release.node.problems(), Vec::<String>::new());
+}
+
+/// The process of a container is as confined as the chart asks for.
+fn confined(process: i32) {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).unwrap();
+    let status = read("status");
+    for line in [
+        "Uid:\t65532\t65532\t65532\t65532",
+        "Gid:\t65532\t65532\t65532\t65532",
+        "NoNewPrivs:\t1",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        // A filter, which is the runtime's own.
+        "Seccomp:\t2",
+    ] {
+        assert!(status.lines().any(|found| found == line), "{line:?} is not in\n{status}");
+    }
+    let mounts = read("mountinfo");
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
+    assert!(root.split(' ').nth(5).unwrap().split(',').any(|option| option == "ro"), "{root}");
 }
 
 /// The Lease lies in the release's own namespace alone.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use testbed::{Entry, ScratchDir};
 
-use super::release::Release;
-use crate::scene::DLQ;
+use super::from_chart::{self, FromChart};
+use crate::scene::{DLQ, Scene};
 
 /// What each manager owns: `manager subresource field`.
 fn owned(policy: &Value) -> Vec<String> {
@@ -32,21 +32,27 @@ fn declared(policy: &Value) -> Value {
     ])
 }
 
+/// A policy with what each manager owns.
+async fn read(scene: &Scene, name: &str) -> Value {
+    let policy = scene.kubectl(&["get", "dlqpolicy", name, "--output=json", "--show-managed-fields"]).await;
+    serde_json::from_str(&policy).unwrap()
+}
+
 #[tokio::test]
 async fn a_sync_during_a_run_changes_nothing() {
-    let Some(release) = Release::beside_others("synced").await else { return };
-    let home = release.namespace.name();
-    release.install(json!({ "config": { "checkpointInterval": "0" } })).await;
-    release.secret(home, "upstash").await;
+    let values = json!({ "config": { "checkpointInterval": "0" } });
+    let scene = FromChart::prepare("synced", |_| values).await.start().await;
+    let home = scene.namespace.name();
     let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 3000 } } }]);
-    release.simulator.set_faults(&rules).await.unwrap();
+    scene.simulator.set_faults(&rules).await.unwrap();
     let mut policies = Vec::new();
     for (name, how) in [("by-flux", &["--server-side", "--field-manager=flux"][..]), ("by-argo", &[][..])] {
-        let mut policy = release.policy(home, name);
-        policy["metadata"]["labels"] = json!({ "team": "payments" });
+        let mut policy = json!({ "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqPolicy" });
+        policy["metadata"] = json!({ "name": name, "namespace": home, "labels": { "team": "payments" } });
+        policy["spec"] = from_chart::spec(scene.simulator.api_url());
         policy["spec"]["filters"] = json!({ "labels": [name] });
         let entry = Entry { labels: vec![name.to_owned()], ..Entry::default() };
-        release.simulator.generate(DLQ, 60, &entry).await.unwrap();
+        scene.simulator.generate(DLQ, 60, &entry).await.unwrap();
         policy["spec"]["limits"] = json!({ "pageSize": 10, "maxEntriesPerRun": 50 });
         policies.push((name, policy, how));
     }
@@ -57,14 +63,15 @@ async fn a_sync_during_a_run_changes_nothing() {
         let manifest = file(name);
         let args: Vec<_> =
             ["apply", "--filename", &manifest].into_iter().chain(how.iter().copied()).collect();
-        release.kubectl(&args).await
+        scene.kubectl(&args).await
     };
     for (name, policy, how) in &policies {
         sync(name, policy, how).await;
     }
     for (name, policy, how) in &policies {
         let goes_on = |status: &Value| status["currentRun"]["processed"].as_i64() > Some(0);
-        let before = release.when(home, name, "the run continues", goes_on).await;
+        scene.status(name, "the run continues", goes_on).await;
+        let before = read(&scene, name).await;
         for _ in 0..2 {
             let said = sync(name, policy, how).await;
             assert!(said.contains("unchanged") || said.contains("serverside-applied"), "{said}");
@@ -72,8 +79,8 @@ async fn a_sync_during_a_run_changes_nothing() {
         let diff: Vec<_> = ["diff", "--filename", &file(name)].into_iter().map(str::to_owned).collect();
         let diff: Vec<_> = diff.iter().map(String::as_str).chain(how.iter().copied()).collect();
         // It fails where there is a difference.
-        assert_eq!(release.kubectl(&diff).await, "");
-        let after = release.read(home, name).await;
+        assert_eq!(scene.kubectl(&diff).await, "");
+        let after = read(&scene, name).await;
         assert_eq!(declared(&after), declared(&before), "{name}");
         let run = |policy: &Value| {
             let run = &policy["status"]["currentRun"];
@@ -81,12 +88,12 @@ async fn a_sync_during_a_run_changes_nothing() {
         };
         assert_eq!(run(&after), run(&before), "{name}: the same run continues");
     }
-    release.simulator.clear_faults().await.unwrap();
+    scene.simulator.clear_faults().await.unwrap();
     for (name, policy, how) in &policies {
-        let run = release.ran(home, name, 1).await;
+        let run = scene.ran(name, 1).await["lastRun"].take();
         assert_eq!((&run["processed"], &run["result"]), (&json!(50), &json!("LimitReached")), "{run:#}");
         sync(name, policy, how).await;
-        let ended = release.read(home, name).await;
+        let ended = read(&scene, name).await;
         assert_eq!(ended["status"]["totals"]["runs"], 1, "{name}: a sync starts nothing");
         assert_eq!(ended["metadata"]["generation"], 1);
         let owned = owned(&ended);

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use testbed::{eventually, workspace_root};
+use testbed::{Entry, eventually, workspace_root};
 
-use super::release::{NAME, Release, grants};
-use crate::scene::{PATIENCE, condition};
+use super::from_chart::{self, FromChart};
+use super::release::NAME;
+use super::rights::grants;
+use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
 
 /// How many releases run at once.
 const AT_ONCE: usize = 2;
@@ -22,16 +24,16 @@ struct Facts {
 }
 
 impl Facts {
-    async fn of(release: &Release) -> Self {
-        let policy = release.read(release.namespace.name(), "resume").await;
-        let events = release.kubectl(&["get", "events.events.k8s.io", "--output=json"]).await;
+    async fn of(scene: &Scene) -> Self {
+        let events = scene.kubectl(&["get", "events.events.k8s.io", "--output=json"]).await;
         let mut events: Value = serde_json::from_str(&events).unwrap();
+        let holder = "--output=jsonpath={.items[*].spec.holderIdentity}";
         Self {
-            ready: !release.ready().is_empty(),
-            leader: !release.leader().await.is_empty(),
-            status: policy["status"].clone(),
+            ready: scene.operator.is_ready().await,
+            leader: !scene.kubectl(&["get", "leases", holder]).await.is_empty(),
+            status: scene.policy("resume").await["status"].take(),
             events: events["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
-            log: release.node.logs().replace("\\\"", "\""),
+            log: scene.operator.log().replace("\\\"", "\""),
         }
     }
 
@@ -113,62 +115,66 @@ fn without(objects: &[Value], grant: &str) -> Vec<Value> {
     objects
 }
 
-/// Runs a release without a permission, or with all of them, and asks it for two runs.
-async fn started_without(access: &str, grant: Option<&str>) -> Option<Release> {
-    let release = Release::beside_others("unprivileged").await?;
-    let home = release.namespace.name();
+/// Runs an operator without a permission, or with all of them, and asks it for two runs.
+async fn started_without(access: &str, grant: Option<&str>) -> Scene {
     let values = json!({
         "leaderElection": { "leaseDuration": "3s" }, "rbac": { "userRoles": false, "secretAccess": access },
     });
-    let objects = release.rendered(values).await;
-    let objects = grant.map_or(objects.clone(), |grant| without(&objects, grant));
-    let is_installed = |object: &&Value| object["kind"] != "Pod";
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects.iter().filter(is_installed).collect::<Vec<_>>() });
-    release.secret(home, "upstash").await;
-    release.fill(2).await;
-    release.apply(&list).await;
-    release.apply(&release.policy(home, "resume")).await;
-    Some(release)
+    let mut chart = FromChart::prepare("unprivileged", |_| values).await;
+    if let Some(grant) = grant {
+        chart.objects = without(&chart.objects, grant);
+    }
+    chart.simulator.generate(DLQ, 2, &Entry::default()).await.unwrap();
+    // There before the operator, which then has to read the policy itself.
+    let home = chart.namespace.name();
+    let metadata = |name: &str| json!({ "name": name, "namespace": home });
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata("upstash"), "stringData": { "token": TOKEN } });
+    let policy = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1",
+        "kind": "DlqPolicy",
+        "metadata": metadata("resume"),
+        "spec": from_chart::spec(chart.simulator.api_url()),
+    });
+    chart.objects.extend([secret, policy]);
+    chart.start().await
 }
 
 /// Asks for a second run once the first has ended: its events are the same, and are counted as such.
-async fn ask_again(release: &Release, facts: &Facts) {
+async fn ask_again(scene: &Scene, facts: &Facts) {
     if facts.runs() == 1 && facts.status["currentRun"].is_null() {
-        release.fill(2).await;
-        let again = ["annotate", "--overwrite", "dlqpolicy", "resume", "dlq-operator.dev/requestedAt=2"];
-        release.kubectl(&again).await;
+        scene.simulator.generate(DLQ, 2, &Entry::default()).await.unwrap();
+        scene.annotate("resume", &[("requestedAt", "2")]).await;
     }
 }
 
 async fn fails_without((access, grant): (&str, String)) {
-    let Some(release) = started_without(access, Some(&grant)).await else { return };
+    let scene = started_without(access, Some(&grant)).await;
     eventually(PATIENCE, &format!("it fails without: {grant}"), async || {
-        let facts = Facts::of(&release).await;
-        ask_again(&release, &facts).await;
+        let facts = Facts::of(&scene).await;
+        ask_again(&scene, &facts).await;
         let failed = symptom(&grant, &facts).unwrap_or_else(|| panic!("what is this for: {grant}"));
         if failed { Ok(()) } else { Err(format!("{:#} {:#?}", facts.status, facts.events)) }
     })
     .await
-    .unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
+    .unwrap_or_else(|error| panic!("{error}\n{}", scene.operator.log()));
 }
 
 /// What is granted with this access to Secrets.
-async fn granted(access: &str) -> Option<Vec<String>> {
-    let release = Release::beside_others("granted").await?;
-    let objects = release.rendered(json!({ "rbac": { "secretAccess": access } })).await;
+async fn granted(access: &str) -> Vec<String> {
+    let values = json!({ "rbac": { "secretAccess": access } });
+    let objects = from_chart::objects("granted", "http://127.0.0.1:9", &values).await;
     let roles = objects.iter().filter(|object| object["kind"] == "Role");
     let granted = roles.flat_map(|role| role["rules"].as_array().unwrap());
-    Some(granted.flat_map(grants).collect())
+    granted.flat_map(grants).collect()
 }
 
 #[tokio::test]
 async fn each_permission_is_needed() {
-    let Some(all) = granted("get").await else { return };
+    let all = granted("get").await;
     let distinct: BTreeSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), all.len(), "one is granted twice: {all:?}");
     assert_eq!(all.len(), 10, "{all:?}");
-    let more: Vec<_> =
-        granted("watch").await.unwrap().into_iter().filter(|grant| !all.contains(grant)).collect();
+    let more: Vec<_> = granted("watch").await.into_iter().filter(|grant| !all.contains(grant)).collect();
     assert_eq!(more, ["list /secrets", "watch /secrets"]);
     let all =
         all.into_iter().map(|grant| ("get", grant)).chain(more.into_iter().map(|grant| ("watch", grant)));
@@ -178,19 +184,19 @@ async fn each_permission_is_needed() {
 /// Without which the test above would prove nothing.
 #[tokio::test]
 async fn with_all_permissions_nothing_is_wrong() {
-    let Some(release) = started_without("watch", None).await else { return };
+    let scene = started_without("watch", None).await;
     let facts = eventually(PATIENCE, "two runs have ended, and an event was counted twice", async || {
-        let facts = Facts::of(&release).await;
-        ask_again(&release, &facts).await;
+        let facts = Facts::of(&scene).await;
+        ask_again(&scene, &facts).await;
         let is_done = facts.runs() == 2 && facts.leader && facts.ready && facts.has_series();
         if is_done { Ok(facts) } else { Err(format!("{:#} {:#?}", facts.status, facts.events)) }
     })
     .await
     .unwrap();
-    for grant in granted("watch").await.unwrap() {
+    for grant in granted("watch").await {
         assert_eq!(symptom(&grant, &facts), Some(false), "{grant}\n{}", facts.log);
     }
-    let calls = release.control_plane.audited(release.namespace.name(), NAME).unwrap();
+    let calls = scene.control_plane.audited(scene.namespace.name(), NAME).unwrap();
     assert!(calls.iter().all(|call| call.code != 403), "{calls:#?}");
 }
 
@@ -200,6 +206,5 @@ async fn the_page_says_what_each_permission_is_for() {
     let table = page.split("## What the operator may do").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let told: BTreeSet<_> = rows.map(str::to_owned).collect();
-    let Some(granted) = granted("watch").await else { return };
-    assert_eq!(told, granted.into_iter().collect());
+    assert_eq!(told, granted("watch").await.into_iter().collect());
 }

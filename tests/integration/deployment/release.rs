@@ -1,59 +1,69 @@
-//! One test's own release of the chart, with a node that runs its pods, and a simulated Upstash.
+//! One test's own release of the chart on a node, with a simulated Upstash beside it.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
-use testbed::{
-    CommandOutput, ControlPlane, Entry, Helm, Namespace, Node, PodView, Simulator, eventually, workspace_root,
-};
+use testbed::{CommandOutput, ControlPlane, Entry, Helm, Namespace, Node, ScratchDir, Simulator, eventually};
 
-use crate::cluster::control_plane;
+use super::pods::Pod;
+use super::simulator::start_simulator;
+use crate::chart::{chart, documents};
+use crate::cluster::node;
 use crate::scene::{DLQ, PATIENCE, TOKEN};
 
 /// The release, its Deployment, its `ServiceAccount` and its Lease.
 pub(super) const NAME: &str = "dlq-operator";
 
+/// How long Helm waits; nothing waits for it to pass.
+const TIMEOUT: &str = "--timeout=90s";
+
 pub(super) struct Release {
+    pub(super) node: &'static Node,
     pub(super) control_plane: &'static ControlPlane,
     pub(super) helm: Helm,
     pub(super) namespace: Namespace,
-    pub(super) node: Node,
     pub(super) simulator: Simulator,
     /// What every installation of it says.
     base: Value,
 }
 
 impl Release {
-    /// One that manages its own namespace alone, so that other tests' policies are left to them. `None` where pods
-    /// cannot be played.
+    /// One that manages its own namespace alone, so that other tests' policies are left to them. `None` where no node can
+    /// run.
     pub(super) async fn beside_others(name: &str) -> Option<Self> {
-        let mut release = Self::on(control_plane().await, name).await?;
+        if !Node::is_possible().unwrap() {
+            return None;
+        }
+        let mut release = Self::on(node().await, name).await;
         release.base["watchNamespaces"] = json!([release.namespace.name()]);
         // The definition is there.
         release.base["crds"] = json!({ "enabled": false });
         Some(release)
     }
 
-    /// One on a control plane of its own, which has no definition.
+    /// One on a node of its own, which has no definition. `None` also with an existing cluster, which may have one.
     pub(super) async fn alone(name: &str) -> Option<Self> {
         if !Node::is_possible().unwrap() {
             return None;
         }
-        Self::on(Box::leak(Box::new(ControlPlane::start().await.unwrap())), name).await
-    }
-
-    async fn on(control_plane: &'static ControlPlane, name: &str) -> Option<Self> {
-        if !Node::is_possible().unwrap() {
+        let node = Node::start().await.unwrap();
+        if !node.is_own() {
             return None;
         }
+        Some(Self::on(Box::leak(Box::new(node)), name).await)
+    }
+
+    async fn on(node: &'static Node, name: &str) -> Self {
+        let control_plane = node.control_plane();
         let namespace = control_plane.namespace(name).await.unwrap();
         // What runs there must satisfy the strictest of the Pod Security Standards.
         let label = "pod-security.kubernetes.io/enforce=restricted";
         control_plane.kubectl(&["label", "namespace", namespace.name(), label]).await.unwrap().ok().unwrap();
-        let simulator = Simulator::start().await.unwrap();
+        let simulator = start_simulator(control_plane, namespace.name()).await;
         simulator.allow(TOKEN, DLQ).await.unwrap();
-        let node = Node::start(control_plane, namespace.name(), simulator.tokens()).await.unwrap();
         let helm = Helm::new(control_plane.kubeconfig()).await.unwrap();
         let base = json!({ "config": { "allowedUrls": [simulator.api_url()] } });
-        Some(Self { control_plane, helm, namespace, node, simulator, base })
+        Self { node, control_plane, helm, namespace, simulator, base }
     }
 
     /// Values on top of those that each test has.
@@ -63,8 +73,8 @@ impl Release {
         values
     }
 
-    async fn helm_with(&self, command: &[&str], values: &Value) -> CommandOutput {
-        let chart = workspace_root().join("charts/dlq-operator");
+    /// One command of Helm's about the release, with a chart.
+    pub(super) async fn helm_with(&self, command: &[&str], chart: &Path, values: &Value) -> CommandOutput {
         let mut args = command.to_vec();
         args.extend([NAME, chart.to_str().unwrap(), "--namespace", self.namespace.name(), "--values", "-"]);
         self.helm.run_with_input(&args, &self.values(values).to_string()).await.unwrap()
@@ -72,19 +82,21 @@ impl Release {
 
     /// `helm install --wait`.
     pub(super) async fn install(&self, values: Value) {
-        self.helm_with(&["install", "--wait", "--timeout=60s"], &values).await.ok().unwrap();
+        self.install_chart(&chart(), values).await;
+    }
+
+    pub(super) async fn install_chart(&self, chart: &Path, values: Value) {
+        self.helm_with(&["install", "--wait", TIMEOUT], chart, &values).await.ok().unwrap();
     }
 
     /// `helm upgrade --wait`.
     pub(super) async fn upgrade(&self, values: Value) {
-        self.helm_with(&["upgrade", "--wait", "--timeout=60s"], &values).await.ok().unwrap();
+        self.helm_with(&["upgrade", "--wait", TIMEOUT], &chart(), &values).await.ok().unwrap();
     }
 
     /// The manifests that would be installed.
     pub(super) async fn rendered(&self, values: Value) -> Vec<Value> {
-        let yaml = self.helm_with(&["template"], &values).await.ok().unwrap();
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&yaml).unwrap();
-        documents.into_iter().filter(|document| !document.is_null()).collect()
+        documents(&self.helm_with(&["template"], &chart(), &values).await.ok().unwrap())
     }
 
     pub(super) async fn kubectl_in(&self, namespace: &str, args: &[&str]) -> String {
@@ -164,76 +176,102 @@ impl Release {
         assert_eq!((&run["result"], &run["processed"]), (&json!("Succeeded"), &json!(entries)), "{run:#}");
     }
 
-    /// The pods that are ready.
-    pub(super) fn ready(&self) -> Vec<PodView> {
-        self.node.pods().into_iter().filter(|pod| pod.ready).collect()
+    /// The operator's pods.
+    pub(super) async fn pods(&self) -> Vec<Pod> {
+        let selector = format!("--selector=app.kubernetes.io/name={NAME}");
+        let list: Value =
+            serde_json::from_str(&self.kubectl(&["get", "pods", &selector, "--output=json"]).await).unwrap();
+        list["items"].as_array().unwrap().iter().cloned().map(Pod).collect()
     }
 
-    /// The name of the pod that holds the Lease; empty when none does.
+    /// Those that are ready and not about to end.
+    pub(super) async fn ready(&self) -> Vec<Pod> {
+        self.pods().await.into_iter().filter(Pod::is_ready).collect()
+    }
+
+    /// Waits until a ready pod holds the Lease, and gives its name.
     pub(super) async fn leader(&self) -> String {
+        self.leader_after("").await
+    }
+
+    /// Likewise, until it is another pod than this one.
+    pub(super) async fn leader_after(&self, former: &str) -> String {
         let holder = "--output=jsonpath={.items[*].spec.holderIdentity}";
-        let holder = self.kubectl(&["get", "leases", holder]).await;
-        holder.split('/').next().unwrap_or_default().to_owned()
+        eventually(PATIENCE, "another ready pod holds the Lease", async || {
+            let holder = self.kubectl(&["get", "leases", holder]).await;
+            let holder = holder.split('/').next().unwrap_or_default().to_owned();
+            let is_ready = self.ready().await.iter().any(|pod| pod.name() == holder);
+            if is_ready && holder != former { Ok(holder) } else { Err(holder) }
+        })
+        .await
+        .unwrap()
     }
 
-    /// What a `ServiceAccount` of the release may do in a namespace, beside what everybody may: `verb group/resource`,
-    /// sorted.
-    pub(super) async fn may(&self, account: &str, namespace: &str) -> Vec<String> {
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
-            "spec": { "namespace": namespace },
-        });
-        let user = format!("system:serviceaccount:{}:{account}", self.namespace);
-        let kubeconfig = self.control_plane.kubeconfig().to_str().unwrap();
-        let dir = testbed::ScratchDir::create("review").unwrap();
-        let file = dir.path().join("review.json");
-        std::fs::write(&file, review.to_string()).unwrap();
-        let args = [
-            "create",
-            // That would ask for definitions, as the ServiceAccount.
-            "--validate=false",
-            "--kubeconfig",
-            kubeconfig,
-            "--as",
-            &user,
-            "--output=json",
-            "--filename",
-            file.to_str().unwrap(),
-        ];
-        let review: Value =
-            serde_json::from_str(&self.control_plane.kubectl(&args).await.unwrap().ok().unwrap()).unwrap();
-        let rules = review["status"]["resourceRules"].as_array().unwrap();
-        let mut may: Vec<_> = rules.iter().flat_map(grants).filter(|grant| !is_everybodys(grant)).collect();
-        may.sort();
-        may.dedup();
-        may
+    /// Asks the API server to evict a pod, as `kubectl drain` does.
+    pub(super) async fn evict(&self, pod: &str) {
+        let namespace = self.namespace.name();
+        let metadata = json!({ "name": pod, "namespace": namespace });
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata });
+        let dir = ScratchDir::create("eviction").unwrap();
+        let file = dir.path().join("eviction.json");
+        std::fs::write(&file, eviction.to_string()).unwrap();
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+        self.kubectl(&["create", "--raw", &path, "--filename", file.to_str().unwrap()]).await;
+    }
+
+    /// Applies a policy to so many entries, ten a page, with calls that take so many milliseconds, and waits until it has
+    /// processed some. Gives its status.
+    pub(super) async fn begins(&self, name: &str, entries: usize, millis: u64) -> Value {
+        let home = self.namespace.name();
+        self.secret(home, "upstash").await;
+        self.fill(entries).await;
+        let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": millis } } }]);
+        self.simulator.set_faults(&rules).await.unwrap();
+        let mut policy = self.policy(home, name);
+        policy["spec"]["limits"] = json!({ "pageSize": 10 });
+        self.apply(&policy).await;
+        let begun = |status: &Value| status["currentRun"]["processed"].as_i64() > Some(0);
+        self.when(home, name, "the run has begun", begun).await["status"].take()
+    }
+
+    /// Waits for the end of the run of [`begins`](Self::begins), and sees that each entry was resumed once.
+    pub(super) async fn ends(&self, name: &str, entries: usize) -> Value {
+        self.simulator.clear_faults().await.unwrap();
+        let run = self.ran(self.namespace.name(), name, 1).await;
+        assert_eq!(run["result"], "Succeeded", "{run:#}");
+        let ledger = self.simulator.ledger(DLQ).await.unwrap();
+        let resumed: Vec<_> = ledger.entries.iter().map(|entry| entry.actions).collect();
+        assert_eq!(resumed, vec![1; entries], "each entry once");
+        run
     }
 }
 
-/// Each verb of a rule on each of its resources: `verb group/resource`, and the name where there is one.
-pub(super) fn grants(rule: &Value) -> Vec<String> {
-    let texts = |field: &str| -> Vec<String> {
-        let texts = rule[field].as_array().into_iter().flatten();
-        texts.map(|text| text.as_str().unwrap().to_owned()).collect()
-    };
-    let names = texts("resourceNames");
-    let name = if names.is_empty() { String::new() } else { format!(" {}", names.join(",")) };
-    let mut grants = Vec::new();
-    for group in texts("apiGroups") {
-        for resource in texts("resources") {
-            let grant = |verb: &String| format!("{verb} {group}/{resource}{name}");
-            grants.extend(texts("verbs").iter().map(grant));
+impl Drop for Release {
+    /// No pod has said a token, whatever the test was about.
+    #[expect(clippy::print_stderr, reason = "the harness shows it beside the test that failed")]
+    fn drop(&mut self) {
+        let shown = std::process::Command::new(self.control_plane.kubectl_binary())
+            .args([
+                "logs",
+                "--selector",
+                &format!("app.kubernetes.io/name={NAME}"),
+                "--tail=-1",
+                "--namespace",
+            ])
+            .args([self.namespace.name(), "--kubeconfig"])
+            .arg(self.control_plane.kubeconfig())
+            .output();
+        let Ok(shown) = shown else { return };
+        let log = String::from_utf8_lossy(&shown.stdout);
+        if std::thread::panicking() {
+            eprintln!("--- the pods' logs\n{log}");
+            return;
         }
+        assert_eq!(self.simulator.tokens().shown_in(&log), None, "in the log of a pod");
     }
-    grants
 }
 
-/// What Kubernetes lets everybody ask about themselves.
-fn is_everybodys(grant: &str) -> bool {
-    grant.contains("authorization.k8s.io/selfsubject") || grant.contains("authentication.k8s.io/selfsubject")
-}
-
-fn merge(into: &mut Value, more: &Value) {
+pub(super) fn merge(into: &mut Value, more: &Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {
             for (key, value) in more {

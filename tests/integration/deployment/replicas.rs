@@ -1,38 +1,66 @@
-//! Two replicas, as `replicaCount: 2` makes them.
+//! Pods that come and go in the middle of a run: each entry is acted on once all the same.
 
 use serde_json::json;
 use testbed::eventually;
 
 use super::release::Release;
-use crate::scene::{DLQ, PATIENCE};
+use crate::scene::PATIENCE;
+
+const ENTRIES: usize = 300;
 
 #[tokio::test]
 async fn of_two_replicas_one_leads_and_its_deletion_hands_the_run_over() {
     let Some(release) = Release::beside_others("replicated").await else { return };
-    let home = release.namespace.name();
     release.install(json!({ "replicaCount": 2, "config": { "checkpointInterval": "0" } })).await;
-    assert_eq!(release.ready().len(), 2);
-    let leader = async || {
-        let holder = release.leader().await;
-        release.ready().iter().any(|pod| pod.name == holder).then_some(holder)
-    };
-    let first = eventually(PATIENCE, "a ready pod holds the Lease", leader).await.unwrap();
-    release.secret(home, "upstash").await;
-    release.fill(300).await;
-    let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": 200 } } }]);
-    release.simulator.set_faults(&rules).await.unwrap();
-    let mut policy = release.policy(home, "resume");
-    policy["spec"]["limits"] = json!({ "pageSize": 10 });
-    release.apply(&policy).await;
-    let begun = |status: &serde_json::Value| status["currentRun"]["processed"].as_i64() > Some(0);
-    let begun = release.when(home, "resume", "the run has begun", begun).await;
-    let holder = begun["status"]["currentRun"]["holder"].as_str().unwrap();
+    assert_eq!(release.ready().await.len(), 2);
+    let first = release.leader().await;
+    let begun = release.begins("resume", ENTRIES, 200).await;
+    let holder = begun["currentRun"]["holder"].as_str().unwrap();
     assert!(holder.starts_with(&format!("{first}/")), "{holder} is not {first}");
     release.kubectl(&["delete", "pod", &first]).await;
-    release.simulator.clear_faults().await.unwrap();
-    let run = release.ran(home, "resume", 1).await;
-    assert_eq!((&run["processed"], &run["interruptions"]), (&json!(300), &json!(0)), "{run:#}");
-    let second = eventually(PATIENCE, "another ready pod holds the Lease", leader).await.unwrap();
-    assert_ne!(second, first);
-    eventually(PATIENCE, "there are two again", async || release.ready().len() == 2).await.unwrap();
+    let run = release.ends("resume", ENTRIES).await;
+    assert_eq!((&run["processed"], &run["interruptions"]), (&json!(ENTRIES), &json!(0)), "{run:#}");
+    assert_ne!(release.leader().await, first);
+    eventually(PATIENCE, "there are two again", async || release.ready().await.len() == 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_that_is_deleted_by_force_is_replaced_and_its_call_is_not_made_twice() {
+    let Some(release) = Release::beside_others("forced").await else { return };
+    let values = json!({
+        "replicaCount": 2,
+        "config": { "checkpointInterval": "0" },
+        "leaderElection": { "leaseDuration": "3s" },
+    });
+    release.install(values).await;
+    let first = release.leader().await;
+    release.begins("resume", ENTRIES, 200).await;
+    release.kubectl(&["delete", "pod", &first, "--force", "--grace-period=0"]).await;
+    release.ends("resume", ENTRIES).await;
+    assert_ne!(release.leader().await, first);
+}
+
+#[tokio::test]
+async fn an_evicted_leader_hands_the_run_over_where_the_disruption_budget_lets_it_go() {
+    let Some(release) = Release::beside_others("evicted").await else { return };
+    let values = json!({
+        "replicaCount": 2,
+        "podDisruptionBudget": { "enabled": true, "minAvailable": 1 },
+        "config": { "checkpointInterval": "0" },
+    });
+    release.install(values).await;
+    let first = release.leader().await;
+    release.begins("resume", ENTRIES, 200).await;
+    eventually(PATIENCE, "one may go", async || {
+        let allowed = "--output=jsonpath={.items[*].status.disruptionsAllowed}";
+        release.kubectl(&["get", "poddisruptionbudgets", allowed]).await == "1"
+    })
+    .await
+    .unwrap();
+    release.evict(&first).await;
+    // Until the next one is ready, the budget keeps the other.
+    let second = release.leader_after(&first).await;
+    let run = release.ends("resume", ENTRIES).await;
+    assert_eq!(run["interruptions"], 0, "it was asked to end: {run:#}");
+    assert_eq!(release.leader().await, second);
 }

@@ -1,19 +1,37 @@
-//! Upstash behind TLS: whom the pods trust, and how they get there.
+//! Upstash behind TLS: whom the pods trust, and how they get there. It runs beside the node, as what it is tried with does.
 
 use serde_json::{Value, json};
-use testbed::TlsFront;
+use testbed::{Exposed, Simulator, TlsFront};
 
 use super::release::Release;
 use crate::proxy::forward_proxy::ForwardProxy;
-use crate::scene::DLQ;
+use crate::scene::{DLQ, TOKEN};
 
-/// What the certificates are for: the pods' `/etc/hosts` has it, and so has this machine's, where the proxy runs.
-const HOST: &str = "localhost";
+/// What the certificates are for.
+const HOST: &str = Exposed::HOST;
 const BUNDLE: &str = "roots";
 const KEY: &str = "private.pem";
 
-async fn front(release: &Release) -> TlsFront {
-    TlsFront::start(HOST, release.simulator.api_url()).await.unwrap()
+/// A release whose simulator runs on this machine. `None` where pods cannot reach that.
+async fn start(name: &str) -> Option<Release> {
+    let mut release = Release::beside_others(name).await?;
+    if !release.node.is_own() {
+        return None;
+    }
+    release.simulator = Simulator::start().await.unwrap();
+    release.simulator.allow(TOKEN, DLQ).await.unwrap();
+    Some(release)
+}
+
+/// A server in front of the simulator, and what lets pods reach it.
+async fn front(release: &Release) -> (TlsFront, Exposed) {
+    let front = TlsFront::start(HOST, release.simulator.api_url()).await.unwrap();
+    let exposed = release.node.expose(port(front.url())).await.unwrap();
+    (front, exposed)
+}
+
+fn port(url: &str) -> u16 {
+    url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 /// A `ConfigMap` with the authority of a server.
@@ -43,8 +61,9 @@ fn assert_processed(run: &Value, entries: usize) {
 
 #[tokio::test]
 async fn the_bundles_authority_is_trusted_beside_those_of_the_image_and_no_other() {
-    let Some(release) = Release::beside_others("trusted").await else { return };
-    let [public, private, stranger] = [front(&release).await, front(&release).await, front(&release).await];
+    let Some(release) = start("trusted").await else { return };
+    let [(public, _one), (private, _two), (stranger, _three)] =
+        [front(&release).await, front(&release).await, front(&release).await];
     authority(&release, "public", &public).await;
     authority(&release, BUNDLE, &private).await;
     release
@@ -73,13 +92,15 @@ async fn the_bundles_authority_is_trusted_beside_those_of_the_image_and_no_other
 
 #[tokio::test]
 async fn calls_go_through_the_proxy_of_the_values_unless_the_host_needs_none() {
-    let Some(release) = Release::beside_others("proxied").await else { return };
-    let (upstash, proxy) = (front(&release).await, ForwardProxy::start().await);
+    let Some(release) = start("proxied").await else { return };
+    let ((upstash, _exposed), proxy) = (front(&release).await, ForwardProxy::start().await);
+    let port = port(&proxy.url(""));
+    let _proxy_exposed = release.node.expose(port).await.unwrap();
     authority(&release, BUNDLE, &upstash).await;
     let mut values = json!({
         "config": { "allowedUrls": [upstash.url()] },
         "caBundle": { "configMap": BUNDLE, "key": KEY },
-        "proxy": { "https": proxy.url("") },
+        "proxy": { "https": format!("http://{HOST}:{port}") },
     });
     release.install(values.clone()).await;
     assert_processed(&run(&release, "proxied", &upstash, 3).await, 3);

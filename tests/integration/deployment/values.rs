@@ -1,88 +1,79 @@
-//! Values that change what the operator may do, or whom it serves.
+//! Values that change what the operator may do, or which policies it manages.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{AuditedCall, eventually};
+use testbed::{Entry, eventually};
 
-use super::release::{NAME, Release};
-use crate::scene::{PATIENCE, condition};
+use super::from_chart::{self, FromChart};
+use super::release::NAME;
+use super::rights::may;
+use crate::cluster::control_plane;
+use crate::scene::{DLQ, PATIENCE, TOKEN, condition};
 
 #[tokio::test]
 async fn with_namespaces_to_watch_the_operator_has_no_right_in_any_other() {
-    let Some(release) = Release::beside_others("watched").await else { return };
-    let (home, other) = (release.namespace.name(), release.control_plane.namespace("other").await.unwrap());
-    let team = release.control_plane.namespace("team").await.unwrap();
-    release.secret(other.name(), "upstash").await;
-    release.apply(&release.policy(other.name(), "untouched")).await;
-    release.install(json!({ "watchNamespaces": [home, team.name()] })).await;
-    release.drains(home, "here", 3).await;
-    release.drains(team.name(), "there", 2).await;
-    let untouched = &release.read(other.name(), "untouched").await["status"];
-    assert_eq!(untouched["conditions"], json!(null), "{untouched:#}");
-    assert_eq!(release.may(NAME, other.name()).await, Vec::<String>::new());
+    let control_plane = control_plane().await;
+    let (team, other) =
+        (control_plane.namespace("team").await.unwrap(), control_plane.namespace("other").await.unwrap());
+    let values = |home: &str| json!({ "watchNamespaces": [home, team.name()] });
+    let scene = FromChart::prepare("watched", values).await.start().await;
+    let home = scene.namespace.name();
+    scene.simulator.generate(DLQ, 5, &Entry::default()).await.unwrap();
+    for (namespace, name) in [(home, "here"), (team.name(), "there"), (other.name(), "untouched")] {
+        let metadata = json!({ "name": "upstash", "namespace": namespace });
+        let data = json!({ "token": TOKEN });
+        let secret =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data });
+        let mut policy = json!({ "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqPolicy" });
+        policy["metadata"] = json!({ "name": name, "namespace": namespace });
+        policy["spec"] = from_chart::spec(scene.simulator.api_url());
+        for object in [secret, policy] {
+            control_plane.kubectl_apply(&object.to_string()).await.unwrap().ok().unwrap();
+        }
+    }
+    let runs = async |namespace: &str, name: &str| {
+        let runs = "--output=jsonpath={.status.totals.runs}";
+        let args = ["get", "dlqpolicy", name, "--namespace", namespace, runs];
+        control_plane.kubectl(&args).await.unwrap().ok().unwrap()
+    };
+    for (namespace, name) in [(home, "here"), (team.name(), "there")] {
+        eventually(PATIENCE, &format!("{name} has run"), async || runs(namespace, name).await == "1")
+            .await
+            .unwrap();
+    }
+    // As the definition has it.
+    assert_eq!(runs(other.name(), "untouched").await, "0");
+    assert_eq!(may(control_plane, (home, NAME), other.name()).await, Vec::<String>::new());
     let bound = "--output=jsonpath={.items[*].subjects[*].namespace}";
-    let bound =
-        release.control_plane.kubectl(&["get", "clusterrolebindings", bound]).await.unwrap().ok().unwrap();
+    let bound = control_plane.kubectl(&["get", "clusterrolebindings", bound]).await.unwrap().ok().unwrap();
     assert!(!bound.split(' ').any(|namespace| namespace == home), "{bound}");
-    let calls = release.control_plane.audited(home, NAME).unwrap();
+    let calls = control_plane.audited(home, NAME).unwrap();
     assert!(calls.iter().all(|call| ![401, 403].contains(&call.code)), "{calls:#?}");
 }
 
 #[tokio::test]
-async fn policies_without_a_connection_use_that_of_the_release() {
-    let Some(release) = Release::beside_others("connected").await else { return };
-    let home = release.namespace.name();
-    release.secret(home, "account").await;
-    let connection = json!({ "url": release.simulator.api_url(), "existingSecret": "account" });
-    release.install(json!({ "defaultConnection": connection })).await;
-    release.fill(3).await;
-    let mut policy = release.policy(home, "default");
-    policy["spec"].as_object_mut().unwrap().remove("connection");
-    release.apply(&policy).await;
-    assert_eq!(release.ran(home, "default", 1).await["processed"], 3);
-    let read = |call: &&AuditedCall| call.resource == "secrets";
-    let calls = release.control_plane.audited(home, NAME).unwrap();
-    assert_eq!(calls.iter().find(read), None, "the kubelet has given it the token");
-}
-
-#[tokio::test]
-async fn a_pod_waits_for_the_secret_of_the_releases_connection() {
-    let Some(release) = Release::beside_others("awaited").await else { return };
-    let home = release.namespace.name();
-    for object in release.rendered(json!({ "defaultConnection": { "existingSecret": "account" } })).await {
-        release.apply(&object).await;
-    }
-    eventually(PATIENCE, "the pod says what it waits for", async || {
-        release.node.pods().iter().any(|pod| pod.problem.as_deref() == Some("there is no Secret account"))
-    })
-    .await
-    .unwrap();
-    release.secret(home, "account").await;
-    release.kubectl(&["rollout", "status", "deployment", NAME, "--timeout=60s"]).await;
-}
-
-#[tokio::test]
 async fn secrets_are_watched_where_that_is_allowed() {
-    let Some(release) = Release::beside_others("secrets").await else { return };
-    let home = release.namespace.name();
-    release.install(json!({ "rbac": { "secretAccess": "watch" } })).await;
-    release.fill(3).await;
-    release.apply(&release.policy(home, "resume")).await;
+    let values = json!({ "rbac": { "secretAccess": "watch" } });
+    let scene = FromChart::prepare("secrets", |_| values).await.start().await;
+    scene.kubectl(&["delete", "secret", "upstash"]).await;
+    scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
+    scene.apply("resume", from_chart::spec(scene.simulator.api_url())).await;
     let waits = |status: &Value| condition(status, "Ready")["reason"] == "SecretNotFound";
-    release.when(home, "resume", "it waits for its Secret", waits).await;
+    scene.status("resume", "it waits for its Secret", waits).await;
     let since = Instant::now();
-    release.secret(home, "upstash").await;
-    assert_eq!(release.ran(home, "resume", 1).await["processed"], 3);
+    scene.apply_secret("upstash", "token", TOKEN).await;
+    assert_eq!(scene.ran("resume", 1).await["lastRun"]["processed"], 3);
     // Otherwise it would have looked again after a minute.
     assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    let home = scene.namespace.name();
     eventually(PATIENCE, "each right to Secrets is used", async || {
-        let calls = release.control_plane.audited(home, NAME).unwrap();
+        let calls = scene.control_plane.audited(home, NAME).unwrap();
         let used = |verb: &str| calls.iter().any(|call| call.resource == "secrets" && call.verb == verb);
         ["get", "list", "watch"].into_iter().find(|verb| !used(verb)).map_or(Ok(()), Err)
     })
     .await
     .unwrap();
-    let calls = release.control_plane.audited(home, NAME).unwrap();
+    let calls = scene.control_plane.audited(home, NAME).unwrap();
     assert!(calls.iter().all(|call| call.code != 403), "{calls:#?}");
 }
