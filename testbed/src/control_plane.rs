@@ -127,11 +127,6 @@ impl ControlPlane {
         self.dir.path()
     }
 
-    /// Whether it is one that was here before.
-    pub fn is_existing(&self) -> bool {
-        matches!(self.server, Server::Existing)
-    }
-
     /// A token of an existing `ServiceAccount`, as the `TokenRequest` API gives it to pods.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let token = self.kubectl(&["create", "token", name, "--namespace", namespace]).await?.ok()?;
