@@ -110,14 +110,14 @@ image: ## Build the images of operator and simulator into target/image and targe
 	hack/image/build $(CARGO_TARGET_DIR)/release/dlq-simulator $(CARGO_TARGET_DIR)/image-simulator
 
 .PHONY: image-archives
-image-archives: image ## Write the images as archives that docker, kind and minikube load, into target/images
-	@mkdir -p $(CARGO_TARGET_DIR)/images
-	hack/image/archive $(CARGO_TARGET_DIR)/image localhost/dlq-operator $(CARGO_TARGET_DIR)/images/dlq-operator.tar
-	hack/image/archive $(CARGO_TARGET_DIR)/image-simulator localhost/dlq-simulator $(CARGO_TARGET_DIR)/images/dlq-simulator.tar
+image-archives: ## Write the images as archives that docker, kind and minikube load, into target/images (needs buildah or Docker)
+	hack/image/archives $(CARGO_TARGET_DIR)/images
 
 .PHONY: kind
-kind: image-archives ## Install this checkout into the current kind or minikube cluster, with a simulated Upstash and a policy
-	hack/kind/run $(CARGO_TARGET_DIR)/images
+kind: ## Install this checkout into the current kind or minikube cluster, with a simulated Upstash and a policy
+	@hack/kind/run
+	@$(MAKE) --no-print-directory image-archives
+	@hack/kind/run $(CARGO_TARGET_DIR)/images
 
 .PHONY: node
 node: ## Run a cluster of one node without Docker, for kubectl and `make kind` (needs root)

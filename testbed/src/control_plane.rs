@@ -133,10 +133,11 @@ impl ControlPlane {
         Ok(token.trim().to_owned())
     }
 
-    /// What a `ServiceAccount` has asked the API server for, and what it answered.
-    pub fn audited(&self, namespace: &str, name: &str) -> Result<Vec<AuditedCall>> {
+    /// What a `ServiceAccount` has asked the API server for, and what it answered. `None` of an existing cluster.
+    pub fn audited(&self, namespace: &str, name: &str) -> Result<Option<Vec<AuditedCall>>> {
+        let Server::Own(server) = &self.server else { return Ok(None) };
         let user = format!("system:serviceaccount:{namespace}:{name}");
-        audit::calls_of(&user, &self.own()?.audit_log()?)
+        audit::calls_of(&user, &server.audit_log()?).map(Some)
     }
 
     /// Writes a kubeconfig for whoever holds `token`; `name` tells it from others.
@@ -237,8 +238,15 @@ impl ControlPlane {
     }
 
     fn kubeconfig_content(&self, token: &str) -> Result<String> {
-        let OwnServer { url, ca, .. } = self.own()?;
-        Ok(kubeconfig(&json!({ "server": url, "certificate-authority": ca }), token))
+        let cluster = match &self.server {
+            Server::Own(server) => json!({ "server": server.url, "certificate-authority": server.ca }),
+            Server::Existing => {
+                let copy = fs::read(self.kubeconfig()).context("read the kubeconfig")?;
+                let copy: serde_json::Value = serde_json::from_slice(&copy).context("read the kubeconfig")?;
+                copy["clusters"][0]["cluster"].clone()
+            }
+        };
+        Ok(kubeconfig(&cluster, token))
     }
 }
 
@@ -262,7 +270,7 @@ async fn existing_cluster(kubeconfig: &Path) -> Result<Kubectl> {
         None => PathBuf::from("kubectl"),
     };
     let output = tokio::process::Command::new(&binary)
-        .args(["config", "view", "--raw", "--minify", "--flatten"])
+        .args(["config", "view", "--raw", "--minify", "--flatten", "--output=json"])
         .output()
         .await
         .context("run kubectl, which reads the kubeconfig of the existing cluster")?;

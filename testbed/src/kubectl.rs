@@ -29,7 +29,7 @@ impl Kubectl {
         &self.binary
     }
 
-    pub fn kubeconfig(&self) -> &Path {
+    pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 

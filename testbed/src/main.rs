@@ -97,7 +97,7 @@ async fn node() -> Result<()> {
     let control_plane = node.control_plane();
     writeln!(
         std::io::stdout(),
-        "The node is ready, and has the images of this checkout. In another terminal:\n\n  \
+        "The node is ready, and has the images of this checkout. As root, in another terminal:\n\n  \
          export KUBECONFIG={kubeconfig}\n  \
          export PATH={kubectl}:$PATH\n  \
          export LOAD_IMAGE='{loader} {args}'\n  \

@@ -275,8 +275,9 @@ async fn a_lease_of_another_without_any_times_is_waited_for() {
 #[tokio::test]
 async fn who_may_not_use_leases_leads_once_it_may() {
     let stage = Stage::new().await;
-    let alice = stage.control_plane.kubectl_as(User::Alice);
-    let candidate = Candidate::start(client(alice.kubeconfig()).await, stage.namespace.name(), "pod-a/01", 0);
+    let token = stage.control_plane.token(User::Alice).unwrap();
+    let alice = stage.control_plane.kubeconfig_for(User::Alice.name(), token).unwrap();
+    let candidate = Candidate::start(client(&alice).await, stage.namespace.name(), "pod-a/01", 0);
     let since = Instant::now();
     while since.elapsed() < RETRY_PERIOD * 3 {
         assert!(!candidate.leads());

@@ -23,6 +23,9 @@ impl Cgroups {
         // Also where only a shell is left to remove them.
         Reaper::shared()?.watch_cgroup(&name)?;
         let cgroups = Self { name, hierarchies: hierarchies(&mounts) };
+        for hierarchy in &cgroups.hierarchies {
+            delegate_controllers(hierarchy);
+        }
         for path in cgroups.paths() {
             fs::create_dir(&path).with_context(|| format!("create the cgroup {}", path.display()))?;
         }
@@ -53,6 +56,15 @@ impl Drop for Cgroups {
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
+    }
+}
+
+/// Lets cgroups below the root have every controller that the root has, as the kubelet wants it. Version 1 needs none of this, and
+/// where it is not allowed the kubelet says what it misses.
+fn delegate_controllers(hierarchy: &Path) {
+    let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
+    for controller in controllers.split_whitespace() {
+        let _ = fs::write(hierarchy.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 

@@ -9,7 +9,7 @@ mod parts;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -23,8 +23,8 @@ pub(crate) use self::{
     parts::USERS as PARTS,
 };
 use crate::{
-    ControlPlane, Programs, ScratchDir, announce, environment::Environment, eventually, forward::Forwarder,
-    own_server::Site,
+    ControlPlane, Programs, ScratchDir, announce, environment::Environment, eventually::Patience,
+    forward::Forwarder, own_server::Site,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -42,7 +42,7 @@ pub struct Node {
 
 /// Dropped in this order: with the namespaces everything in them ends, and then the cgroups can be removed.
 struct Own {
-    _parts: Parts,
+    parts: Parts,
     namespaces: Arc<Namespaces>,
     binaries: Binaries,
     cgroups: Cgroups,
@@ -53,13 +53,14 @@ impl Node {
     /// Whether one can run here: where it cannot, the caller skips its test, and this has said so. `REQUIRE_NODE=1` makes it
     /// an error.
     pub fn is_possible() -> Result<bool> {
+        static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
         if Environment::read().use_existing_cluster {
             return Ok(true);
         }
         if !Programs::NODE.are_installed()? {
             return Ok(false);
         }
-        let Some(problem) = problem() else { return Ok(true) };
+        let Some(problem) = PROBLEM.get_or_init(problem) else { return Ok(true) };
         ensure!(!Environment::is_set("REQUIRE_NODE"), "REQUIRE_NODE=1, and no node can run here: {problem}");
         announce(&format!(
             "SKIPPED: a test needs a node, which cannot run here: {problem}. REQUIRE_NODE=1 makes this a failure."
@@ -85,16 +86,12 @@ impl Node {
             ControlPlane::start_at(Site::Node(Arc::clone(&namespaces)), ScratchDir::create("control-plane")?)
                 .await?;
         let parts = Parts::start(&control_plane, &namespaces, &binaries, &cgroups, dir.path())?;
-        eventually(START_TIMEOUT, "containerd listens", async || {
-            parts::containerd_socket(dir.path()).exists()
-        })
-        .await?;
-        let node =
-            Self { control_plane, own: Some(Own { _parts: parts, namespaces, binaries, cgroups, dir }) };
+        let own = Own { parts, namespaces, binaries, cgroups, dir };
+        let mut node = Self { control_plane, own: Some(own) };
+        node.ready().await?;
         for archive in images::archives().await? {
             node.load(&archive).await?;
         }
-        node.ready().await?;
         Ok(node)
     }
 
@@ -109,9 +106,12 @@ impl Node {
         &self.control_plane
     }
 
-    /// Whether it is one of our own, of which a test may use what lies outside of the API: its cgroups, and the way to the
-    /// processes of the test.
+    /// Whether a test may use what lies beyond its API: its cgroups, processes and log, its image store, and the way to a server
+    /// of the test. Where it may not, the caller skips that, and this has said so.
     pub fn is_own(&self) -> bool {
+        if self.own.is_none() {
+            announce("SKIPPED: a test, or a part of one, needs more of the existing cluster than its API.");
+        }
         self.own.is_some()
     }
 
@@ -160,14 +160,16 @@ impl Node {
             .with_context(|| format!("no cgroup of the container {id}"))
     }
 
-    async fn ready(&self) -> Result<()> {
-        let condition = "--for=condition=Ready";
-        eventually(START_TIMEOUT, "the node is ready", async || {
-            let wait = ["wait", "node", NAME, condition, "--timeout=5s"];
-            self.control_plane.kubectl(&wait).await?.ok()
-        })
-        .await
-        .map(drop)
+    async fn ready(&mut self) -> Result<()> {
+        let wait = ["wait", "node", NAME, "--for=condition=Ready", "--timeout=5s"];
+        let mut patience = Patience::new(START_TIMEOUT, "the node is ready");
+        while let Err(error) = self.control_plane.kubectl(&wait).await?.ok() {
+            if let Some(own) = &mut self.own {
+                own.parts.check_running()?;
+            }
+            patience.not_yet(error).await?;
+        }
+        Ok(())
     }
 
     fn own(&self) -> Result<&Own> {
@@ -192,10 +194,35 @@ fn below(root: &Path) -> Vec<PathBuf> {
     folders.flat_map(|entry| [vec![entry.path()], below(&entry.path())].concat()).collect()
 }
 
-/// Why the kernel or the user does not let a node run.
+/// What a node does with the kernel and with busybox, tried once.
+const TRIAL: &str = r#"set -e
+ip link add testbed type bridge
+ip link add one type veth peer name other
+nft add table ip testbed
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/1 /mnt/2 /mnt/3 /mnt/4
+mount -t overlay -o lowerdir=/mnt/1,upperdir=/mnt/2,workdir=/mnt/3 overlay /mnt/4
+sysctl -qw net.ipv4.ip_forward=1
+cp "$(command -v busybox)" /mnt/busybox
+chroot /mnt /busybox true || { echo 'busybox is not linked statically (Debian: apt-get install busybox-static)' >&2; exit 1; }
+"#;
+
+/// More than what follows the folder of temporary files in the path of a socket, of which a path has at most 107 bytes.
+const LONGEST_SOCKET: usize = 60;
+
+/// Why the kernel, the user or the machine does not let a node run.
 fn problem() -> Option<String> {
+    if Environment::read().kubebuilder_assets.is_some() {
+        return Some(
+            "KUBEBUILDER_ASSETS is set, and a kubelet must be of the API server's version".to_owned(),
+        );
+    }
     if !rustix::process::geteuid().is_root() {
         return Some("it needs root".to_owned());
+    }
+    let scratch = std::env::temp_dir();
+    if scratch.as_os_str().len() + LONGEST_SOCKET > 107 {
+        return Some(format!("the path of {} is too long for that of a socket below it", scratch.display()));
     }
     // What the runtime is built with.
     let seccomp = Command::new("pkg-config").args(["--exists", "libseccomp"]).status();
@@ -204,12 +231,10 @@ fn problem() -> Option<String> {
             "there is no libseccomp to build runc with (Debian: apt-get install libseccomp-dev)".to_owned(),
         );
     }
-    // The features of the kernel that are missing most often.
-    let script = "ip link add testbed type bridge && ip link add one type veth peer name other && \
-                  nft add table ip testbed && mount -t tmpfs tmpfs /mnt && mkdir /mnt/1 /mnt/2 /mnt/3 /mnt/4 && \
-                  mount -t overlay -o lowerdir=/mnt/1,upperdir=/mnt/2,workdir=/mnt/3 overlay /mnt/4";
-    let tried = Command::new("unshare").args(["--net", "--mount", "/bin/sh", "-c", script]).output();
-    match tried {
+    if let Err(error) = Cgroups::create() {
+        return Some(format!("{error:#}"));
+    }
+    match Command::new("unshare").args(["--net", "--mount", "/bin/sh", "-c", TRIAL]).output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(error.to_string()),

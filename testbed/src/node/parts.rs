@@ -30,7 +30,7 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The running processes; what each says is in a log of its name.
 pub(super) struct Parts {
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
 }
 
 pub(super) fn containerd_socket(dir: &Path) -> PathBuf {
@@ -71,7 +71,14 @@ impl Parts {
                 namespaces.run(Program { name, binary: &binary, args, env, dir })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { _processes: processes })
+        Ok(Self { processes })
+    }
+}
+
+impl Parts {
+    /// Fails with the log of one that has ended.
+    pub(super) fn check_running(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(Process::check_running)
     }
 }
 

@@ -57,7 +57,7 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
 
     let mut calls = Vec::new();
     eventually(PATIENCE, "everything that it may do was done", async || {
-        calls = release.control_plane.audited(home, NAME).unwrap();
+        calls = release.control_plane.audited(home, NAME).unwrap().unwrap();
         let done: BTreeSet<_> = calls.iter().map(needs).collect();
         MAY.iter().find(|may| !done.contains(**may)).map_or(Ok(()), |may| Err(format!("never: {may}")))
     })

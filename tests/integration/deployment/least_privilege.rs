@@ -196,8 +196,9 @@ async fn with_all_permissions_nothing_is_wrong() {
     for grant in granted("watch").await {
         assert_eq!(symptom(&grant, &facts), Some(false), "{grant}\n{}", facts.log);
     }
-    let calls = scene.control_plane.audited(scene.namespace.name(), NAME).unwrap();
-    assert!(calls.iter().all(|call| call.code != 403), "{calls:#?}");
+    if let Some(calls) = scene.control_plane.audited(scene.namespace.name(), NAME).unwrap() {
+        assert!(calls.iter().all(|call| call.code != 403), "{calls:#?}");
+    }
 }
 
 #[tokio::test]

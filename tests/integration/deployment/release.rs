@@ -208,7 +208,7 @@ impl Release {
     }
 
     /// Asks the API server to evict a pod, as `kubectl drain` does.
-    pub(super) async fn evict(&self, pod: &str) {
+    pub(super) async fn evict(&self, pod: &str) -> Result<String, String> {
         let namespace = self.namespace.name();
         let metadata = json!({ "name": pod, "namespace": namespace });
         let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata });
@@ -216,22 +216,35 @@ impl Release {
         let file = dir.path().join("eviction.json");
         std::fs::write(&file, eviction.to_string()).unwrap();
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
-        self.kubectl(&["create", "--raw", &path, "--filename", file.to_str().unwrap()]).await;
+        let args = ["create", "--raw", &path, "--filename", file.to_str().unwrap()];
+        self.control_plane.kubectl(&args).await.unwrap().ok().map_err(|error| error.to_string())
     }
 
-    /// Applies a policy to so many entries, ten a page, with calls that take so many milliseconds, and waits until it has
-    /// processed some. Gives its status.
-    pub(super) async fn begins(&self, name: &str, entries: usize, millis: u64) -> Value {
+    /// Applies a policy to so many entries, ten a page, with slow calls, and waits until it has processed some. The run lasts
+    /// until [`ends`](Self::ends) makes calls quick again; none is too slow for the grace that an operator gives it when it stops.
+    /// Gives the status.
+    pub(super) async fn begins(&self, name: &str, entries: usize) -> Value {
         let home = self.namespace.name();
         self.secret(home, "upstash").await;
         self.fill(entries).await;
-        let rules = json!([{ "dlq": DLQ, "fault": { "latency": { "ms": millis } } }]);
+        let rules = json!([{ "dlq": DLQ, "operation": ["resume"], "fault": { "latency": { "ms": 1000 } } }]);
         self.simulator.set_faults(&rules).await.unwrap();
         let mut policy = self.policy(home, name);
         policy["spec"]["limits"] = json!({ "pageSize": 10 });
         self.apply(&policy).await;
         let begun = |status: &Value| status["currentRun"]["processed"].as_i64() > Some(0);
         self.when(home, name, "the run has begun", begun).await["status"].take()
+    }
+
+    /// Waits until another pod than this one works on the run that this one began.
+    pub(super) async fn continues_without(&self, name: &str, pod: &str) {
+        self.when(self.namespace.name(), name, "another pod works on the run", |status| {
+            let run = &status["currentRun"];
+            assert!(run.is_object(), "the run ended before it was handed over: {status:#}");
+            let holder = run["holder"].as_str().unwrap_or_default();
+            !holder.is_empty() && !holder.starts_with(&format!("{pod}/"))
+        })
+        .await;
     }
 
     /// Waits for the end of the run of [`begins`](Self::begins), and sees that each entry was resumed once.

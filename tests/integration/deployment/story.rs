@@ -10,6 +10,7 @@ use tokio::process::Command;
 use crate::scene::PATIENCE;
 
 const DLQ: &str = "payments";
+const HOME: &str = "dlq-simulator";
 const FAILED: usize = 200;
 const SYSTEM: &str = "dlq-operator-system";
 const NODE: &str = "testbed";
@@ -53,7 +54,7 @@ impl Story {
     }
 
     async fn status(&self) -> Value {
-        let args = ["get", "dlqpolicy", "try-payments", "--namespace", "payments", "--output=json"];
+        let args = ["get", "dlqpolicy", "try-payments", "--namespace", HOME, "--output=json"];
         let mut policy: Value = serde_json::from_str(&self.kubectl(&args).await).unwrap();
         policy["status"].take()
     }
@@ -70,7 +71,8 @@ impl Story {
             "annotate",
             "dlqpolicy",
             "try-payments",
-            "--namespace=payments",
+            "--namespace",
+            HOME,
             "--overwrite",
             &request,
         ])
@@ -108,9 +110,11 @@ async fn somebody_without_an_account_tries_it_in_a_cluster() {
     }
     let helm = Helm::new(node.control_plane().kubeconfig()).await.unwrap();
     let story = Story { node, helm };
+    story.install().await;
+    // Again, as after a change.
     let said = story.install().await;
     assert!(said.contains("try-payments"), "{said}");
-    let simulator = Simulator::in_cluster(story.control_plane(), "payments").await.unwrap();
+    let simulator = Simulator::in_cluster(story.control_plane(), HOME).await.unwrap();
     simulator.tokens().remember("local-token");
     let acted = story.ran(2).await;
     let runs = acted["history"].as_array().unwrap();
@@ -120,7 +124,7 @@ async fn somebody_without_an_account_tries_it_in_a_cluster() {
 
     // The second wave, in the middle of which the node is drained.
     story.failed_again(&simulator).await;
-    let slow = json!([{ "operation": "resume", "fault": { "latency": { "ms": 1500 } } }]);
+    let slow = json!([{ "operation": "resume", "fault": { "latency": { "ms": 1000 } } }]);
     simulator.set_faults(&slow).await.unwrap();
     story.request(3).await;
     eventually(PATIENCE, "the run has begun", async || story.status().await["currentRun"].is_object())
@@ -129,6 +133,8 @@ async fn somebody_without_an_account_tries_it_in_a_cluster() {
     // As before a repair of the node: what is evicted waits until there is a node for it again.
     let selector = "--pod-selector=app.kubernetes.io/name=dlq-operator";
     story.kubectl(&["drain", NODE, selector, "--timeout=60s"]).await;
+    let drained = story.status().await;
+    assert!(drained["currentRun"].is_object(), "it ended before the node was drained: {drained:#}");
     story.kubectl(&["uncordon", NODE]).await;
     simulator.clear_faults().await.unwrap();
     let second = story.ran(3).await;

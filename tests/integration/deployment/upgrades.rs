@@ -25,7 +25,7 @@ async fn an_upgrade_from_the_earlier_chart_in_the_middle_of_a_run_hands_the_run_
     let values = |version: &str| json!({ "config": { "checkpointInterval": "0" }, "podAnnotations": { "example.com/chart": version } });
     release.install_chart(&earlier(&release, &dir).await, values("0.0.9")).await;
     let first = release.leader().await;
-    release.begins("resume", ENTRIES, 200).await;
+    release.begins("resume", ENTRIES).await;
     let version = env!("CARGO_PKG_VERSION");
     release.upgrade(values(version)).await;
     let pods = release.ready().await;
@@ -35,6 +35,7 @@ async fn an_upgrade_from_the_earlier_chart_in_the_middle_of_a_run_hands_the_run_
         .kubectl(&["get", "deployments", "--selector=app.kubernetes.io/name=dlq-operator", label])
         .await;
     assert_eq!(chart, format!("dlq-operator-{version}"));
+    release.continues_without("resume", &first).await;
     let run = release.ends("resume", ENTRIES).await;
     assert_eq!((&run["processed"], &run["interruptions"]), (&json!(ENTRIES), &json!(0)), "{run:#}");
 }
