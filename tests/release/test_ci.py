@@ -16,9 +16,10 @@ MISLEADING = {
     "UPDATE_GENERATED": "1",
     "USE_EXISTING_CLUSTER": "true",
 }
-REQUIRED = {f"REQUIRE_{name}": "1" for name in ["GO", "IMAGE", "PODS", "PROMETHEUS", "SDK"]}
+REQUIRED = {f"REQUIRE_{name}": "1" for name in ["GO", "IMAGE", "NODE", "PROMETHEUS", "SDK"]}
 # What `.ci/run` would install where it is not there.
-PRESENT = ["cargo", "go", "node", "npm", "prometheus", "promtool", "curl", "wget", "buildah"]
+PRESENT = ["cargo", "go", "node", "npm", "prometheus", "promtool", "buildah", "busybox", "curl", "gcc", "ip", "nft",
+           "pkg-config", "sysctl", "wget"]
 
 
 class Environment(unittest.TestCase):
