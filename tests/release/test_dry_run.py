@@ -59,6 +59,7 @@ class DryRun(unittest.TestCase):
             f"dlq-operator-{self.version}.tgz",
             "install.yaml",
             "kustomize.tgz",
+            "docs.tgz",
             "dlqpolicies.yaml",
             "notes.md",
             "SHA256SUMS",
@@ -219,6 +220,10 @@ class DryRun(unittest.TestCase):
         self.assertIn("repository: acme/dlq-operator\n", values)
         with tarfile.open(self.folder / "kustomize.tgz") as base:
             deployment = base.extractfile("kustomize/deployment.yaml").read().decode()
+        with tarfile.open(self.folder / "docs.tgz") as pages:
+            pages = {name: pages.extractfile(name).read().decode() for name in ["README.md", "CHANGELOG.md", "docs/image.md"]}
+        self.assertIn("oci://registry.example.com/acme/charts/dlq-operator", pages["README.md"])
+        self.assertIn(f"`{image}:", pages["docs/image.md"])
         for text in [deployment, (self.folder / "install.yaml").read_text()]:
             self.assertIn(f"image: {image}:{self.version}\n", text)
         layout = self.folder / f"image-{ARCHITECTURE}"

@@ -21,9 +21,10 @@ class Stamp(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.project = Path(folder.name, "project")
-        for name in ["charts", "dist"]:
+        for name in ["charts", "dist", "docs"]:
             shutil.copytree(ROOT / name, self.project / name)
-        shutil.copy(ROOT / "Cargo.toml", self.project)
+        for name in ["Cargo.toml", "README.md", "CHANGELOG.md"]:
+            shutil.copy(ROOT / name, self.project)
         self.version = run("hack/release/versions").stdout.strip()
 
     def stamp(self, *names):
@@ -57,12 +58,36 @@ class Stamp(unittest.TestCase):
         self.assertIn("helm install dlq-operator oci://ghcr.io/acme/charts/dlq-operator ", readme)
         self.assertIn(f"]({pages}/install.md)", readme)
 
+    def test_the_pages_of_a_release_name_the_owner_and_lead_to_files_that_are_there(self):
+        self.stamp(*NAMES)
+        for page in ["README.md", "docs/install.md", "docs/gitops/flux.md"]:
+            self.assertIn("oci://ghcr.io/acme/charts/dlq-operator", self.read(page))
+        self.assertIn("repoURL: ghcr.io/acme/charts\n", self.read("docs/gitops/argocd.md"))
+        verify = self.read("docs/image.md")
+        self.assertIn("`ghcr.io/acme/dlq-operator:VERSION@sha256:", verify)
+        self.assertIn(r"'^https://github\.com/acme/dlq-operator/\.github/workflows/release\.yml@", verify)
+        self.assertEqual(set(re.findall(r"--repo (\S+)", verify)), {"acme/dlq-operator"})
+        place = f"https://github.com/acme/dlq-operator/blob/v{self.version}"
+        self.assertIn(f"]({place}/LICENSE)", self.read("README.md"))
+        self.assertIn(f"]({place}/charts/dlq-operator/README.md)", self.read("docs/install.md"))
+        for page in [self.project / "README.md", *self.project.glob("docs/**/*.md")]:
+            for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+                self.assertTrue("://" in link or (page.parent / link).exists(), f"{page}: {link}")
+
     def test_no_placeholder_is_left(self):
         self.stamp(*NAMES)
         self.assertEqual(self.stamp().returncode, 0)
+        everywhere = ["REGISTRY/OWNER", "OWNER/NAME"]
+        # Pages tell of these.
+        installed = ["localhost/dlq-operator", "registry: localhost", "example.com/dlq-operator"]
         for path in [path for path in self.project.rglob("*") if path.is_file()]:
-            for text in ["localhost/dlq-operator", "registry: localhost", "example.com/dlq-operator", "REGISTRY/OWNER"]:
+            page = path.relative_to(self.project).parts[0] in ["README.md", "CHANGELOG.md", "docs"]
+            for text in everywhere + installed * (not page):
                 self.assertNotIn(text, path.read_text(), path)
+
+    def test_a_page_with_a_placeholder_that_is_not_stamped_is_refused(self):
+        (self.project / "docs/new.md").write_text("oci://REGISTRY/OWNER/charts/dlq-operator\n")
+        self.refused("docs/new.md: REGISTRY/OWNER", *NAMES)
 
     def test_a_new_file_with_a_placeholder_is_refused(self):
         (self.project / "dist/job.yaml").write_text("image: localhost/dlq-operator:1\n# https://example.com/dlq-operator/x\n")
@@ -83,6 +108,8 @@ class Stamp(unittest.TestCase):
 
     def test_an_unstamped_release_is_refused(self):
         self.refused(f"{VALUES}: registry: localhost")
+        self.refused("README.md: REGISTRY/OWNER")
+        self.refused("docs/install.md: ](../charts/dlq-operator/README.md")
         with tempfile.TemporaryDirectory() as folder:
             for command in [["portable", self.version, folder], ["platform", "/bin/true", folder]]:
                 result = run(ROOT / "hack/release" / command[0], *command[1:])
