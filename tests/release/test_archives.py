@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the script needs to find out the version.
-TOOLS = ["bash", "cat", "dirname", "env", "git", "grep", "mkdir", "realpath", "sed", "sort"]
+TOOLS = ["bash", "cat", "dirname", "env", "git", "grep", "mkdir", "paste", "realpath", "sed", "sort"]
 VERSION = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 
 

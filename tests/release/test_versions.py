@@ -1,14 +1,15 @@
 """A release is of one version, whoever names it."""
 
 import os
-import shutil
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ["Cargo.toml", "Cargo.lock", "charts/dlq-operator/Chart.yaml"]
+COPIED = ["README.md", "docs/install.md", "examples/simulator/simulator.yaml"]
+FILES = ["Cargo.toml", "Cargo.lock", "charts/dlq-operator/Chart.yaml", *COPIED]
 
 
 def versions(project, *tag):
@@ -23,7 +24,9 @@ class Versions(unittest.TestCase):
         self.project = Path(folder.name)
         for file in FILES:
             (self.project / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, self.project / file)
+            # As before a tag.
+            text = re.sub("not released yet", "released", (ROOT / file).read_text(), flags=re.IGNORECASE)
+            (self.project / file).write_text(text)
         self.version = versions(ROOT).stdout.strip()
 
     def change(self, file, old, new):
@@ -48,7 +51,8 @@ class Versions(unittest.TestCase):
         self.refused("the tag says 99.0.0", "v99.0.0")
 
     def test_a_tag_is_refused_while_a_page_says_that_there_is_no_release(self):
-        (self.project / "README.md").write_text("From the registry (not released yet):\n")
+        with (self.project / "README.md").open("a") as page:
+            page.write("From the registry (not released yet):\n")
         self.assertEqual(versions(self.project).returncode, 0)
         self.refused('these pages say "not released yet":\nREADME.md', f"v{self.version}")
 
@@ -59,6 +63,19 @@ class Versions(unittest.TestCase):
     def test_a_chart_for_another_operator_is_refused(self):
         self.change("charts/dlq-operator/Chart.yaml", f'\nappVersion: "{self.version}"', '\nappVersion: "99.0.0"')
         self.refused("appVersion of the chart says 99.0.0")
+
+    def test_an_image_of_another_version_in_what_people_copy_is_refused(self):
+        for file in COPIED:
+            for image in sorted(set(re.findall(rf"(\S+[:]|newTag: ){re.escape(self.version)}", (self.project / file).read_text()))):
+                with self.subTest(file=file, image=image):
+                    before = (self.project / file).read_text()
+                    self.change(file, f"{image}{self.version}", f"{image}99.0.0")
+                    self.refused(f"an image in {file} says")
+                    (self.project / file).write_text(before)
+
+    def test_what_people_copy_has_a_version(self):
+        self.change("examples/simulator/simulator.yaml", f":{self.version}", ":latest")
+        self.refused("an image in examples/simulator/simulator.yaml says nothing")
 
     def test_a_lock_file_of_another_version_is_refused(self):
         name = '\nname = "dlq-operator"\nversion = '
