@@ -104,7 +104,7 @@ async fn a_crowded_namespace_does_not_starve_another() {
     scene.apply_all(lone).await;
     let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
     // One slice of another's at most, and its own five pages.
-    eventually(PATIENCE / 2, "the lone one has ended", ended).await.unwrap();
+    eventually(PATIENCE / 4, "the lone one has ended", ended).await.unwrap();
     let crowd = statuses(&scene, &scene.namespace).await;
     let going_on = crowd.iter().filter(|status| status["currentRun"].is_object()).count();
     assert_eq!(going_on, CROWD, "the crowd has its work still before it");
@@ -193,5 +193,5 @@ async fn a_connection_that_is_full_holds_up_no_other() {
     .unwrap();
     scene.apply_all(drains(&scene, &other, "lone-token", ["lone".to_owned()].into_iter())).await;
     let ended = async || statuses(&scene, &other).await[0]["totals"]["runs"] == 1;
-    eventually(PATIENCE / 2, "the other connection's run has ended", ended).await.unwrap();
+    eventually(PATIENCE / 4, "the other connection's run has ended", ended).await.unwrap();
 }

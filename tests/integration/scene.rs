@@ -12,7 +12,7 @@ pub(crate) const TOKEN: &str = "scene-token-7f3a";
 pub(crate) const DLQ: &str = "main";
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Scene {
     /// Before the namespace: with its policies their metrics would go, which are searched when the operator is dropped.
