@@ -226,7 +226,11 @@ impl ControlPlane {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{number}-{}", &random_hex()[..6]);
         self.kubectl(&["create", "namespace", &name]).await?.ok()?;
-        let delete_with = matches!(self.server, Server::Existing).then(|| self.kubectl.clone());
+        let has_controllers = match &self.server {
+            Server::Own(server) => server.has_controllers(),
+            Server::Existing => true,
+        };
+        let delete_with = has_controllers.then(|| self.kubectl.clone());
         Ok(Namespace::new(name, delete_with))
     }
 

@@ -124,7 +124,8 @@ fn run_for_minutes(what: &str, mut command: Command, log: &Path) -> Result<()> {
     let mut child = match command.stdout(output).stderr(errors).process_group(0).spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == io::ErrorKind::NotFound => bail!(
-            "there is nothing to build {what} with: install Go, or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, kubectl and helm"
+            "there is nothing to build {what} with: install Go. For the control plane and Helm alone, KUBEBUILDER_ASSETS can \
+             name a folder with etcd, kube-apiserver, kubectl and helm instead"
         ),
         Err(error) => return Err(error).context("start go"),
     };

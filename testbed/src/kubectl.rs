@@ -20,7 +20,7 @@ impl Kubectl {
         Self { binary, kubeconfig, user: None }
     }
 
-    /// The same as another user, whom the one of the kubeconfig may act as.
+    /// The same kubectl, acting as another user: the kubeconfig's own may act as anybody.
     pub(crate) fn acting_as(&self, user: &str) -> Self {
         Self { user: Some(user.to_owned()), ..self.clone() }
     }

@@ -28,7 +28,7 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Build what the tests start and nobody has built yet: control plane, node, Helm and the oldest supported Helm.
+    /// Build what the tests start, where it is not built yet: control plane, node, Helm and the oldest supported Helm.
     Build,
     /// Run a cluster of one node, with the images of this checkout, until Ctrl-C.
     Node,

@@ -4,8 +4,8 @@ use crate::Kubectl;
 
 /// A namespace of one test's own, with a name nobody else has.
 ///
-/// In a control plane of ours it stays: nothing there finishes the deletion of a namespace, and the whole control plane
-/// goes soon. In an existing cluster its deletion is asked for when this is dropped.
+/// Where a controller finishes the deletion of namespaces, on a node and in an existing cluster, that is asked for when this is
+/// dropped. In a control plane alone it stays, and goes with the whole.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,

@@ -23,7 +23,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Somebody else may take a port between our finding it free and the server's listening on it.
 const START_ATTEMPTS: u32 = 5;
 
-/// In a node's namespaces nobody else takes a port.
+/// Nothing else takes a port in a node's namespaces.
 const NODE_PORT: u16 = 6443;
 const NODE_ETCD_PORT: u16 = 2379;
 
@@ -56,7 +56,7 @@ pub(crate) enum Site {
 }
 
 pub(crate) struct OwnServer {
-    /// For whoever is not in the namespaces.
+    /// For clients outside the namespaces.
     forwarder: Option<Forwarder>,
     // The one that uses the other is stopped first.
     kube_apiserver: Mutex<Process>,
@@ -162,6 +162,11 @@ impl OwnServer {
         Ok(server)
     }
 
+    /// Whether kube-controller-manager runs beside it.
+    pub(crate) fn has_controllers(&self) -> bool {
+        matches!(self.commands.site, Site::Node(_))
+    }
+
     /// Where those in the namespaces find it.
     pub(crate) fn url_inside(&self) -> String {
         match self.forwarder {
@@ -173,7 +178,7 @@ impl OwnServer {
     /// Of a user, or of a part of a node.
     pub(crate) fn token(&self, name: &str) -> Result<&str> {
         let known = self.tokens.iter().find(|(known, _)| *known == name);
-        known.map(|(_, token)| token.as_str()).with_context(|| format!("nobody is called {name}"))
+        known.map(|(_, token)| token.as_str()).with_context(|| format!("there is no user {name}"))
     }
 
     pub(crate) fn audit_log(&self) -> Result<String> {

@@ -22,7 +22,7 @@ const SCHEDULER: &str = "system:kube-scheduler";
 const KUBELET: &str = "system:node:testbed";
 const PROXY: &str = "system:kube-proxy";
 
-/// As whom they authenticate, and the groups of each. The API server has roles for them.
+/// The users of those that ask the API server, each with its groups. The API server has roles for them.
 pub(crate) const USERS: [(&str, &str); 4] =
     [(CONTROLLERS, ""), (SCHEDULER, ""), (KUBELET, "system:nodes"), (PROXY, "")];
 

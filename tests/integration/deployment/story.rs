@@ -1,4 +1,4 @@
-//! What somebody sees who tries the operator in a cluster: `make kind`, and what comes after it.
+//! The operator in a cluster without an account: `make kind`, and what comes after it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -100,7 +100,7 @@ impl Story {
 }
 
 #[tokio::test]
-async fn somebody_without_an_account_tries_it_in_a_cluster() {
+async fn a_cluster_without_an_account_can_try_everything() {
     if !Node::is_possible().unwrap() {
         return;
     }

@@ -1,4 +1,5 @@
-//! Upstash behind TLS: whom the pods trust, and how they get there. It runs beside the node, as what it is tried with does.
+//! Upstash behind TLS: which authorities the pods trust, and through which proxy they call. The servers run in the test, outside the
+//! node.
 
 use serde_json::{Value, json};
 use testbed::{Exposed, Simulator, TlsFront};
