@@ -23,10 +23,11 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	$(CARGO) build --workspace --bins --locked
 	@# Before the tests: a build beside them would slow down those that watch the clock.
 	@$(CARGO_TARGET_DIR)/debug/testbed build || true
+	@# One more at a time than there are cores: most tests wait most of the time.
 	@status=0; \
 	  tests/sdk/run || status=1; \
 	  tests/openapi/run || status=1; \
-	  $(CARGO) test --workspace --locked --no-fail-fast -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
+	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} $(CARGO) test --workspace --locked --no-fail-fast -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
 	    || status=1; \
 	  tests/release/run || status=1; \
 	  exit $$status

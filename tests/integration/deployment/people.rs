@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Kubectl, Namespace, User, eventually, workspace_root};
+use tokio::sync::Mutex;
 
 use super::release::Release;
 use crate::cluster::control_plane;
@@ -96,9 +97,12 @@ async fn the_roles_that_people_have_let_them_read_policies_and_write_them() {
 
 /// The sample in a namespace of its own, where Alice and Bob write policies, and Bob may let them delete.
 async fn guarded() -> (&'static ControlPlane, Namespace) {
+    // Its policies and roles are of the whole cluster: two tests that create them at once would get in each other's way.
+    static APPLYING: Mutex<()> = Mutex::const_new(());
     let control_plane = control_plane().await;
     let namespace = control_plane.namespace("guarded").await.unwrap();
     let yaml = std::fs::read_to_string(workspace_root().join(SAMPLE)).unwrap();
+    let applying = APPLYING.lock().await;
     for mut object in serde_saphyr::from_multiple::<Value>(&yaml).unwrap() {
         if object["kind"] == "ValidatingAdmissionPolicyBinding" {
             // Other tests' policies are left alone, and so are their bindings.
@@ -108,6 +112,7 @@ async fn guarded() -> (&'static ControlPlane, Namespace) {
         }
         control_plane.kubectl_apply(&object.to_string()).await.unwrap().ok().unwrap();
     }
+    drop(applying);
     let writer = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",

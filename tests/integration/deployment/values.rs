@@ -44,7 +44,11 @@ async fn with_namespaces_to_watch_the_operator_has_no_right_in_any_other() {
     }
     let conditions = "--output=jsonpath={.status.conditions}";
     let args = ["get", "dlqpolicy", "untouched", "--namespace", other.name(), conditions];
-    assert_eq!(control_plane.kubectl(&args).await.unwrap().ok().unwrap(), "", "the operator never looked at it");
+    assert_eq!(
+        control_plane.kubectl(&args).await.unwrap().ok().unwrap(),
+        "",
+        "the operator never looked at it"
+    );
     assert_eq!(may(control_plane, (home, NAME), other.name()).await, Vec::<String>::new());
     let bound = "--output=jsonpath={.items[*].subjects[*].namespace}";
     let bound = control_plane.kubectl(&["get", "clusterrolebindings", bound]).await.unwrap().ok().unwrap();
