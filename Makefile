@@ -42,7 +42,7 @@ COMPAT_ENV := env -u KUBEBUILDER_ASSETS -u TESTBED_BIN_DIR -u UPDATE_GENERATED -
   REQUIRE_GO=1 REQUIRE_IMAGE=1 REQUIRE_NODE=1 REQUIRE_PROMETHEUS=1 REQUIRE_SDK=1
 
 .PHONY: compat
-compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in five to ten minutes)
+compat: ## Run what depends on Kubernetes on every minor that is pinned (builds each once, in about ten minutes)
 	$(CARGO) build --workspace --bins --locked
 	@status=0; for minor in $(COMPAT); do \
 	  echo "Kubernetes $$minor"; \
