@@ -73,7 +73,8 @@ const SETTINGS: [&str; 6] = [
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 ];
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
+    "/sys/class/net",
     "/etc/cni/net.d",
     "/opt/cni",
     "/opt/containerd",
@@ -95,7 +96,7 @@ fn machine() -> Vec<String> {
         names
     };
     let settings = SETTINGS.iter().map(|setting| read(format!("/proc/sys/{setting}")));
-    let state = ["/proc/self/mounts", "/proc/net/dev_mcast"].map(|path| read(path.to_owned()));
+    let state = [read("/proc/self/mounts".to_owned())];
     let cgroups = names("/sys/fs/cgroup")
         .into_iter()
         .flat_map(|cgroup| [vec![cgroup.clone()], names(&cgroup)].concat());
