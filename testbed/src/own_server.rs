@@ -109,18 +109,14 @@ impl OwnServer {
         fs::write(dir.join("service-account.key"), key.serialize_pem()).context("write a key")?;
         fs::write(dir.join("service-account.pub"), key.public_key_pem()).context("write a key")?;
 
-        if let Site::Node(namespaces) = &site {
+        if matches!(site, Site::Node(_)) {
             write_kubelet_client(dir)?;
-            let forwarder = Forwarder::out_of(namespaces, &format!("{ADDRESS}:{NODE_PORT}"), dir).await?;
-            let dir = dir.join("1");
-            fs::create_dir(&dir).context("create a folder for the control plane")?;
-            return Self::try_start(assets, dir, tokens, site, Some(forwarder)).await;
         }
         let mut attempt = 1;
         loop {
             let dir = dir.join(attempt.to_string());
             fs::create_dir(&dir).context("create a folder for the control plane")?;
-            match Self::try_start(assets, dir, tokens.clone(), site.clone(), None).await {
+            match Self::try_start(assets, dir, tokens.clone(), site.clone()).await {
                 Ok(server) => return Ok(server),
                 Err(error) if attempt == START_ATTEMPTS => return Err(error),
                 Err(error) => announce(&format!("the control plane did not start, trying again: {error:#}")),
@@ -135,10 +131,14 @@ impl OwnServer {
         dir: PathBuf,
         tokens: Vec<(&'static str, String)>,
         site: Site,
-        forwarder: Option<Forwarder>,
     ) -> Result<Self> {
-        let is_free = matches!(site, Site::Machine);
-        let port = |fixed| if is_free { free_port() } else { Ok(fixed) };
+        let forwarder = match &site {
+            Site::Machine => None,
+            Site::Node(namespaces) => {
+                Some(Forwarder::out_of(namespaces, &format!("{ADDRESS}:{NODE_PORT}"), &dir).await?)
+            }
+        };
+        let port = |fixed| if forwarder.is_none() { free_port() } else { Ok(fixed) };
         let etcd_url = format!("http://127.0.0.1:{}", port(NODE_ETCD_PORT)?);
         let mut commands = Commands { assets: assets.clone(), dir, etcd_url, port: 0, site };
         let etcd = commands.start(Part::Etcd)?;

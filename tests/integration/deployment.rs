@@ -7,6 +7,7 @@ mod from_chart;
 mod gitops;
 mod leases;
 mod least_privilege;
+mod manifests;
 mod people;
 mod pods;
 mod release;

@@ -23,8 +23,8 @@ pub(crate) use self::{
     parts::USERS as PARTS,
 };
 use crate::{
-    ControlPlane, Programs, ScratchDir, announce, environment::Environment, eventually::Patience,
-    forward::Forwarder, own_server::Site,
+    ControlPlane, Programs, ScratchDir, announce, command::output_of, environment::Environment,
+    eventually::Patience, forward::Forwarder, own_server::Site,
 };
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -119,14 +119,8 @@ impl Node {
     pub async fn load(&self, archive: &Path) -> Result<()> {
         let (program, args) = self.image_loader()?;
         let mut command = tokio::process::Command::new(program);
-        let output = command.args(args).arg(archive).output().await.context("start ctr")?;
-        ensure!(
-            output.status.success(),
-            "ctr could not load {}: {}",
-            archive.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
+        command.args(args).arg(archive);
+        output_of(command, "").await?.ok().with_context(|| format!("load {}", archive.display())).map(drop)
     }
 
     /// The command that loads an image, but for its last argument: the archive.

@@ -82,10 +82,3 @@ fn environment(container: &Value, namespace: &str) -> Vec<(String, String)> {
     };
     container["env"].as_array().unwrap().iter().map(variable).collect()
 }
-
-/// The spec of a policy that resumes everything once.
-pub(super) fn spec(api_url: &str) -> Value {
-    let secret = json!({ "name": "upstash", "key": "token" });
-    let connection = json!({ "url": api_url, "tokenSecretRef": secret });
-    json!({ "action": "resume", "filters": { "all": true }, "connection": connection })
-}

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use testbed::{Entry, ScratchDir};
 
-use super::from_chart::{self, FromChart};
+use super::from_chart::FromChart;
+use super::manifests::policy;
 use crate::scene::{DLQ, Scene};
 
 /// What each manager owns: `manager subresource field`.
@@ -47,9 +48,8 @@ async fn a_sync_during_a_run_changes_nothing() {
     scene.simulator.set_faults(&rules).await.unwrap();
     let mut policies = Vec::new();
     for (name, how) in [("by-flux", &["--server-side", "--field-manager=flux"][..]), ("by-argo", &[][..])] {
-        let mut policy = json!({ "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqPolicy" });
-        policy["metadata"] = json!({ "name": name, "namespace": home, "labels": { "team": "payments" } });
-        policy["spec"] = from_chart::spec(scene.simulator.api_url());
+        let mut policy = policy(home, name, scene.simulator.api_url());
+        policy["metadata"]["labels"] = json!({ "team": "payments" });
         policy["spec"]["filters"] = json!({ "labels": [name] });
         let entry = Entry { labels: vec![name.to_owned()], ..Entry::default() };
         scene.simulator.generate(DLQ, 60, &entry).await.unwrap();

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
 
 use super::from_chart::{self, FromChart};
+use super::manifests::{policy, secret};
 use super::release::NAME;
 use super::rights::grants;
-use crate::scene::{DLQ, PATIENCE, Scene, TOKEN, condition};
+use crate::scene::{DLQ, PATIENCE, Scene, condition};
 
 /// How many releases run at once.
 const AT_ONCE: usize = 2;
@@ -127,15 +128,8 @@ async fn started_without(access: &str, grant: Option<&str>) -> Scene {
     chart.simulator.generate(DLQ, 2, &Entry::default()).await.unwrap();
     // There before the operator, which then has to read the policy itself.
     let home = chart.namespace.name();
-    let metadata = |name: &str| json!({ "name": name, "namespace": home });
-    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata("upstash"), "stringData": { "token": TOKEN } });
-    let policy = json!({
-        "apiVersion": "dlq-operator.dev/v1alpha1",
-        "kind": "DlqPolicy",
-        "metadata": metadata("resume"),
-        "spec": from_chart::spec(chart.simulator.api_url()),
-    });
-    chart.objects.extend([secret, policy]);
+    let policy = policy(home, "resume", chart.simulator.api_url());
+    chart.objects.extend([secret(home, "upstash"), policy]);
     chart.start().await
 }
 

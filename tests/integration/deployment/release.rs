@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use testbed::{CommandOutput, ControlPlane, Entry, Helm, Namespace, Node, ScratchDir, Simulator, eventually};
 
+use super::manifests;
 use super::pods::Pod;
 use super::simulator::start_simulator;
 use crate::chart::{chart, documents};
@@ -113,20 +114,12 @@ impl Release {
     }
 
     pub(super) async fn secret(&self, namespace: &str, name: &str) {
-        let metadata = json!({ "name": name, "namespace": namespace });
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": { "token": TOKEN } });
-        self.apply(&secret).await;
+        self.apply(&manifests::secret(namespace, name)).await;
     }
 
     /// A policy that resumes everything once, with a Secret of its namespace.
     pub(super) fn policy(&self, namespace: &str, name: &str) -> Value {
-        let connection = json!({ "url": self.simulator.api_url(), "tokenSecretRef": { "name": "upstash", "key": "token" } });
-        json!({
-            "apiVersion": "dlq-operator.dev/v1alpha1",
-            "kind": "DlqPolicy",
-            "metadata": { "name": name, "namespace": namespace },
-            "spec": { "action": "resume", "filters": { "all": true }, "connection": connection },
-        })
+        manifests::policy(namespace, name, self.simulator.api_url())
     }
 
     pub(super) async fn fill(&self, entries: usize) {

@@ -1,4 +1,4 @@
-//! Pods that come and go in the middle of a run: each entry is acted on once all the same.
+//! Pods that are deleted or evicted in the middle of a run. Each entry is still acted on only once.
 
 use serde_json::json;
 use testbed::eventually;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::{Entry, eventually};
 
-use super::from_chart::{self, FromChart};
+use super::from_chart::FromChart;
+use super::manifests::{policy, secret};
 use super::release::NAME;
 use super::rights::may;
 use crate::cluster::control_plane;
@@ -21,14 +22,8 @@ async fn with_namespaces_to_watch_the_operator_has_no_right_in_any_other() {
     let home = scene.namespace.name();
     scene.simulator.generate(DLQ, 5, &Entry::default()).await.unwrap();
     for (namespace, name) in [(home, "here"), (team.name(), "there"), (other.name(), "untouched")] {
-        let metadata = json!({ "name": "upstash", "namespace": namespace });
-        let data = json!({ "token": TOKEN });
-        let secret =
-            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data });
-        let mut policy = json!({ "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqPolicy" });
-        policy["metadata"] = json!({ "name": name, "namespace": namespace });
-        policy["spec"] = from_chart::spec(scene.simulator.api_url());
-        for object in [secret, policy] {
+        let policy = policy(namespace, name, scene.simulator.api_url());
+        for object in [secret(namespace, "upstash"), policy] {
             control_plane.kubectl_apply(&object.to_string()).await.unwrap().ok().unwrap();
         }
     }
@@ -64,7 +59,8 @@ async fn secrets_are_watched_where_that_is_allowed() {
     let scene = FromChart::prepare("secrets", |_| values).await.start().await;
     scene.kubectl(&["delete", "secret", "upstash"]).await;
     scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
-    scene.apply("resume", from_chart::spec(scene.simulator.api_url())).await;
+    let policy = policy(scene.namespace.name(), "resume", scene.simulator.api_url());
+    scene.control_plane.kubectl_apply(&policy.to_string()).await.unwrap().ok().unwrap();
     let waits = |status: &Value| condition(status, "Ready")["reason"] == "SecretNotFound";
     scene.status("resume", "it waits for its Secret", waits).await;
     let since = Instant::now();
