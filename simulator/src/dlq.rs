@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Millis,
     cursor::{self, Position},
-    entry::{Entry, MOST_ENTRIES, NewEntry, Seed, message_created_at},
+    entry::{Entry, Generate, MOST_ENTRIES, NewEntry, Seed, message_created_at},
     filter::Filter,
     ledger::{Ledger, WorkflowRun},
     operation::Action,
@@ -127,7 +127,7 @@ impl Dlq {
     /// Adds entries; refused as a whole when a DLQ ID has been used before.
     pub fn seed(&mut self, seed: Seed, now: Millis) -> Result<Vec<Arc<str>>, Refusal> {
         let Seed { entries, generate } = seed;
-        let (count, template) = generate.map(|generate| (generate.count, generate.entry)).unwrap_or_default();
+        let Generate { count, entry: template, spread_ms } = generate.unwrap_or_default();
         if usize::try_from(count).is_ok_and(|count| count > MOST_ENTRIES) {
             return Err(Refusal::bad_request(format!("at most {MOST_ENTRIES} entries at once")));
         }
@@ -145,17 +145,25 @@ impl Dlq {
         // Before the entries arrive, so that none of them is given an ID that a later one brings along.
         self.given.extend(given);
         let mut dlq_ids: Vec<Arc<str>> = entries.into_iter().map(|entry| self.arrive(entry, now)).collect();
-        dlq_ids.extend(self.generate(count, template, now));
+        dlq_ids.extend(self.generate(count, template, spread_ms, now));
         Ok(dlq_ids)
     }
 
     /// What entries made from one template can share, they share.
-    fn generate(&mut self, count: u64, template: NewEntry, now: Millis) -> impl Iterator<Item = Arc<str>> {
+    fn generate(
+        &mut self,
+        count: u64,
+        template: NewEntry,
+        spread_ms: u32,
+        now: Millis,
+    ) -> impl Iterator<Item = Arc<str>> {
         let run_id = template.workflow_run_id.clone();
         let template = template.into_entry(now, Arc::default);
-        (0..count).map(move |_| {
+        (0..count).map(move |number| {
             let workflow_run_id = run_id.clone().unwrap_or_else(|| new_run_id(&mut self.random));
-            self.insert(Entry { workflow_run_id, ..template.clone() }.into(), now, None)
+            let age = u64::from(spread_ms) * (count - 1 - number) / count;
+            let failed_at = template.failed_at.saturating_sub_unsigned(age);
+            self.insert(Entry { workflow_run_id, failed_at, ..template.clone() }.into(), now, None)
         })
     }
 

@@ -150,12 +150,15 @@ pub struct Seed {
 }
 
 /// A number of entries made from one template.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generate {
     pub count: u64,
     #[serde(default)]
     pub entry: NewEntry,
+    /// They failed evenly over so many milliseconds, the last of them when `entry` says.
+    #[serde(default)]
+    pub spread_ms: u32,
 }
 
 const WORKFLOW_URL: &str = "https://app.example.com/api/workflow";

@@ -155,6 +155,11 @@ impl Simulator {
         self.seed(dlq, &json!({"generate": {"count": count, "entry": entry}})).await
     }
 
+    /// Adds `count` entries that failed evenly over so many milliseconds up to now.
+    pub async fn generate_spread(&self, dlq: &str, count: usize, spread_ms: u32) -> Result<Vec<String>> {
+        self.seed(dlq, &json!({ "generate": { "count": count, "spreadMs": spread_ms } })).await
+    }
+
     async fn seed(&self, dlq: &str, body: &Value) -> Result<Vec<String>> {
         let mut answer = self.send(Method::POST, &format!("/dlqs/{dlq}/entries"), Some(body)).await?;
         serde_json::from_value(answer["dlqIds"].take()).context("the simulator gave no dlqIds")

@@ -91,12 +91,13 @@ impl Runs {
 
     /// Checks the calls of these runs, which are all that their policy ever had. The DLQ must not lag.
     ///
-    /// * No entry was acted on twice, and all calls of a run ask for one window: the one that was first seen, if it was.
+    /// * No entry was acted on twice, and all calls of a run ask for one window, or for parts of it: the one that was first
+    ///   seen, if it was, and which its first call asks for.
     /// * Each entry that a run acted on failed within that window, and before the run's first call came in. The latter needs no
     ///   word of the operator where a policy had one run; where it had several, their starts say whose call it was.
     /// * So no run acted on what came back from its own actions, which is checked by itself as well.
-    /// * Calls follow each other: none comes in before the one before it took place and was answered. That holds
-    ///   whichever process makes them, so processes need not be told apart. Of a call whose caller hung up, or whose answer a
+    /// * Calls follow each other, but for those over parts of a window that share no time: none comes in before the one before
+    ///   it took place and was answered. That holds whichever process makes them, so processes need not be told apart. Of a call whose caller hung up, or whose answer a
     ///   fault took, the end is not known: it may still take place while a later one does, so nothing is said of the two.
     pub(crate) fn check<'a>(
         &self,
@@ -172,7 +173,8 @@ impl<'a> Work<'a> {
                 comebacks.extend(entry.refailed_as.as_deref());
             }
             if let Some(span) = span(call) {
-                assert_eq!(span, *window.get_or_insert(span), "not the window of its run {run:?}: {call:?}");
+                let window = *window.get_or_insert(span);
+                assert!(is_within(span, window), "not the window of its run {run:?}: {call:?}");
             }
         }
         let taken: Vec<_> = comebacks.iter().filter(|comeback| own.contains(**comeback)).collect();
@@ -182,15 +184,27 @@ impl<'a> Work<'a> {
 }
 
 fn assert_one_at_a_time(calls: &[&LedgerCall]) {
-    let mut last: Option<&LedgerCall> = None;
+    let mut under_way: Vec<&LedgerCall> = Vec::new();
     for call in calls.iter().filter(|call| acts(call)) {
-        if let Some(last) = last {
-            assert!(call.arrived_at >= last.at, "two calls at once: {last:#?} {call:#?}");
+        under_way.retain(|earlier| call.arrived_at < earlier.at);
+        for earlier in &under_way {
+            assert!(share_no_time(call, earlier), "two calls at once: {earlier:#?} {call:#?}");
         }
         if call.delivered {
-            last = Some(call);
+            under_way.push(call);
         }
     }
+}
+
+/// Whether the calls are over parts of a window without a common millisecond.
+fn share_no_time(one: &LedgerCall, other: &LedgerCall) -> bool {
+    let ends_before = |one: Span, other: Span| one.1.zip(other.0).is_some_and(|(to, from)| to < from);
+    span(one).zip(span(other)).is_some_and(|(one, other)| ends_before(one, other) || ends_before(other, one))
+}
+
+fn is_within(part: Span, whole: Span) -> bool {
+    whole.0.is_none_or(|from| part.0.is_some_and(|part| from <= part))
+        && whole.1.is_none_or(|to| part.1.is_some_and(|part| part <= to))
 }
 
 fn acts(call: &LedgerCall) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Entry, Fate, Ledger, eventually};
+use testbed::{Fate, Ledger, eventually};
 
 use crate::at_most_once::{Runs, tempt};
 use crate::replicas::{FIRST, Replicas, SECOND, lost_calls, lost_to_faults};
@@ -55,8 +55,8 @@ impl Books {
         self.interruptions += count("interruptions");
     }
 
-    /// The counts are exact, or they say what they do not know.
-    fn check(&self, ledger: &Ledger, entries: usize, runs: &Runs) {
+    /// The counts are exact, or they say what they do not know. Up to so many calls were under way `at_once`.
+    fn check(&self, ledger: &Ledger, entries: usize, runs: &Runs, at_once: i64) {
         let temptation = runs.check_all(ledger);
         assert!(temptation.comebacks > ENTRIES / 2, "the comebacks came too late: {temptation:?}");
         let acted_on: BTreeSet<_> = ledger.workflow_runs.iter().map(|run| &run.from_dlq_id).collect();
@@ -73,14 +73,15 @@ impl Books {
         // whose checkpoint was.
         let page = i64::try_from(PAGE).unwrap();
         assert!(
-            unknown <= page * (self.uncertain_pages + 2 * self.interruptions),
+            unknown <= page * (self.uncertain_pages + 2 * at_once * self.interruptions),
             "{unknown} unsaid: {self:?}"
         );
         // A process that died may have had a call under way that counts as lost, and knew of one that was, before it
         // could write it down.
         let known = |count: usize| i64::try_from(count).unwrap();
         let (lost, to_faults) = (known(lost_calls(ledger).count()), known(lost_to_faults(ledger)));
-        let sound = to_faults - self.interruptions..=lost + self.interruptions;
+        let unheard = at_once * self.interruptions;
+        let sound = to_faults - unheard..=lost + unheard;
         assert!(
             sound.contains(&self.uncertain_pages),
             "{lost} lost, {to_faults} of them to faults: {self:?}"
@@ -91,16 +92,26 @@ impl Books {
 
 #[tokio::test]
 async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_left() {
+    kill_and_drain("kills", 1, kills()).await;
+}
+
+#[tokio::test]
+async fn whenever_the_leader_of_several_cursors_is_killed_nothing_is_acted_on_twice_and_nothing_left() {
+    kill_and_drain("kills-of-several", 8, kills() / 2).await;
+}
+
+async fn kill_and_drain(namespace: &str, parallelism: i64, kills: usize) {
     choose_by_seed();
-    let kills = kills();
     let mut replicas =
-        Replicas::start("kills", &["--lease-duration=3s", "--checkpoint-interval=100ms"]).await;
+        Replicas::start(namespace, &["--lease-duration=3s", "--checkpoint-interval=100ms"]).await;
     let mut books = Books::default();
     // What a run acts on comes back, for the next one.
-    replicas.scene.simulator.generate(DLQ, ENTRIES, &Entry::default()).await.unwrap();
+    replicas.scene.simulator.generate_spread(DLQ, ENTRIES, 3_600_000).await.unwrap();
     tempt(&replicas.scene.simulator, DLQ).await;
     replicas.scene.simulator.set_faults(&faults()).await.unwrap();
-    let spec = json!({ "action": "resume", "filters": { "all": true }, "historyLimit": 50 });
+    let limits = json!({ "parallelism": parallelism });
+    let spec =
+        json!({ "action": "resume", "filters": { "all": true }, "historyLimit": 50, "limits": limits });
     replicas.scene.apply("drain", spec).await;
 
     let (mut done, mut ended, mut expected) = (0, 0, 0);
@@ -134,7 +145,7 @@ async fn whenever_the_leader_is_killed_nothing_is_acted_on_twice_and_nothing_lef
     {
         println!("{done} kills, {entries} entries: {books:?}");
     }
-    books.check(&replicas.ledger().await, entries, &runs);
+    books.check(&replicas.ledger().await, entries, &runs, parallelism);
     assert_eq!(books.runs, ended + 1);
     // A pod's name is the same for all its processes: they are told apart by enough digits.
     assert!(holders.iter().all(|holder| holder.rsplit('/').next().unwrap().len() == 16), "{holders:?}");

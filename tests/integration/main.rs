@@ -48,6 +48,7 @@ mod metrics;
 mod monitoring;
 mod order;
 mod overrides;
+mod parallelism;
 mod poison;
 mod problems;
 mod processor;

@@ -34,7 +34,7 @@ pub use history::RunSummary;
 pub use limits::{FailurePolicy, Limits};
 pub use matching::{Attempts, LabelProbe, LoopProtection, Match, Skipped};
 pub use overrides::{FlowControl, Overrides};
-pub use run::{PolicyRun, RequestedMode, RunResult, Trigger, WaitingReason, Window};
+pub use run::{PolicyRun, RequestedMode, RunResult, RunWindow, Trigger, WaitingReason, Window};
 pub use spec::{Action, ConcurrencyPolicy, DlqPolicy, DlqPolicySpec, SpecTrigger};
 pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
 pub use summary::{EntrySummary, ValueCount};

@@ -30,6 +30,14 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub active_deadline_seconds: Option<i64>,
+
+    /// How many calls of a run may be under way at once, 1 to 16. With more than one, the span of failure times is divided
+    /// into windows that have a cursor each, as soon as one page does not hold all; of `dlqIds` and of what was selected by
+    /// listing, several calls are made at once. A 429 halves the number for a while.
+    /// Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 16))]
+    pub parallelism: Option<i32>,
 }
 
 fn default_page_size() -> i32 {
@@ -43,6 +51,7 @@ impl Default for Limits {
             max_entries_per_run: None,
             entries_per_second: None,
             active_deadline_seconds: None,
+            parallelism: None,
         }
     }
 }

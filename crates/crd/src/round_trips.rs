@@ -97,6 +97,7 @@ fn limits() -> BoxedStrategy<Value> {
             ("maxEntriesPerRun", count()),
             ("entriesPerSecond", number()),
             ("activeDeadlineSeconds", count()),
+            ("parallelism", number()),
         ],
     )
 }
@@ -138,6 +139,7 @@ fn run() -> BoxedStrategy<Value> {
         ("window", object(vec![("toDate", millis())], vec![("fromDate", millis())])),
         ("limits", limits()),
         ("cursor", text()),
+        ("windows", windows()),
         ("revision", count()),
         ("waitingUntil", millis()),
         ("waitingReason", one_of(&["Throttled", "Retrying", "Queued"])),
@@ -149,6 +151,11 @@ fn run() -> BoxedStrategy<Value> {
         ("exhausted", some()),
     ]);
     object(required, optional)
+}
+
+fn windows() -> BoxedStrategy<Value> {
+    let window = object(vec![("toDate", millis())], vec![("fromDate", millis()), ("cursor", text())]);
+    vec(window, 1..4).prop_map(Value::from).boxed()
 }
 
 fn counts() -> BoxedStrategy<Value> {

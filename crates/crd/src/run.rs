@@ -99,10 +99,16 @@ pub struct PolicyRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
 
-    /// The last cursor that the API gave, kept after the end.
+    /// The last cursor that the API gave, kept after the end. Absent while there are `windows`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16_384))]
     pub cursor: Option<String>,
+
+    /// With `limits.parallelism`: the parts of `window` that are not done yet, each with a cursor of its own, in place of
+    /// `cursor`. Empty until the first page shows that there is more, and for the last pass over the whole of `window`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub windows: Vec<RunWindow>,
 
     /// Of `dlqIds`: how many are done.
     #[serde(default)]
@@ -207,6 +213,23 @@ pub struct Window {
 
     /// The latest time, never after the run's start.
     pub to_date: MilliTime,
+}
+
+/// A part of a run's window.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunWindow {
+    /// The earliest time; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_date: Option<MilliTime>,
+
+    /// The latest time, to the millisecond and inclusive: no two parts share one.
+    pub to_date: MilliTime,
+
+    /// The last cursor that the API gave for this part; absent: at its first entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16_384))]
+    pub cursor: Option<String>,
 }
 
 /// What started a run.

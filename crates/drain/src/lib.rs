@@ -3,6 +3,7 @@
 //! It knows no Kubernetes: what does the IO is behind [`Ports`]. A call to Upstash is made here, with its span and its lines in
 //! the log.
 
+mod calls;
 mod log;
 mod look;
 mod ports;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
+use self::calls::Calls;
 use self::log::Sent;
 pub use self::look::look;
 pub use self::ports::Ports;
@@ -27,8 +29,7 @@ use dlq_upstash::types::Call;
 /// Takes a whole turn. Dropped before it is done, it leaves undone what it has not begun.
 pub async fn drive<P: Ports>(attempt: &mut Attempt, ports: &P) -> Next {
     let mut effect: Option<BoxFuture<'_, Event>> = None;
-    let mut call: Option<BoxFuture<'_, Answer>> = None;
-    let mut sent = None;
+    let mut calls = Calls::default();
     let mut span = Span::none();
     loop {
         let action = attempt.next(ports.now());
@@ -38,32 +39,29 @@ pub async fn drive<P: Ports>(attempt: &mut Attempt, ports: &P) -> Next {
             span = ports.span(uid, run);
         }
         match action {
-            Action::Do(Effect::Call { call: what, account }) => {
+            Action::Do(Effect::Call { id, call, account }) => {
                 if let Some(run) = attempt.run() {
                     ports.works(run);
-                    let about = span.in_scope(|| Sent::new(run, &what, ports));
-                    call = Some(send(*what, account, ports).instrument(about.span().clone()).boxed());
-                    sent = Some(about);
+                    let about = span.in_scope(|| Sent::new(run, &call, ports));
+                    let answer = send(*call, account, ports).instrument(about.span().clone()).boxed();
+                    calls.send(id, answer, about);
                 }
             }
             Action::Do(what) => effect = Some(perform(what, ports).instrument(span.clone()).boxed()),
-            Action::GiveUp => {
-                call = None;
-                sent.take().iter().for_each(Sent::given_up);
-            }
+            Action::GiveUp(id) => calls.give_up(id),
             Action::Tell(told) => span.in_scope(|| ports.tell(*told)),
             Action::Wait(until) => {
+                let mut answered = None;
                 let event = tokio::select! {
                     biased;
                     // Each is told of once; what it forbids is then not begun.
                     why = ports.interrupted() => Event::Interrupted(why),
                     event = landed(&mut effect) => event,
-                    answer = landed(&mut call) => Event::Answered(answer),
+                    (id, answer, sent) = calls.landed() => {
+                        answered = Some(sent.answered(&answer));
+                        Event::Answered(id, answer)
+                    }
                     () = sleep_until(until, ports) => Event::Woken,
-                };
-                let answered = match &event {
-                    Event::Answered(answer) => sent.take().map(|sent| sent.answered(answer)),
-                    _ => None,
                 };
                 attempt.on(event, ports.now());
                 if let (Some(answered), Some(run)) = (answered, attempt.run()) {
@@ -85,8 +83,9 @@ async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
         }
         Effect::Write(write) => Event::Written(ports.write(*write).await),
         Effect::Permit(account) => Event::Permitted(ports.permit(account)),
+        Effect::FurtherPermit(account) => Event::Permitted(ports.further_permit(account)),
         Effect::Look { look, account } => Event::Looked(ports.look(*look, account).await),
-        Effect::Call { call, account } => Event::Answered(send(*call, account, ports).await),
+        Effect::Call { id, call, account } => Event::Answered(id, send(*call, account, ports).await),
     }
 }
 

@@ -36,6 +36,9 @@ pub trait Ports: Sync {
     /// Asks for a permit, which lasts until this is dropped. If there is none, the place in line is kept.
     fn permit(&self, account: AccountId) -> bool;
 
+    /// Asks for one more permit beside those that there are, until this is dropped. There is none while anybody waits for one.
+    fn further_permit(&self, account: AccountId) -> bool;
+
     /// The client with the token of an account that was found in this turn or before.
     fn client(&self, account: AccountId) -> Option<Client>;
 

@@ -344,7 +344,7 @@ fn a_dlq_id_cannot_be_used_twice() {
 fn a_made_up_dlq_id_begins_with_the_time_of_failure() {
     let failed = |ago| NewEntry { failed_at: Some(NOW - ago), ..NewEntry::default() };
     let mut dlq = dlq_of([failed(5000), NewEntry { failed_at: Some(NOW - 7), ..named("given") }]);
-    let generate = Generate { count: 2, entry: failed(9000) };
+    let generate = Generate { count: 2, entry: failed(9000), spread_ms: 0 };
     dlq.seed(Seed { entries: Vec::new(), generate: Some(generate) }, NOW).expect("fresh IDs");
     dlq.arrive_anew(1, NOW);
     let expected = [
@@ -372,11 +372,24 @@ fn a_made_up_dlq_id_evades_one_that_was_given() {
 #[test]
 fn generated_entries_have_ids_of_their_own() {
     let mut dlq = Dlq::new("a", 1);
-    let generate = Generate { count: 1000, entry: labelled_template() };
+    let generate = Generate { count: 1000, entry: labelled_template(), spread_ms: 0 };
     let made = dlq.seed(Seed { entries: Vec::new(), generate: Some(generate) }, NOW).expect("fresh IDs");
     let distinct: HashSet<_> = made.iter().collect();
     let runs: HashSet<_> = dlq.entries().map(|entry| &entry.workflow_run_id).collect();
     assert_eq!((distinct.len(), runs.len()), (1000, 1000));
+}
+
+#[test]
+fn generated_entries_fail_evenly_over_the_time_that_is_asked_for() {
+    let mut dlq = Dlq::new("a", 1);
+    let generate = Generate {
+        count: 4,
+        entry: NewEntry { failed_at: Some(9000), ..labelled_template() },
+        spread_ms: 8000,
+    };
+    dlq.seed(Seed { entries: Vec::new(), generate: Some(generate) }, NOW).expect("fresh IDs");
+    let times: Vec<_> = dlq.entries().map(|entry| entry.failed_at).collect();
+    assert_eq!(times, [3000, 5000, 7000, 9000]);
 }
 
 fn labelled_template() -> NewEntry {

@@ -52,8 +52,8 @@ pub(crate) struct PolicyPorts<'a> {
 struct State {
     /// The right to look at a policy, until calls are made or waited for.
     turn: Option<Slot>,
-    /// The permit.
-    slot: Option<(AccountId, Slot)>,
+    /// The permits, each for a call.
+    slots: Option<(AccountId, Vec<Slot>)>,
     /// The account of the run, and the one that was found in this turn.
     accounts: [Option<Connected>; 2],
     waits: Option<RunWaits>,
@@ -107,7 +107,8 @@ impl<'a> PolicyPorts<'a> {
     ) -> Self {
         let Session { connected, waits, .. } = session;
         let accounts = [connected, None];
-        let state = State { turn, slot: None, accounts, waits, known, told: None, seen: None, written: None };
+        let state =
+            State { turn, slots: None, accounts, waits, known, told: None, seen: None, written: None };
         Self {
             context,
             policy,
@@ -215,7 +216,7 @@ impl Ports for PolicyPorts<'_> {
     async fn write(&self, write: StatusWrite) -> WriteOutcome {
         if matches!(write.purpose, Purpose::Finish | Purpose::Release) {
             // The run makes no call any more.
-            lock(&self.state).slot = None;
+            lock(&self.state).slots = None;
         }
         match self.context.status.write(self.policy, &write).await {
             Ok(Some(Written { object, text })) => {
@@ -233,14 +234,14 @@ impl Ports for PolicyPorts<'_> {
 
     fn permit(&self, account: AccountId) -> bool {
         let mut state = lock(&self.state);
-        if state.slot.as_ref().is_some_and(|(of, _)| *of == account) {
+        if state.slots.as_ref().is_some_and(|(of, _)| *of == account) {
             return true;
         }
         let line = match self.context.memory.take_line(self.policy, account) {
             Some(line) => line,
             None => match self.context.slots.ask(self.namespace(), account) {
                 Asked::Granted(slot) => {
-                    state.slot = Some((account, slot));
+                    state.slots = Some((account, vec![slot]));
                     return true;
                 }
                 Asked::Queued(place) => match self.watched {
@@ -253,7 +254,7 @@ impl Ports for PolicyPorts<'_> {
         state.turn = None;
         match line.permit() {
             Ok(slot) => {
-                state.slot = Some((account, slot));
+                state.slots = Some((account, vec![slot]));
                 true
             }
             Err(line) => {
@@ -261,6 +262,15 @@ impl Ports for PolicyPorts<'_> {
                 false
             }
         }
+    }
+
+    fn further_permit(&self, account: AccountId) -> bool {
+        let mut state = lock(&self.state);
+        let Some((_, slots)) = state.slots.as_mut().filter(|(of, _)| *of == account) else { return false };
+        let further = self.context.slots.ask_if_free(self.namespace(), account);
+        let is_granted = further.is_some();
+        slots.extend(further);
+        is_granted
     }
 
     fn client(&self, account: AccountId) -> Option<Client> {

@@ -65,6 +65,17 @@ impl Slots {
         if is_waiting { Asked::Queued(Place { slot, granted }) } else { Asked::Granted(slot) }
     }
 
+    /// A slot, if one is free that nobody waits for.
+    pub(crate) fn ask_if_free(&self, namespace: &str, connection: u64) -> Option<Slot> {
+        if self.has_line() {
+            return None;
+        }
+        match self.ask(namespace, connection) {
+            Asked::Granted(slot) => Some(slot),
+            Asked::Queued(_) => None,
+        }
+    }
+
     /// Whether anybody is in line.
     pub(crate) fn has_line(&self) -> bool {
         !lock(&self.0).waiting.is_empty()

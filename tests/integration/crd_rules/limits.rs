@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Row, accepted, rejected, spec};
 
 pub(super) fn rows() -> Vec<Row> {
-    [history(), page_sizes(), other_limits(), failures()].into_iter().flatten().collect()
+    [history(), page_sizes(), parallelism(), other_limits(), failures()].into_iter().flatten().collect()
 }
 
 fn limits(limits: Value) -> Value {
@@ -48,6 +48,23 @@ fn page_sizes() -> Vec<Row> {
         accepted(
             "a run may take less than a page",
             limits(json!({ "pageSize": 50, "maxEntriesPerRun": 10 })),
+        ),
+    ]
+}
+
+fn parallelism() -> Vec<Row> {
+    let calls = |calls: Value| limits(json!({ "parallelism": calls }));
+    let at = "spec.limits.parallelism";
+    vec![
+        accepted("one call at a time", calls(json!(1))),
+        accepted("sixteen calls at once", calls(json!(16))),
+        accepted("null for parallelism is one", calls(json!(null))),
+        rejected("a run makes calls", calls(json!(0)), at, "greater than or equal to 1"),
+        rejected(
+            "a run makes at most sixteen calls at once",
+            calls(json!(17)),
+            at,
+            "less than or equal to 16",
         ),
     ]
 }

@@ -28,6 +28,7 @@ fn full(filters: &Value) -> Value {
             "maxEntriesPerRun": 5000,
             "entriesPerSecond": 20,
             "activeDeadlineSeconds": 3600,
+            "parallelism": 8,
         },
         "failurePolicy": { "openCircuitAfter": 3 },
         "historyLimit": 10,

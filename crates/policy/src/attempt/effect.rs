@@ -17,10 +17,10 @@ use dlq_upstash::types::{Call, Operation, Page};
 /// What to do now.
 #[derive(Debug)]
 pub enum Action {
-    /// Perform this. Exactly one event comes of it, unless the turn is done before.
+    /// Perform this. Exactly one event comes of it, unless the turn is done before. Beside calls there is one at a time.
     Do(Effect),
-    /// Drop the call under way: no event comes of it any more.
-    GiveUp,
+    /// Drop this call: no event comes of it any more.
+    GiveUp(CallId),
     /// Tell this in events, metrics and the log.
     Tell(Box<Told>),
     /// Wait for the next event, until this time at most.
@@ -45,8 +45,12 @@ pub enum Effect {
     Write(Box<StatusWrite>),
     /// Ask for the right to have a call under way with this account. Once granted it lasts until the turn is done.
     Permit(AccountId),
-    /// Send one request to Upstash.
+    /// Ask for the right to have one more call under way beside the others, if it is free and nobody waits for it.
+    FurtherPermit(AccountId),
+    /// Send one request to Upstash. Several may be under way.
     Call {
+        /// What tells it apart.
+        id: CallId,
         /// The request.
         call: Box<Call>,
         /// With whose token.
@@ -71,12 +75,12 @@ pub enum Event {
     Resolved(Result<Result<Found, Invalid>, Trouble>),
     /// What became of a write.
     Written(WriteOutcome),
-    /// Whether a call may be made now. If not, the place in line is kept for the next turn.
+    /// Whether a call may be made now, or one more. If none may, the place in line is kept for the next turn.
     Permitted(bool),
     /// What a look found.
     Looked(Looked),
     /// What became of a call.
-    Answered(Answer),
+    Answered(CallId, Answer),
     /// Something else happened that the turn may have to heed.
     Interrupted(Interrupt),
     /// The time that was waited for has come.
@@ -165,6 +169,9 @@ pub enum WriteOutcome {
     /// Nobody knows.
     InDoubt(Trouble),
 }
+
+/// What tells the calls of a turn apart.
+pub type CallId = u32;
 
 /// What tells accounts apart, and tells nothing of the token.
 pub type AccountId = u64;

@@ -131,13 +131,20 @@ impl Saving {
         self.has_landed && has_passed(self.saved, interval, now) && self.retry_at(now).is_none()
     }
 
-    /// A write is sent: should it fail, it has failed since now.
+    /// A write is sent: should it fail, it has failed since now. What calls change from now on is for the next one.
     pub(super) fn sent(&mut self, now: Timestamp) {
         self.failing_since.get_or_insert(now);
+        self.has_landed = false;
+    }
+
+    /// The write was done.
+    pub(super) fn done(&mut self, now: Timestamp) {
+        *self = Self { has_landed: self.has_landed, ..Self::since(now) };
     }
 
     pub(super) fn failed(&mut self, now: Timestamp) {
         self.sent(now);
+        self.has_landed = true;
         self.tried = Some(now);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Attempt;
-use super::effect::{Action, Effect, Interrupt, Next, Notice, Seen, Trouble};
+use super::effect::{Action, CallId, Effect, Interrupt, Next, Notice, Seen, Trouble};
 use super::stage::{CallUnderWay, Stage, Then, What};
 use crate::{Facts, Plan, plan};
 
@@ -17,39 +17,57 @@ impl Attempt {
     /// Takes in that something else happened. The strongest reason to stop counts.
     pub(super) fn interrupted(&mut self, why: Interrupt, now: Timestamp) {
         self.interrupt = self.interrupt.max(Some(why));
-        if let Some(call) = &mut self.call {
-            call.end_within(
-                match why {
-                    Interrupt::Changed | Interrupt::Gone => GRACE_AT_CHANGE,
-                    Interrupt::Stop => GRACE_AT_STOP,
-                    Interrupt::TermOver => SignedDuration::ZERO,
-                },
-                now,
-            );
+        let grace = match why {
+            Interrupt::Changed | Interrupt::Gone => GRACE_AT_CHANGE,
+            Interrupt::Stop => GRACE_AT_STOP,
+            Interrupt::TermOver => SignedDuration::ZERO,
+        };
+        for call in &mut self.calls {
+            call.end_within(grace, now);
         }
     }
 
-    /// While a call is under way nothing is done but to look whether an edit ends the run.
-    pub(super) fn beside_call(&mut self, now: Timestamp) -> Action {
+    /// What is done while calls are under way: more calls and checkpoints, or a look whether an edit ends the run. Everything
+    /// else waits for them.
+    pub(super) fn beside_calls(&mut self, now: Timestamp) -> Option<Action> {
+        if self.calls.is_empty() {
+            return None;
+        }
         if let Some(at) = self.turn.replaced_at.take_if(|at| *at <= now) {
             self.turn.replacement = Some(at);
             self.interrupted(Interrupt::Changed, now);
         }
-        let Some(call) = &self.call else { return Action::Wait(now) };
-        if call.is_over(now) {
-            self.abandon(now);
-            return Action::GiveUp;
+        if let Some(id) = self.calls.iter().find(|call| call.is_over(now)).map(|call| call.id) {
+            self.abandon(id, now);
+            return Some(Action::GiveUp(id));
         }
-        if self.interrupt == Some(Interrupt::Changed) && !self.is_waiting {
-            return self.effect(Effect::Read);
+        if self.is_waiting {
+            return Some(self.wait_for_calls());
         }
-        let ends = call.ends.map_or(Timestamp::MAX, |(_, until)| until);
-        Action::Wait(ends.min(self.turn.replaced_at.unwrap_or(Timestamp::MAX)))
+        match (&self.stage, self.interrupt) {
+            (Stage::Work, None) => None,
+            (Stage::Write(write), None | Some(Interrupt::Changed)) if write.is_beside_work() => None,
+            (Stage::Write(_), _) => Some(self.wait_for_calls()),
+            (_, Some(Interrupt::Changed)) => Some(self.effect(Effect::Read)),
+            _ => Some(self.wait_for_calls()),
+        }
+    }
+
+    /// Waits for an answer, and no longer than calls may take.
+    pub(super) fn wait_for_calls(&self) -> Action {
+        self.wait_until(Timestamp::MAX)
+    }
+
+    /// The same, until this time at most.
+    pub(super) fn wait_until(&self, time: Timestamp) -> Action {
+        let ends = self.calls.iter().filter_map(|call| call.ends).map(|(_, until)| until);
+        let replaced_at = self.turn.replaced_at.into_iter();
+        Action::Wait(ends.chain(replaced_at).fold(time, Timestamp::min))
     }
 
     /// Waits for the answer no longer.
-    pub(super) fn abandon(&mut self, now: Timestamp) {
-        let Some((CallUnderWay { call, .. }, held)) = self.call.take().zip(self.held.as_mut()) else {
+    pub(super) fn abandon(&mut self, id: CallId, now: Timestamp) {
+        let Some((CallUnderWay { call, .. }, held)) = self.take_call(id).zip(self.held.as_mut()) else {
             return;
         };
         held.progress.abandoned(&call, now);
@@ -58,8 +76,14 @@ impl Attempt {
         self.notice(Notice::Abandoned { run_id, operation: call.operation() });
     }
 
+    /// A call that is not under way any more.
+    pub(super) fn take_call(&mut self, id: CallId) -> Option<CallUnderWay> {
+        let index = self.calls.iter().position(|call| call.id == id)?;
+        Some(self.calls.swap_remove(index))
+    }
+
     /// Whether what was edited ends the run. Where nobody can tell, it does.
-    pub(super) fn read_beside_call(&mut self, read: Result<Option<Arc<Seen>>, Trouble>, now: Timestamp) {
+    pub(super) fn read_beside_calls(&mut self, read: Result<Option<Arc<Seen>>, Trouble>, now: Timestamp) {
         let seen = read.ok().flatten();
         let facts = Facts { holds_run: true, ..Facts::default() };
         let continues = seen.as_ref().is_some_and(|seen| {
@@ -67,16 +91,13 @@ impl Attempt {
             held.is_some()
                 && matches!(plan(&seen.policy, &seen.status, &facts, now), Ok(Plan::Continue { .. }))
         });
-        if continues
-            && self.interrupt.is_none()
-            && let Some(call) = &mut self.call
-        {
-            call.ends = None;
+        if continues && self.interrupt.is_none() {
+            self.calls.iter_mut().for_each(|call| call.ends = None);
         }
         match seen {
             Some(seen) => {
                 self.read_anew(seen);
-                // What the call brings is written with what is decided then.
+                // What the calls bring is written with what is decided then.
                 self.stage = Stage::Decide;
             }
             None => self.stage = Stage::Observe,

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::effect::{
-    AccountId, Action, Answer, Effect, Event, FailedStep, Fence, Found, Interrupt, Looked, Next, Notice,
-    Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Action, Answer, CallId, Effect, Event, FailedStep, Fence, Found, Interrupt, Looked, Next,
+    Notice, Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
 pub use self::held::Kept;
 use self::held::{Doubt, HeldRun, Saving};
@@ -68,7 +68,8 @@ pub struct Attempt {
     saving: Saving,
     /// The effect that has no event yet, beside a call.
     is_waiting: bool,
-    call: Option<CallUnderWay>,
+    calls: Vec<CallUnderWay>,
+    last_call: CallId,
     interrupt: Option<Interrupt>,
     untold: VecDeque<Told>,
 }
@@ -90,7 +91,9 @@ struct Turn {
     /// How often somebody wrote between a read and a decision.
     refusals: u8,
     has_ended_run: bool,
-    has_permit: bool,
+    /// How many calls may be under way, and whether there may be more to be had.
+    permits: usize,
+    has_all_permits: bool,
     has_usable_token: bool,
     /// Since when calls are made.
     working_since: Option<Timestamp>,
@@ -121,7 +124,8 @@ impl Attempt {
             turn: Turn::default(),
             saving: Saving::since(now),
             is_waiting: false,
-            call: None,
+            calls: Vec::new(),
+            last_call: 0,
             interrupt: None,
             untold: VecDeque::new(),
         }
@@ -185,8 +189,8 @@ impl Attempt {
             if let Some(told) = self.untold.pop_front() {
                 return Action::Tell(Box::new(told));
             }
-            if self.call.is_some() {
-                return self.beside_call(now);
+            if let Some(action) = self.beside_calls(now) {
+                return action;
             }
             if self.is_waiting {
                 if self.gives_up_look(now) {
@@ -216,7 +220,7 @@ impl Attempt {
         match event {
             Event::Interrupted(why) => return self.interrupted(why, now),
             Event::Woken => return,
-            Event::Answered(answer) => return self.answered(answer, now),
+            Event::Answered(id, answer) => return self.answered(id, answer, now),
             Event::Read(_)
             | Event::Resolved(_)
             | Event::Written(_)
@@ -226,15 +230,15 @@ impl Attempt {
             }
         }
         match event {
-            Event::Read(read) if self.call.is_some() => self.read_beside_call(read, now),
             Event::Read(read) if matches!(self.stage, Stage::Write(_)) => self.read_for_write(read, now),
+            Event::Read(read) if !self.calls.is_empty() => self.read_beside_calls(read, now),
             Event::Read(read) => self.observed(read),
             Event::Resolved(found) if matches!(self.stage, Stage::Look(_)) => self.found_for_look(found, now),
             Event::Resolved(found) => self.resolved(found),
             Event::Looked(looked) => self.looked(looked, now),
             Event::Written(outcome) => self.written(outcome, now),
             Event::Permitted(granted) => self.permitted(granted, now),
-            Event::Interrupted(_) | Event::Woken | Event::Answered(_) => {}
+            Event::Interrupted(_) | Event::Woken | Event::Answered(..) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::effect::{Next, Purpose};
+use super::effect::{CallId, Next, Purpose};
 use super::held::after;
 use crate::run::Activity;
 use dlq_crd::DlqPolicyStatus;
@@ -104,14 +104,15 @@ impl Stage {
 /// A call without an answer yet.
 #[derive(Debug)]
 pub(super) struct CallUnderWay {
+    pub(super) id: CallId,
     pub(super) call: Call,
     /// When something ends the run: since when, and until when an answer is waited for.
     pub(super) ends: Option<(Timestamp, Timestamp)>,
 }
 
 impl CallUnderWay {
-    pub(super) fn new(call: Call) -> Self {
-        Self { call, ends: None }
+    pub(super) fn new(id: CallId, call: Call) -> Self {
+        Self { id, call, ends: None }
     }
 
     pub(super) fn end_within(&mut self, grace: SignedDuration, now: Timestamp) {

@@ -69,7 +69,7 @@ impl Turn {
     /// The call under way is answered.
     fn answered(&mut self) {
         let page = self.page();
-        self.on(Event::Answered(Answer::Page(page)));
+        self.on(Event::Answered(self.attempt.last_call, Answer::Page(page)));
     }
 
     fn on(&mut self, event: Event) {
@@ -107,7 +107,7 @@ impl Turn {
                     Event::Written(WriteOutcome::Done(self.seen()))
                 }
                 Action::Do(Effect::Permit(_)) => Event::Permitted(true),
-                Action::Do(Effect::Call { .. }) => Event::Answered(Answer::Page(self.page())),
+                Action::Do(Effect::Call { id, .. }) => Event::Answered(id, Answer::Page(self.page())),
                 Action::Wait(until) => {
                     self.now = until;
                     Event::Woken
@@ -210,7 +210,7 @@ fn a_write_that_is_refused_although_its_fence_holds_is_not_repeated_at_once() {
     let mut turn = Turn::begin();
     turn.until(is_call);
     let last = Page { cursor: None, ..turn.page() };
-    turn.on(Event::Answered(Answer::Page(last)));
+    turn.on(Event::Answered(turn.attempt.last_call, Answer::Page(last)));
     turn.until_write_of(Purpose::Finish);
     turn.on(Event::Written(WriteOutcome::Refused));
     assert!(is_read(&turn.next()));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Attempt;
-use super::effect::{Action, Answer, Effect, Found, Next, Notice, Purpose, Trouble};
+use super::effect::{AccountId, Action, Answer, CallId, Effect, Found, Next, Notice, Purpose, Trouble};
 use super::held::{Saving, after, has_passed};
 use super::stage::{CallUnderWay, Stage, Then, What};
 use crate::plan::{Freshness, due};
@@ -12,6 +12,7 @@ use crate::run::{Activity, Outcome};
 use crate::spec::Invalid;
 use crate::{Step, status};
 use dlq_crd::DlqPolicyStatus;
+use dlq_upstash::types::Call;
 
 /// How long a run is worked on before others get their turn.
 const LONGEST_WORK: SignedDuration = SignedDuration::from_secs(10);
@@ -29,7 +30,7 @@ impl Attempt {
         let needs_permit = match held.progress.next(now) {
             Step::Call(_) => true,
             Step::Wait(until) => until.duration_since(now) <= LONGEST_OWN_WAIT,
-            Step::End(_) => false,
+            Step::Await | Step::End(_) => false,
         };
         if needs_permit {
             let account = held.account;
@@ -43,9 +44,16 @@ impl Attempt {
     /// Takes in whether calls can be made.
     pub(super) fn permitted(&mut self, granted: bool, now: Timestamp) {
         let Some(held) = &mut self.held else { return };
+        if !matches!(self.stage, Stage::Permit(_)) {
+            self.turn.permits += usize::from(granted);
+            self.turn.has_all_permits = !granted;
+            held.progress.permit(self.turn.permits);
+            return;
+        }
         if granted {
             held.queued_since = None;
-            self.turn.has_permit = true;
+            self.turn.permits = self.turn.permits.max(1);
+            held.progress.permit(self.turn.permits);
             self.begin_work(now);
             return;
         }
@@ -105,55 +113,73 @@ impl Attempt {
         };
         let activity = held.progress.activity();
         if self.saving.is_due(self.settings.checkpoint_interval, now) {
+            // There may be more by then.
+            self.turn.has_all_permits = false;
             self.save(activity, Then::Work);
             return None;
         }
-        if held.outcome.is_some() {
-            self.stage = Stage::write(What::Finish, Then::Decide);
-            return None;
-        }
         let is_long = self.turn.working_since.is_some_and(|since| has_passed(since, LONGEST_WORK, now));
-        if is_long {
-            self.save(activity, Then::HandBack(Next::Now));
+        if held.outcome.is_some() || is_long {
+            if !self.calls.is_empty() {
+                return Some(self.wait_for_calls());
+            }
+            match held.outcome {
+                Some(_) => self.stage = Stage::write(What::Finish, Then::Decide),
+                None => self.save(activity, Then::HandBack(Next::Now)),
+            }
             return None;
         }
-        match held.progress.next(now) {
+        let step = held.progress.next(now);
+        let (wants, account) = (held.progress.wants(), held.account);
+        match step {
+            Step::Call(_) if self.turn.permits == 0 => self.stage = Stage::Permit(None),
+            Step::Call(_) | Step::Await if self.turn.permits < wants && !self.turn.has_all_permits => {
+                return Some(self.effect(Effect::FurtherPermit(account)));
+            }
+            Step::Call(call) => return Some(self.call(call, account, now)),
+            Step::Await => return Some(self.wait_for_calls()),
+            Step::End(_) if !self.calls.is_empty() => return Some(self.wait_for_calls()),
             Step::End(outcome) => {
                 let refused_secret = outcome.refusal().map(|_| held.version.clone());
                 held.outcome = Some(Outcome { refused_secret, ..outcome });
                 self.stage = Stage::write(What::Finish, Then::Decide);
             }
-            Step::Wait(until) if until.duration_since(now) > LONGEST_OWN_WAIT => {
+            Step::Wait(until) if self.calls.is_empty() && until.duration_since(now) > LONGEST_OWN_WAIT => {
                 let activity = held.progress.activity();
                 let replaced_at = self.turn.replaced_at.unwrap_or_else(|| self.until_refresh(now));
                 self.save(activity, Then::HandBack(Next::At(until.min(replaced_at))));
             }
-            Step::Wait(until) => {
-                let until = until.min(self.turn.replaced_at.unwrap_or(Timestamp::MAX));
-                return Some(Action::Wait(until));
-            }
-            Step::Call(_) if !self.turn.has_permit => self.stage = Stage::Permit(None),
-            Step::Call(call) => {
-                let account = held.account;
-                self.call = Some(CallUnderWay::new(call.clone()));
-                return Some(Action::Do(Effect::Call { call: Box::new(call), account }));
-            }
+            Step::Wait(until) => return Some(self.wait_until(until)),
         }
         None
     }
 
-    /// Takes in what became of the call.
-    pub(super) fn answered(&mut self, answer: Answer, now: Timestamp) {
-        if matches!(answer, Answer::TimedOut) {
-            self.abandon(now);
+    fn call(&mut self, call: Call, account: AccountId, now: Timestamp) -> Action {
+        if let Some(held) = &mut self.held {
+            held.progress.sent(&call, now);
         }
-        let Some((CallUnderWay { call, .. }, held)) = self.call.take().zip(self.held.as_mut()) else {
+        self.last_call = self.last_call.wrapping_add(1);
+        let id = self.last_call;
+        self.calls.push(CallUnderWay::new(id, call.clone()));
+        Action::Do(Effect::Call { id, call: Box::new(call), account })
+    }
+
+    /// Takes in what became of a call.
+    pub(super) fn answered(&mut self, id: CallId, answer: Answer, now: Timestamp) {
+        if matches!(answer, Answer::TimedOut) {
+            self.abandon(id, now);
+            return self.hand_back_work();
+        }
+        let Some((CallUnderWay { call, .. }, held)) = self.take_call(id).zip(self.held.as_mut()) else {
             return self.hand_back_work();
         };
         match answer {
             Answer::Page(page) => held.progress.answered(&call, &page, now),
-            Answer::Unsendable(problem) => held.progress.unsendable(&problem),
-            Answer::NotSent | Answer::TimedOut => return self.hand_back_work(),
+            Answer::Unsendable(problem) => held.progress.unsendable(&call, &problem),
+            Answer::NotSent | Answer::TimedOut => {
+                held.progress.not_sent(&call, now);
+                return self.hand_back_work();
+            }
             Answer::Error { error, jitter } => {
                 if held.progress.failed(&call, &error, now, jitter) == Failure::TokenRefused {
                     self.token_refused(error.to_string());

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::effect::{
     Action, Effect, FailedStep, Fence, Next, Notice, Purpose, Seen, StatusWrite, Trouble, WriteOutcome,
 };
-use super::held::{Doubt, Saving, after};
+use super::held::{Doubt, after};
 use super::stage::{Stage, Then, What, Write};
 use super::{Attempt, Sight};
 use crate::changes;
@@ -28,13 +28,17 @@ impl Attempt {
     pub(super) fn write(&mut self, now: Timestamp) -> Option<Action> {
         let Stage::Write(write) = &self.stage else { return None };
         if let Some(at) = self.saving.retry_at(now) {
-            return Some(Action::Wait(at));
+            return Some(self.wait_until(at));
         }
         let is_decision = matches!(write.what, What::Decision { .. });
         if !is_decision {
             self.saving.sent(now);
         }
         if self.sight == Sight::Stale && !is_decision {
+            // The run may turn out to be another process': nothing is under way then.
+            if !self.calls.is_empty() {
+                return Some(self.wait_for_calls());
+            }
             return Some(self.effect(Effect::Read));
         }
         let seen = Arc::clone(self.seen.as_ref()?);
@@ -113,7 +117,7 @@ impl Attempt {
 
     /// Continues after a write.
     fn wrote(&mut self, write: Box<Write>, now: Timestamp) {
-        self.saving = Saving::since(now);
+        self.saving.done(now);
         self.turn.refusals = 0;
         if write.what.purpose() == Purpose::Finish {
             self.end_run();

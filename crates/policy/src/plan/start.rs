@@ -56,6 +56,7 @@ pub(super) fn new_run(
         window,
         limits: Some(policy.limits.clone()),
         cursor: None,
+        windows: Vec::new(),
         position: 0,
         pages: 0,
         processed: 0,

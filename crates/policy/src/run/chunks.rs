@@ -18,17 +18,6 @@ pub(crate) fn fitting(ids: &[DlqId]) -> usize {
     ids.iter().take(MAX_CHUNK).take_while(fits).count().max(1)
 }
 
-/// Which of the IDs to come may have been acted on by calls that this process knows nothing of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Doubt {
-    /// None.
-    None,
-    /// Those of one call.
-    FirstChunk,
-    /// Any.
-    All,
-}
-
 /// The chunks to come. A chunk with a bad ID, which is missing or cannot be acted on, is refused as a whole; it is halved
 /// until the bad ones stand alone.
 #[derive(Debug, Default)]
@@ -56,14 +45,9 @@ enum HoldsBad {
 }
 
 impl Chunks {
-    /// Chunks of a run that begins or is taken up again.
-    pub(crate) fn new(doubt: Doubt) -> Self {
-        let uncertain = match doubt {
-            Doubt::None => 0,
-            Doubt::FirstChunk => MAX_CHUNK,
-            Doubt::All => usize::MAX,
-        };
-        Self { pending: Vec::new(), uncertain }
+    /// Chunks of IDs, any of which may have been acted on by calls that this process knows nothing of.
+    pub(crate) fn in_doubt() -> Self {
+        Self { pending: Vec::new(), uncertain: usize::MAX }
     }
 
     /// Chunks of so many IDs, at least one of which is refused.
@@ -105,11 +89,6 @@ impl Chunks {
     /// Whether the next chunk may have been acted on before.
     pub(crate) fn is_uncertain(&self) -> bool {
         self.uncertain > 0
-    }
-
-    /// Whether what was refused is being taken apart.
-    pub(crate) fn is_apart(&self) -> bool {
-        !self.pending.is_empty()
     }
 
     /// The chunk is done, with or without a bad ID.

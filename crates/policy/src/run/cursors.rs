@@ -16,8 +16,6 @@ pub(crate) struct Cursors {
     seen: HashSet<u64>,
     hasher: RandomState,
     empty_pages: u32,
-    restarted: bool,
-    is_last_pass: bool,
 }
 
 /// What a page was like.
@@ -32,45 +30,12 @@ pub(crate) struct Turned {
 impl Cursors {
     /// Begins at this cursor, or at the first entry.
     pub(crate) fn at(next: Option<Cursor>) -> Self {
-        Self {
-            next,
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
-            empty_pages: 0,
-            restarted: false,
-            is_last_pass: false,
-        }
+        Self { next, seen: HashSet::new(), hasher: RandomState::new(), empty_pages: 0 }
     }
 
     /// Where the next page begins; `None`: at the first entry.
     pub(crate) fn next(&self) -> Option<&Cursor> {
         self.next.as_ref()
-    }
-
-    /// Begins again without a cursor that was refused: they go stale. Once.
-    pub(crate) fn restart(&mut self) -> bool {
-        let restarts = self.next.is_some() && !self.restarted;
-        if restarts {
-            self.restarted = true;
-            self.begin_again();
-        }
-        restarts
-    }
-
-    /// Begins one more pass, after the last page. Once.
-    pub(crate) fn last_pass(&mut self) -> bool {
-        let begins = !self.is_last_pass;
-        if begins {
-            self.is_last_pass = true;
-            self.begin_again();
-        }
-        begins
-    }
-
-    fn begin_again(&mut self) {
-        self.next = None;
-        self.seen.clear();
-        self.empty_pages = 0;
     }
 
     /// Continues with the next page.

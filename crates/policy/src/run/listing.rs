@@ -8,10 +8,6 @@ use dlq_crd::{PolicyRun, Skipped};
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) in_hand: InHand,
-    /// The pass has shown its last page.
-    pub(crate) is_listed: bool,
-    /// Entries were acted on since the last page.
-    pub(crate) has_acted: bool,
     /// Why the last entry that Upstash would refuse was not sent.
     pub(crate) unsendable: Option<String>,
     pub(crate) past: Past,

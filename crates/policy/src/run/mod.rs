@@ -8,15 +8,22 @@
 mod activity;
 pub(crate) mod attempts;
 pub mod backoff;
+pub(crate) mod batch;
 pub(crate) mod bisection;
 pub(crate) mod chunks;
 pub(crate) mod cursors;
+pub(crate) mod flights;
 pub(crate) mod in_hand;
 pub(crate) mod judge;
 pub(crate) mod label_probes;
 pub(crate) mod listing;
+#[cfg(test)]
+mod one_by_one;
 pub(crate) mod outcome;
 pub(crate) mod pace;
+pub(crate) mod pages;
+#[cfg(test)]
+mod parallel_tests;
 pub(crate) mod past;
 pub mod progress;
 #[cfg(test)]
@@ -27,8 +34,10 @@ mod progress_listing_tests;
 mod progress_properties;
 pub(crate) mod returns;
 pub(crate) mod seen;
+pub(crate) mod split;
 pub(crate) mod verdict;
 pub(crate) mod window;
+pub(crate) mod workers;
 
 pub use activity::Activity;
 pub use outcome::{Outcome, with_advice};

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use dlq_crd::Limits;
-use dlq_upstash::types::{Call, Selection};
+use super::chunks::fitting;
+use dlq_crd::{Limits, PolicyRun};
+use dlq_upstash::types::{Call, DlqId, Page, Selection};
 
 /// When the next call may be made.
 #[derive(Debug)]
@@ -29,14 +30,27 @@ impl Pace {
         self.until
     }
 
-    /// So many entries were acted on, or may have been.
+    /// So many entries may be acted on from now on.
     pub(crate) fn spend(&mut self, entries: i64, now: Timestamp) {
         let Some(rate) = self.per_second else { return };
-        let nanos = entries.saturating_mul(1_000_000_000) / i64::from(rate.max(1));
         let from = self.until(now).filter(|until| *until > now - MAKE_UP).unwrap_or(now);
-        self.last = SignedDuration::from_nanos(nanos);
+        self.last = time_of(entries, rate);
         self.until = from.checked_add(self.last).ok();
     }
+
+    /// A call for which so many were `spent` brought fewer, or more.
+    pub(crate) fn settle(&mut self, spent: i64, brought: i64, now: Timestamp) {
+        if brought > spent {
+            return self.spend(brought - spent, now);
+        }
+        let (Some(rate), Some(until)) = (self.per_second, self.until) else { return };
+        self.until = until.checked_sub(time_of(spent - brought, rate)).ok();
+    }
+}
+
+/// How long so many entries take.
+fn time_of(entries: i64, rate: i32) -> SignedDuration {
+    SignedDuration::from_nanos(entries.saturating_mul(1_000_000_000) / i64::from(rate.max(1)))
 }
 
 /// How many entries a call asks for.
@@ -50,10 +64,21 @@ pub(crate) fn asked(call: &Call) -> i64 {
     }
 }
 
+/// How many entries an answer tells of.
+pub(crate) fn entries_of(page: &Page) -> i64 {
+    i64::try_from(page.entries).unwrap_or(i64::MAX)
+}
+
 /// The most entries that one call asks for: a page, or a second's worth.
 pub(super) fn most_of_one_call(limits: &Limits) -> i64 {
     let second = limits.entries_per_second.map_or(i64::MAX, |rate| i64::from(rate.max(1)));
     second.min(i64::from(limits.page_size.clamp(1, 100)))
+}
+
+/// Whether one call cannot name all of these.
+pub(crate) fn takes_several_calls(ids: &[DlqId], run: &PolicyRun, limits: &Limits) -> bool {
+    let most = if run.dry_run { 1 } else { most_of_one_call(limits) };
+    ids.len() > fitting(ids).min(usize::try_from(most).unwrap_or(1))
 }
 
 #[cfg(test)]

@@ -1,35 +1,42 @@
 //! How a run continues: which call comes next, what an answer changes, when it ends.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::activity::Activity;
-use super::bisection::Bisection;
-use super::chunks::{Chunks, Doubt, MAX_CHUNK};
-use super::cursors::{Cursors, Turned};
+use super::batch::Batch;
+use super::chunks::MAX_CHUNK;
+use super::flights::{Flight, Flights};
 use super::listing::{Listing, anew};
 use super::outcome::{Outcome, are_all_refused};
-use super::pace::{Pace, most_of_one_call};
+use super::pace::{Pace, most_of_one_call, takes_several_calls};
+use super::pages::Pages;
 use super::seen::Seen;
+use super::split::Order;
+use super::workers::Workers;
 use crate::spec::ConnectionRef;
 use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
-use dlq_crd::{Limits, PolicyRun, Reason};
+use dlq_crd::{Limits, PolicyRun};
 use dlq_upstash::error::ApiError;
-use dlq_upstash::types::{Call, Cursor, Page, Selection};
+use dlq_upstash::types::Call;
 
-const MAX_SAMPLES: usize = 10;
+/// The most that the cursors of a run take in its status, all together.
+const MAX_CURSOR_BYTES: usize = 16 * 1024;
 
 /// What a run does next.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one per policy or run, never many")]
 pub enum Step {
-    /// Send this.
+    /// Send this, and say so: see [`Progress::sent`].
     Call(Call),
     /// Wait until then.
     Wait(Timestamp),
+    /// Wait for the answer to a call under way.
+    Await,
     /// It ended.
     End(Outcome),
 }
@@ -45,11 +52,21 @@ pub enum Failure {
 
 /// A question beside the run's work.
 #[derive(Debug)]
-enum Probe {
+enum Question {
     /// The action was refused with 403: does listing work, so that the token is a read-only one?
     Token(String),
     /// An entry was refused, and none was acted on so far: is the request refused whatever the entry? With these labels.
     Request(Vec<String>),
+}
+
+/// Which pass over the run's window it is.
+#[derive(Debug, Default)]
+struct Pass {
+    /// The window was split: a last pass over the whole of it follows.
+    is_split: bool,
+    is_last: bool,
+    /// A cursor was refused, and the run begun again without it: once.
+    has_begun_again: bool,
 }
 
 /// A run and what this process knows of it beyond its status.
@@ -60,28 +77,39 @@ pub struct Progress {
     retry_limit: u32,
     run: PolicyRun,
     outcome: Option<Outcome>,
-    cursors: Cursors,
+    workers: Workers,
+    flights: Flights,
+    /// Of what matches filters: the parts of the window that are not done, oldest first.
+    windows: Vec<Pages>,
+    pass: Pass,
+    /// A page has shown that one call does not do it.
+    has_more: bool,
+    /// As far as lists told.
+    order: Order,
+    /// What is named in calls. Of `dlqIds`: what is not done or comes after something that is not, in their order.
+    batches: VecDeque<Batch>,
+    /// Of `dlqIds`: how many are in batches or done, and of how many of the others calls that this process knows nothing of
+    /// may have acted on.
+    dealt: usize,
+    uncertain: usize,
+    /// What tells windows and batches apart.
+    last_number: u32,
     /// Consecutive failed calls.
     failures: u32,
-    probe: Option<Probe>,
+    question: Option<Question>,
     /// The request is known to be fine: entries are refused for themselves.
     is_request_fine: bool,
-    /// The page that was refused.
-    bisection: Option<Bisection>,
-    /// Of the last page: there is no cursor behind it.
-    rejected_since_cursor: i64,
-    /// Likewise.
-    left_alone_since_cursor: i64,
     /// What the API said of the last entry that it refused.
     refusal: Option<ApiError>,
     /// What a run that selects by listing has in hand.
     listing: Option<Listing>,
-    chunks: Chunks,
     /// How many entries calls of unknown outcome may have acted on.
     doubted: i64,
     pace: Pace,
     /// The longest that `waitingUntil` may be away.
     longest_wait: SignedDuration,
+    /// Upstash said how long to wait.
+    is_wait_asked_for: bool,
     /// How many entries one list may show without being too large.
     most_listed: u32,
     /// What a dry run saw.
@@ -95,49 +123,61 @@ impl Progress {
     /// Takes up a run as its status tells it.
     pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
         let limits = run.limits.clone().unwrap_or_default();
-        let cursors = Cursors::at(run.cursor.clone().map(Cursor));
+        let workers = Workers::new(limits.parallelism);
         // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
-        // checkpoint, a lost answer those of one chunk.
-        let doubt = match (run.dry_run, run.interruptions, run.uncertain_pages) {
-            (true, ..) | (_, 0, 0) => Doubt::None,
-            (_, 0, _) => Doubt::FirstChunk,
-            _ => Doubt::All,
+        // checkpoint, a lost answer those of one call, among those that were under way.
+        let uncertain = match (run.dry_run, run.interruptions, run.uncertain_pages) {
+            (true, ..) | (_, 0, 0) => 0,
+            (_, 0, _) => MAX_CHUNK * workers.wanted(),
+            _ => usize::MAX,
         };
-        let chunks = Chunks::new(doubt);
         let at_once = match &work.selected {
             Selected::Matching { .. } if work.by_listing.is_none() => usize::MAX,
             Selected::Matching { .. } => MAX_CHUNK,
             Selected::Ids(ids) => ids.len().min(MAX_CHUNK),
         };
         let at_once = i64::try_from(at_once).unwrap_or(i64::MAX);
+        let several = match &work.selected {
+            Selected::Matching { .. } => false,
+            Selected::Ids(ids) => takes_several_calls(ids, &run, &limits),
+        };
         let listing = work.by_listing.as_ref().map(|_| Listing::default());
-        let run = if listing.is_some() { anew(run) } else { run };
-        let cursors = if listing.is_some() { Cursors::at(None) } else { cursors };
         let is_of_ids = matches!(work.selected, Selected::Ids(_));
+        let begins_anew = listing.is_some()
+            || (run.dry_run && !is_of_ids && run.cursor.is_none() && run.windows.is_empty());
+        let run = if begins_anew { anew(run) } else { run };
         let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
-        Self {
+        let mut progress = Self {
             work: Arc::new(work),
             pace: Pace::new(limits.entries_per_second),
             limits,
             retry_limit,
             outcome: None,
-            cursors,
+            workers,
+            flights: Flights::default(),
+            windows: Vec::new(),
+            pass: Pass { is_split: !run.windows.is_empty(), ..Pass::default() },
+            has_more: !run.windows.is_empty() || several,
+            order: Order::default(),
+            batches: VecDeque::new(),
+            dealt: usize::try_from(run.position).unwrap_or(usize::MAX),
+            uncertain,
+            last_number: 0,
             failures: 0,
-            probe: None,
+            question: None,
             // Of IDs, `rejected` is written before the question is answered.
             is_request_fine: run.processed > 0 || (run.rejected > 0 && !is_of_ids),
-            bisection: None,
-            rejected_since_cursor: 0,
-            left_alone_since_cursor: 0,
             refusal: None,
             listing,
-            chunks,
             doubted,
             longest_wait: LONGEST_ASKED,
+            is_wait_asked_for: false,
             most_listed: u32::MAX,
             seen: Seen::from(run.summary.as_deref()),
             run,
-        }
+        };
+        progress.take_up_windows();
+        progress
     }
 
     /// The same, known to be throttled or backing off while it waits.
@@ -154,10 +194,12 @@ impl Progress {
 
     /// The run as it is if it ends here.
     pub fn ended_run(&self) -> PolicyRun {
-        let of_page = |count: fn(&Bisection) -> i64| self.bisection.as_ref().map_or(0, count);
+        let of_windows = |count: fn(&Pages) -> i64| self.windows.iter().map(count).sum::<i64>();
+        let of_batches = |count: fn(&Batch) -> i64| self.batches.iter().map(count).sum::<i64>();
         PolicyRun {
-            rejected: self.run.rejected + self.rejected_since_cursor + of_page(Bisection::rejected),
-            left_alone: self.run.left_alone + self.left_alone_since_cursor + of_page(Bisection::left_alone),
+            rejected: self.run.rejected + of_windows(Pages::rejected) + of_batches(|batch| batch.rejected),
+            not_found: self.run.not_found + of_batches(|batch| batch.not_found),
+            left_alone: self.run.left_alone + of_windows(Pages::left_alone),
             ..self.run.clone()
         }
     }
@@ -202,96 +244,29 @@ impl Progress {
         }
     }
 
+    /// How many calls the run could have under way now.
+    pub fn wants(&self) -> usize {
+        if self.has_more { self.workers.wanted() } else { 1 }
+    }
+
+    /// So many calls may be under way from now on; at least one.
+    pub fn permit(&mut self, permits: usize) {
+        self.workers.permit(permits);
+    }
+
     /// When the run must be over.
     pub fn deadline(&self) -> Option<Timestamp> {
         deadline(&self.run)
     }
 
-    /// Folds an answer in.
-    pub fn answered(&mut self, call: &Call, page: &Page, now: Timestamp) {
-        self.failures = 0;
-        self.run.waiting_until = None;
-        match self.probe.take() {
-            Some(Probe::Token(message)) => return self.outcome = Some(Outcome::read_only(&message)),
-            Some(Probe::Request(_)) => return self.request_is_fine(),
-            None => {}
-        }
-        if self.bisection.is_some() && matches!(call, Call::List { .. }) {
-            return self.list(page);
-        }
-        if self.listing.is_some() && matches!(call, Call::List { .. }) {
-            return self.listed(page, now);
-        }
-        self.run.pages += 1;
-        let entries = i64::try_from(page.entries).unwrap_or(i64::MAX);
-        self.run.processed = self.run.processed.saturating_add(entries);
-        let room = MAX_SAMPLES - self.run.sample_workflow_run_ids.len().min(MAX_SAMPLES);
-        let samples = page.workflow_run_ids.iter().filter(|id| id.len() <= 256).take(room).cloned();
-        self.run.sample_workflow_run_ids.extend(samples);
-        self.pace.spend(entries, now);
-        self.is_request_fine |= entries > 0;
-        if self.run.dry_run {
-            page.listed.iter().for_each(|entry| self.seen.add(entry));
-            self.run.summary = self.seen.summary().map(Box::new);
-        }
-        match call {
-            Call::Bulk { selection: Selection::Matching { .. }, .. } | Call::List { .. } => {
-                self.turn_page(entries > 0, entries > 0 && !self.run.dry_run, page.cursor.as_ref());
-            }
-            Call::Bulk { selection: Selection::Ids(ids), .. } if self.bisection.is_some() => {
-                self.bisect(|bisection| bisection.acted(ids.len(), page.entries));
-            }
-            Call::Bulk { selection: Selection::Ids(ids), overrides, .. } if self.listing.is_some() => {
-                self.acted_on_listed(ids.len(), page, &overrides.labels, now);
-            }
-            Call::Bulk { selection: Selection::Ids(ids), .. } => {
-                let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-                if !self.chunks.is_uncertain() {
-                    self.run.not_found += (sent - entries).max(0);
-                }
-                self.run.position += sent;
-                self.chunks.done(entries == sent);
-            }
-            Call::Single { .. } | Call::Get { .. } => {
-                self.run.position += 1;
-                self.chunks.done(true);
-            }
-        }
-    }
-
-    fn turn_page(&mut self, shown: bool, progressed: bool, next: Option<&Cursor>) {
-        let Some(next) = next else {
-            let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
-            // What a lost answer or a lost process left behind is before the cursor.
-            if !self.run.dry_run && is_unsure && self.cursors.last_pass() {
-                self.begin_again();
-            } else {
-                self.succeed();
-            }
-            return;
-        };
-        self.run.cursor = Some(next.0.clone());
-        self.run.rejected += std::mem::take(&mut self.rejected_since_cursor);
-        self.run.left_alone += std::mem::take(&mut self.left_alone_since_cursor);
-        if let Err(message) = self.cursors.turn(Turned { shown, progressed }, next) {
-            self.outcome = Some(Outcome::cursor_loop(&message));
-        }
-    }
-
-    /// What the API refuses, and what a dry run lists, comes by again in a new pass.
-    fn begin_again(&mut self) {
-        self.run = anew(self.run.clone());
-        self.rejected_since_cursor = 0;
-        self.left_alone_since_cursor = 0;
-        self.list_again();
-        if self.run.dry_run {
-            self.seen = Seen::default();
-        }
-    }
-
-    /// Ends the run for want of a call that can be sent.
-    pub fn unsendable(&mut self, problem: &str) {
-        self.outcome = Some(Outcome::failed(Reason::BadRequest, problem));
+    /// The call that was asked for last is under way.
+    pub fn sent(&mut self, call: &Call, now: Timestamp) {
+        let Some(of) = self.flights.offered() else { return };
+        let reserved = self.reserves(call, of);
+        self.pace.spend(reserved, now);
+        let round = self.workers.round();
+        self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved });
+        self.looks(of);
     }
 
     fn end_at_limit(&mut self) -> Step {
@@ -309,10 +284,16 @@ impl Progress {
             (_, Some(refusal)) => Outcome::succeeded(run, Some(refusal)),
             (_, None) => Outcome::succeeded(run, unsendable.map(|problem| problem as &dyn Display)),
         };
+        // What is under way still, such as a look, changes nothing of that.
+        self.outcome = Some(outcome.clone());
         self.end(outcome)
     }
 
+    /// The end, once no call is under way any more.
     fn end(&mut self, outcome: Outcome) -> Step {
+        if self.flights.len() > 0 {
+            return Step::Await;
+        }
         self.outcome = Some(outcome.clone());
         Step::End(outcome.leaving_alone(self.ended_run().left_alone))
     }
@@ -324,10 +305,13 @@ pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
     run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
+mod answers;
 mod apart;
 mod calls;
 mod failures;
+mod ids;
 mod listing;
+mod windows;
 
 #[cfg(test)]
 #[path = "progress_tests.rs"]

@@ -14,7 +14,7 @@ fn a_call_that_failed_is_repeated_after_the_longer_of_backoff_and_what_the_answe
         let error = ApiError { retry_after: Some(Duration::from_secs(retry_after)), ..error };
         let mut progress = matching(&json!({}));
         let first = call(&mut progress);
-        assert_eq!(progress.failed(&first, &error, at(0), 1.0), Failure::GoOn);
+        assert_eq!(progress.fail(&first, &error, at(0), 1.0), Failure::GoOn);
         let until = at(0) + SignedDuration::from_millis(millis);
         assert_eq!(progress.next(at(0)), Step::Wait(until), "{error}");
         assert_eq!(progress.activity(), activity);
@@ -33,7 +33,7 @@ fn a_clock_that_is_set_back_makes_no_wait_longer() {
     let asked = ApiError { retry_after: Some(Duration::from_secs(90)), ..error(ErrorClass::RateLimited) };
     let mut progress = matching(&json!({}));
     let first = call(&mut progress);
-    progress.failed(&first, &asked, at(6 * 3600), 0.0);
+    progress.fail(&first, &asked, at(6 * 3600), 0.0);
     assert_eq!(progress.next(at(0)), Step::Wait(at(90)));
     assert_eq!(progress.next(at(60)), Step::Wait(at(90)));
     let mut taken = matching(&json!({"waitingUntil": at(6 * 3600).to_string()}));
@@ -41,7 +41,7 @@ fn a_clock_that_is_set_back_makes_no_wait_longer() {
     assert!(matches!(taken.next(at(3600)), Step::Call(_)));
     let mut paced = matching(&json!({"limits": {"pageSize": 20, "entriesPerSecond": 20}}));
     let first = call(&mut paced);
-    paced.answered(&first, &page(20, "a"), at(6 * 3600));
+    paced.answer(&first, &page(20, "a"), at(6 * 3600));
     assert_eq!(paced.next(at(0)), Step::Wait(at(2)));
 }
 
@@ -74,11 +74,11 @@ fn only_a_call_that_may_have_acted_is_uncertain() {
     fail(&mut progress, &lost());
     assert_eq!(progress.run().uncertain_pages, 1);
     let given_up = call(&mut progress);
-    progress.abandoned(&given_up, at(0));
+    progress.give_up(&given_up, at(0));
     assert_eq!(progress.run().uncertain_pages, 2);
     let mut dry = matching(&json!({"dryRun": true}));
     let given_up = call(&mut dry);
-    dry.abandoned(&given_up, at(0));
+    dry.give_up(&given_up, at(0));
     assert_eq!(dry.run().uncertain_pages, 0);
 }
 
@@ -94,12 +94,12 @@ fn what_a_lost_answer_may_hide_counts_against_the_entries_per_second() {
     ] {
         let mut progress = selected;
         let call = call(&mut progress);
-        progress.failed(&call, &lost, at(0), 0.0);
+        progress.fail(&call, &lost, at(0), 0.0);
         assert_eq!(progress.next(at(0)) == Step::Wait(at(1)), wait, "{lost:?}");
     }
     let mut given_up = matching(&limits);
     let under_way = call(&mut given_up);
-    given_up.abandoned(&under_way, at(0));
+    given_up.give_up(&under_way, at(0));
     assert_eq!(given_up.next(at(0)), Step::Wait(at(1)));
 }
 
@@ -166,7 +166,8 @@ fn what_the_api_refuses_ends_the_run_with_the_way_out() {
         assert!(end(&mut progress).message.contains("check spec.filters"), "{class:?}");
     }
     let mut unsendable = listed(1, &json!({}));
-    unsendable.unsendable("the ID \"..\" cannot stand in a URL's path");
+    let call = call(&mut unsendable);
+    unsendable.unsendable(&call, "the ID \"..\" cannot stand in a URL's path");
     assert_eq!(ended(&mut unsendable), failed(Reason::BadRequest));
 }
 

@@ -40,9 +40,9 @@ fn drain(progress: &mut Progress, gone: &[usize]) -> usize {
             call => panic!("{call:?}"),
         };
         if ids.iter().any(|id| gone.contains(id)) {
-            progress.failed(&call, &error(ErrorClass::NotFound), at(0), 0.0);
+            progress.fail(&call, &error(ErrorClass::NotFound), at(0), 0.0);
         } else {
-            progress.answered(&call, &page(ids.len() as u64, ""), at(0));
+            progress.answer(&call, &page(ids.len() as u64, ""), at(0));
         }
     }
     panic!("does not end");
@@ -78,7 +78,7 @@ fn ids_of_a_call_whose_answer_was_lost_are_not_called_missing() {
     assert_eq!(end(&mut progress).message, "resumed at least 1 entry in 4 calls, 0 refused");
     let mut deleted = listed(4, &json!({"action": "delete"}));
     let first = call(&mut deleted);
-    deleted.abandoned(&first, at(0));
+    deleted.give_up(&first, at(0));
     answer(&mut deleted, &page(1, ""));
     assert_eq!((deleted.run().not_found, deleted.run().uncertain_pages), (0, 1));
 }
@@ -121,10 +121,10 @@ fn the_longest_ids_go_in_calls_that_a_url_can_carry_and_missing_ones_are_still_f
         assert!(request.query.len() <= dlq_upstash::types::MAX_TARGET_BYTES);
         let Call::Bulk { selection: Selection::Ids(sent), .. } = &call else { panic!("{call:?}") };
         if sent.iter().any(|id| gone.contains(&id)) {
-            progress.failed(&call, &error(ErrorClass::NotFound), at(0), 0.0);
+            progress.fail(&call, &error(ErrorClass::NotFound), at(0), 0.0);
         } else {
             acted.extend(sent.clone());
-            progress.answered(&call, &page(sent.len() as u64, ""), at(0));
+            progress.answer(&call, &page(sent.len() as u64, ""), at(0));
         }
     }
     let there: Vec<_> = ids.iter().filter(|id| !gone.contains(id)).cloned().collect();

@@ -222,6 +222,7 @@ fn one_run(
         calls += 1;
         assert!(calls < 5000, "a run that does not end");
         match progress.next(now) {
+            Step::Await => unreachable!("no call is under way"),
             Step::Wait(until) => now = until,
             Step::End(outcome) => break outcome,
             Step::Call(call) => {
@@ -231,8 +232,8 @@ fn one_run(
                     dlq.shown.clear();
                 }
                 match dlq.serve(&call) {
-                    Ok(page) => progress.answered(&call, &page, now),
-                    Err(error) => drop(progress.failed(&call, &error, now, 0.0)),
+                    Ok(page) => progress.answer(&call, &page, now),
+                    Err(error) => drop(progress.fail(&call, &error, now, 0.0)),
                 }
                 is_exact &= !matches!(what, Happens::Killed);
                 if matches!(what, Happens::Killed) {

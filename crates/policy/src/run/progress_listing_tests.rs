@@ -87,7 +87,7 @@ fn act(progress: &mut Progress) -> Vec<(usize, Vec<String>)> {
     let mut calls = Vec::new();
     while let Step::Call(call @ Call::Bulk { .. }) = progress.next(now()) {
         let (ids, labels) = named(&call);
-        progress.answered(&call, &acted(&ids), now());
+        progress.answer(&call, &acted(&ids), now());
         calls.push((ids.len(), labels));
     }
     calls
@@ -96,7 +96,7 @@ fn act(progress: &mut Progress) -> Vec<(usize, Vec<String>)> {
 fn list(progress: &mut Progress, page: &Page) -> Call {
     let call = call(progress);
     assert!(matches!(call, Call::List { .. }), "{call:?}");
-    progress.answered(&call, page, now());
+    progress.answer(&call, page, now());
     call
 }
 
@@ -123,7 +123,7 @@ fn ten_pages_are_listed_ahead_and_uniform_entries_fill_every_call() {
         .map(|_| {
             let call = call(&mut progress);
             let (ids, labels) = named(&call);
-            progress.answered(&call, &acted(&ids), now());
+            progress.answer(&call, &acted(&ids), now());
             (ids.len(), labels)
         })
         .collect();
@@ -160,11 +160,11 @@ fn an_entry_that_has_left_or_is_refused_is_found_among_those_of_its_call() {
         let (ids, _) = named(&call);
         let asks_for_nobody = ids == [DlqId("1000000000000-0".to_owned())];
         if asks_for_nobody || ids.contains(&gone) {
-            progress.failed(&call, &refused(ErrorClass::NotFound, 404), now(), 0.0);
+            progress.fail(&call, &refused(ErrorClass::NotFound, 404), now(), 0.0);
         } else if ids.contains(&stuck) {
-            progress.failed(&call, &refused(ErrorClass::Refused, 400), now(), 0.0);
+            progress.fail(&call, &refused(ErrorClass::Refused, 400), now(), 0.0);
         } else {
-            progress.answered(&call, &acted(&ids), now());
+            progress.answer(&call, &acted(&ids), now());
         }
     }
     let run = progress.ended_run();
@@ -177,10 +177,10 @@ fn what_a_lost_answer_may_have_taken_is_no_entry_that_had_left() {
     list(&mut progress, &page(vec![entry(1, &[]), entry(2, &[])], None));
     let first = call(&mut progress);
     let lost = ApiError::transport("lost", true);
-    assert_eq!(progress.failed(&first, &lost, now(), 0.0), Failure::GoOn);
+    assert_eq!(progress.fail(&first, &lost, now(), 0.0), Failure::GoOn);
     let later = now() + SignedDuration::from_secs(60);
     while let Step::Call(call @ Call::Bulk { .. }) = progress.next(later) {
-        progress.failed(&call, &refused(ErrorClass::NotFound, 404), later, 0.0);
+        progress.fail(&call, &refused(ErrorClass::NotFound, 404), later, 0.0);
     }
     let run = progress.run();
     assert_eq!((run.uncertain_pages, run.not_found, run.processed), (1, 0, 0));
@@ -195,14 +195,14 @@ fn a_limit_and_a_rate_hold_for_what_is_acted_on_and_not_for_what_is_listed() {
     list(&mut progress, &whole_page(0, &[], Some("more")));
     let first = call(&mut progress);
     assert_eq!(named(&first).0.len(), 20);
-    progress.answered(&first, &acted(&named(&first).0), now());
+    progress.answer(&first, &acted(&named(&first).0), now());
     assert!(matches!(progress.next(now()), Step::Wait(_)));
     let second = match progress.next(now() + SignedDuration::from_secs(1)) {
         Step::Call(call) => call,
         other => panic!("{other:?}"),
     };
     assert_eq!(named(&second).0.len(), 10);
-    progress.answered(&second, &acted(&named(&second).0), now());
+    progress.answer(&second, &acted(&named(&second).0), now());
     let outcome = progress.next(now() + SignedDuration::from_secs(9));
     assert!(matches!(&outcome, Step::End(end) if end.result == RunResult::LimitReached), "{outcome:?}");
 }
@@ -302,7 +302,7 @@ fn a_delete_with_match_names_what_it_deletes_and_counts_what_was_gone() {
     let call = call(&mut progress);
     assert!(matches!(&call, Call::Bulk { action: Action::Delete, .. }));
     assert_eq!(named(&call), (vec![id(1), id(2)], Vec::new()), "labels do not part them");
-    progress.answered(&call, &Page { entries: 1, ..Page::default() }, now());
+    progress.answer(&call, &Page { entries: 1, ..Page::default() }, now());
     assert_eq!(end(&mut progress).0, RunResult::Succeeded);
     let run = progress.run();
     assert_eq!((run.processed, run.not_found, run.skipped.status), (1, 1, 1));

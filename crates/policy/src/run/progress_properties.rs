@@ -139,6 +139,7 @@ proptest! {
             let before = progress.run().clone();
             match progress.next(now) {
                 Step::End(outcome) => break outcome,
+                Step::Await => unreachable!("no call is under way"),
                 Step::Wait(until) => {
                     prop_assert!(until > now);
                     prop_assert!(until.duration_since(now) <= SignedDuration::from_secs(4000));
@@ -160,7 +161,7 @@ proptest! {
                             let cursor = cursor.map(|cursor| Cursor(cursor.to_string()));
                             let page = Page { entries, workflow_run_ids: vec!["wfr_1".into(); 3], cursor, ..Page::default() };
                             acknowledged += counts.map_or(0, |_| i64::try_from(entries).unwrap());
-                            progress.answered(&call, &page, now);
+                            progress.answer(&call, &page, now);
                         }
                         Fate::Error { class, may_have_acted, retry_after } => {
                             let error = ApiError {
@@ -170,14 +171,14 @@ proptest! {
                                 retry_after: retry_after.map(Duration::from_secs),
                                 may_have_acted: may_have_acted && call.operation().acts(),
                             };
-                            progress.failed(&call, &error, now, jitter);
+                            progress.fail(&call, &error, now, jitter);
                             if progress.run().processed < acknowledged {
                                 // Only a list that begins again counts again.
                                 prop_assert!(setup.dry_run && class == ErrorClass::Refused);
                                 acknowledged = 0;
                             }
                         }
-                        Fate::Abandoned => progress.abandoned(&call, now),
+                        Fate::Abandoned => progress.give_up(&call, now),
                     }
                     let run = progress.run();
                     if run.uncertain_pages > before.uncertain_pages {

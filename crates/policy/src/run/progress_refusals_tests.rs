@@ -88,11 +88,12 @@ impl Dlq {
             let call = match progress.next(at(0)) {
                 Step::Call(call) => call,
                 Step::End(outcome) => return Some(outcome),
+                Step::Await => unreachable!("no call is under way"),
                 Step::Wait(until) => panic!("waits until {until}"),
             };
             match self.answer(&call) {
-                Ok(page) => progress.answered(&call, &page, at(0)),
-                Err(error) => assert_eq!(progress.failed(&call, &error, at(0), 0.0), Failure::GoOn),
+                Ok(page) => progress.answer(&call, &page, at(0)),
+                Err(error) => assert_eq!(progress.fail(&call, &error, at(0), 0.0), Failure::GoOn),
             }
         }
         None
@@ -199,7 +200,7 @@ fn the_question_is_asked_also_where_a_lost_answer_leaves_something_open() {
     let mut dlq = Dlq::of(1, []);
     let mut progress = listed(1, &json!({"action": "restart", "window": null}));
     let first = call(&mut progress);
-    progress.failed(&first, &lost(), at(0), 0.0);
+    progress.fail(&first, &lost(), at(0), 0.0);
     dlq.refuses = |call| call.operation().acts();
     let outcome = dlq.drain(&mut progress);
     assert_eq!((outcome.result, outcome.reason), failed(Reason::BadRequest));
@@ -344,7 +345,7 @@ fn a_refused_id_fails_no_run_that_may_have_acted_on_others() {
     let mut progress = listed(51, &json!({"window": null}));
     let first = call(&mut progress);
     dlq.answer(&first).unwrap();
-    progress.failed(&first, &lost(), at(0), 0.0);
+    progress.fail(&first, &lost(), at(0), 0.0);
     let outcome = dlq.drain(&mut progress);
     assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!(dlq.acted_on.len(), 50);
@@ -399,8 +400,8 @@ fn a_lost_question_leaves_nothing_uncertain() {
     assert_eq!(dlq.work(&mut progress, 3), None);
     let question = call(&mut progress);
     assert_eq!(sent(&question), 1);
-    progress.failed(&question, &lost(), at(0), 0.0);
-    progress.abandoned(&question, at(0));
+    progress.fail(&question, &lost(), at(0), 0.0);
+    progress.give_up(&question, at(0));
     let outcome = dlq.drain(&mut progress);
     assert_eq!((outcome.result, outcome.reason), SUCCEEDED);
     assert_eq!((progress.run().uncertain_pages, progress.ended_run().rejected), (0, 2));

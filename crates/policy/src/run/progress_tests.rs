@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::spec::ConnectionRef;
-use dlq_crd::RunResult;
+use dlq_crd::{Reason, RunResult};
 use dlq_upstash::error::ErrorClass;
-use dlq_upstash::types::{Action, Criteria, DlqId, ListedEntry, Overrides};
+use dlq_upstash::types::{Action, Criteria, Cursor, DlqId, ListedEntry, Overrides, Page, Selection};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_763_640_000 + seconds).unwrap()
@@ -107,14 +107,14 @@ fn call(progress: &mut Progress) -> Call {
 
 fn answer(progress: &mut Progress, page: &Page) -> Call {
     let call = call(progress);
-    progress.answered(&call, page, at(0));
+    progress.answer(&call, page, at(0));
     call
 }
 
 /// Fails the next call; no jitter, so that it is repeated at once unless the answer asks for more.
 fn fail(progress: &mut Progress, error: &ApiError) -> Failure {
     let call = call(progress);
-    progress.failed(&call, error, at(0), 0.0)
+    progress.fail(&call, error, at(0), 0.0)
 }
 
 fn end(progress: &mut Progress) -> Outcome {
@@ -278,7 +278,7 @@ fn what_a_lost_or_abandoned_call_may_have_done_counts_against_the_limit() {
     fail(&mut progress, &lost());
     let last = call(&mut progress);
     assert_eq!(asked(&last).1, 20);
-    progress.abandoned(&last, at(0));
+    progress.give_up(&last, at(0));
     assert_eq!(ended(&mut progress), LIMIT);
     assert_eq!((progress.run().processed, progress.run().uncertain_pages), (40, 2));
     // Another process knows only how many calls there were.
@@ -323,12 +323,12 @@ fn a_run_takes_at_most_a_seconds_worth_at_once_and_then_waits() {
     assert_eq!(asked(&answer(&mut progress, &page(20, "a"))).1, 20);
     assert_eq!(progress.next(at(0)), Step::Wait(at(1)));
     let Step::Call(call) = progress.next(at(1)) else { panic!("still waiting") };
-    progress.answered(&call, &page(5, "b"), at(1));
+    progress.answer(&call, &page(5, "b"), at(1));
     let quarter = SignedDuration::from_millis(250);
     assert_eq!(progress.next(at(1)), Step::Wait(at(1) + quarter));
     // Time that was not used is not saved up.
     let Step::Call(call) = progress.next(at(60)) else { panic!("still waiting") };
-    progress.answered(&call, &page(20, "c"), at(60));
+    progress.answer(&call, &page(20, "c"), at(60));
     assert_eq!(progress.next(at(60)), Step::Wait(at(61)));
     let mut unpaced = matching(&json!({}));
     answer(&mut unpaced, &page(50, "a"));

@@ -36,7 +36,7 @@ impl Books {
         if let (Some(rate), Some(_)) = (rate, asked) {
             self.pace.asks(rate, At { process, truth });
         }
-        self.refusals.iter_mut().for_each(|refusals| refusals.asks(call, fate));
+        self.refusals.iter_mut().for_each(|refusals| refusals.asks(run, call, fate));
         asked
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::side_by_side::check_windows;
 use crate::spec::policy::{Mode, Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
 use dlq_crd::{
@@ -214,6 +215,10 @@ impl Ledger {
         if let Some(run) = &after.current_run {
             assert!(run.completion_time.is_none() && run.result.is_none());
             self.check_counts(run, "current");
+            check_windows(run);
+            if !run.windows.is_empty() {
+                self.meet("windows in a status");
+            }
         }
     }
 
@@ -366,6 +371,7 @@ impl Ledger {
         let run = after.last_run.as_ref().expect("the run that ended");
         assert_eq!(key(run), *was, "another run ended");
         assert!(run.holder.is_none() && run.waiting_until.is_none() && run.completion_time.is_some());
+        assert!(run.windows.is_empty(), "an ended run has parts that nobody continues");
         let result = run.result.expect("how it ended");
         self.meet(format!("ended: {result:?}"));
         self.meet(format!("because: {:?}", run.reason.expect("why it ended")));
@@ -450,11 +456,12 @@ impl Ledger {
         deeds.beyond += i64::from(beyond);
     }
 
-    /// The process knows of its own calls at once.
-    pub(super) fn knows(&self, run: &PolicyRun) {
+    /// The process knows of its own calls at once, but for those under way.
+    pub(super) fn knows(&self, run: &PolicyRun, not_heard_of: i64) {
         let deeds = &self.runs[&key(run)];
         let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0;
-        assert!(!is_exact || run.processed == deeds.acted, "{} counted of {}", run.processed, deeds.acted);
+        let heard_of = deeds.acted - not_heard_of;
+        assert!(!is_exact || run.processed == heard_of, "{} counted of {heard_of}", run.processed);
         deeds.check_limit(run);
     }
 }
@@ -504,10 +511,15 @@ fn check_steps(before: &DlqPolicyStatus, after: &DlqPolicyStatus) {
 }
 
 /// A process is about to call.
-pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Timestamp) {
-    // No limit without an oracle: a new one does not compile until it is held here.
-    let Limits { page_size, max_entries_per_run, entries_per_second, active_deadline_seconds } =
-        run.limits.clone().unwrap_or_default();
+pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Timestamp, being_asked: i64) {
+    // No limit without an oracle: a new one does not compile until it is held here. Calls side by side have one of their own.
+    let Limits {
+        page_size,
+        max_entries_per_run,
+        entries_per_second,
+        active_deadline_seconds,
+        parallelism: _,
+    } = run.limits.clone().unwrap_or_default();
     let start = run.start_time.timestamp();
     if let Some(most) = active_deadline_seconds {
         assert!(now < start + SignedDuration::from_secs(most), "calls after its deadline");
@@ -521,7 +533,7 @@ pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Tim
     if let (true, Call::List { count, .. }) = (is_by_listing, call) {
         assert!(*count <= 100);
     } else if let Some(asked) = asked(call, run.dry_run) {
-        let left = max_entries_per_run.map_or(i64::MAX, |most| most - run.processed);
+        let left = max_entries_per_run.map_or(i64::MAX, |most| most - run.processed - being_asked);
         let second = entries_per_second.map_or(i64::MAX, i64::from);
         let page = i64::from(page_size);
         assert!(asked >= 1 && asked <= left.min(second).min(page), "asks for {asked}, {left} are left");

@@ -12,6 +12,7 @@ mod properties;
 mod refusals;
 mod schedules;
 mod schema;
+mod side_by_side;
 mod told;
 mod upstash;
 mod world;

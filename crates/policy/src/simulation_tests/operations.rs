@@ -61,6 +61,8 @@ pub(super) struct Slice {
     pub(super) every_page: bool,
     /// Whether it has to wait for a permit first.
     pub(super) queued: bool,
+    /// How many more permits it gets.
+    pub(super) further_permits: u8,
     /// What happens while it waits for something, the first one last.
     pub(super) meanwhile: Vec<Operation>,
     /// After how many steps the watch tells of an edit. None: at once.
@@ -170,6 +172,7 @@ fn calm() -> impl Strategy<Value = Slice> {
             every_page,
             looks,
             jitter,
+            further_permits: 15,
             ..Slice::default()
         },
     )
@@ -229,7 +232,9 @@ fn slice() -> impl Strategy<Value = Slice> {
     let trouble = (faults, crash_after, unread, interrupt);
     let meanwhile = (meanwhile, option::weighted(0.4, 0_u8..20));
     let in_hand = option::weighted(0.3, prop_oneof![2 => Just(0_usize), 1 => 1_usize..8]);
-    (fates, trouble, latency, any::<(bool, bool)>(), jitter, meanwhile, in_hand).prop_map(
+    let further_permits = prop_oneof![1 => 0_u8..4, 3 => Just(15)];
+    let line = (in_hand, further_permits);
+    (fates, trouble, latency, any::<(bool, bool)>(), jitter, meanwhile, line).prop_map(
         |(
             fates,
             (faults, crash_after, unread, interrupt),
@@ -237,9 +242,10 @@ fn slice() -> impl Strategy<Value = Slice> {
             (every_page, looks),
             jitter,
             (meanwhile, lag),
-            in_hand,
+            (in_hand, further_permits),
         )| Slice {
             queued: fates.len() == 3,
+            further_permits,
             fates,
             otherwise: Fate::Served,
             faults,
@@ -434,11 +440,15 @@ fn limits() -> impl Strategy<Value = Value> {
     let most = option::weighted(0.4, 1..80);
     let rate = option::weighted(0.4, prop_oneof![1..10, 10..100, 100..3000]);
     let deadline = option::weighted(0.4, prop_oneof![1..5, 5..4000]);
-    (page, most, rate, deadline).prop_map(|(page, most, rate, deadline)| {
+    let parallelism = option::weighted(0.5, 1..=16);
+    (page, most, rate, deadline, parallelism).prop_map(|(page, most, rate, deadline, parallelism)| {
         let mut limits = json!({"pageSize": page});
-        for (name, limit) in
-            [("maxEntriesPerRun", most), ("entriesPerSecond", rate), ("activeDeadlineSeconds", deadline)]
-        {
+        for (name, limit) in [
+            ("maxEntriesPerRun", most),
+            ("entriesPerSecond", rate),
+            ("activeDeadlineSeconds", deadline),
+            ("parallelism", parallelism),
+        ] {
             limits.as_object_mut().unwrap().extend(limit.map(|limit: i32| (name.to_owned(), limit.into())));
         }
         json!({"limits": limits})

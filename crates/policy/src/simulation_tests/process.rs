@@ -11,8 +11,8 @@ use super::operations::{Operation, Secret, Slice};
 use super::upstash::{self, Fate};
 use super::world::World;
 use crate::attempt::{
-    Action, Answer, Attempt, Effect, Event, FailedStep, Fence, Found, Interrupt, Kept, Next, Notice, Purpose,
-    Seen, Settings, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    Action, Answer, Attempt, CallId, Effect, Event, FailedStep, Fence, Found, Interrupt, Kept, Next, Notice,
+    Purpose, Seen, Settings, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
 use crate::plan::Freshness;
 use crate::spec::Invalid;
@@ -22,7 +22,7 @@ use dlq_upstash::types::Call;
 
 const RETRY_LIMIT: u32 = 3;
 /// From this many calls in one turn on, each call takes longer than a turn may, which keeps cases short.
-const MOST_CALLS: usize = 30;
+const MOST_CALLS: i64 = 30;
 const LONG: i64 = 11_000;
 /// A turn that takes more steps goes around in a circle.
 const MOST_STEPS: usize = 2000;
@@ -52,14 +52,19 @@ pub(super) struct Process {
 
 /// A call under way: what comes of it, and when.
 struct Flight {
+    id: CallId,
+    call: Call,
     answer: Answer,
     lands: Timestamp,
+    /// How many entries it counts for until it lands, and how many it acted on.
+    asked: i64,
+    acted: i64,
 }
 
 /// What a turn waits for.
 #[derive(Default)]
 struct UnderWay {
-    call: Option<Flight>,
+    calls: Vec<Flight>,
     look: Option<Looking>,
 }
 
@@ -168,18 +173,19 @@ impl World {
             self.catch_up(&mut attempt);
             match attempt.next(self.now()) {
                 Action::Tell(told) => self.is_told(*told, &attempt),
-                Action::GiveUp => {
-                    assert!(under_way.call.take().is_some(), "gives up on nothing");
+                Action::GiveUp(id) => {
+                    let index = under_way.calls.iter().position(|flight| flight.id == id);
+                    under_way.calls.remove(index.expect("gives up on nothing"));
                     self.ledger.meet("a call that was given up");
-                    self.ledger.knows(attempt.run().unwrap());
+                    self.knows(&attempt, &under_way);
                 }
-                Action::Do(Effect::Call { call, account }) => {
-                    assert!(under_way.call.is_none(), "two calls at once");
+                Action::Do(Effect::Call { id, call, account }) => {
                     calls += 1;
-                    let latency = if calls > MOST_CALLS { LONG } else { slice.latency };
-                    let answer = self.send(&attempt, &call, account, &mut slice);
+                    // Answers overtake each other.
+                    let latency = if calls > MOST_CALLS { LONG } else { slice.latency + calls * 7 % 5 };
                     let lands = self.time + SignedDuration::from_millis(latency);
-                    under_way.call = Some(Flight { answer, lands });
+                    let flight = self.send(&attempt, id, *call, account, &under_way, &mut slice);
+                    under_way.calls.push(Flight { lands, ..flight });
                 }
                 Action::Do(Effect::Look { look, account }) => {
                     assert!(under_way.look.is_none() && event.is_none(), "two effects at once");
@@ -217,14 +223,16 @@ impl World {
             return;
         }
         let left = until.duration_since(self.now()).max(SignedDuration::ZERO);
-        let landed = under_way.call.take_if(|flight| flight.lands.duration_since(self.time) <= left);
-        if let Some(Flight { answer, lands }) = landed {
+        let next = under_way.calls.iter().enumerate().min_by_key(|(_, flight)| flight.lands);
+        let next = next.filter(|(_, flight)| flight.lands.duration_since(self.time) <= left);
+        if let Some(index) = next.map(|(index, _)| index) {
+            let Flight { id, answer, lands, .. } = under_way.calls.remove(index);
             self.time = self.time.max(lands);
             if matches!(answer, Answer::Page(_)) {
                 self.process.clock_offset = self.offset();
             }
-            attempt.on(Event::Answered(answer), self.now());
-            self.ledger.knows(attempt.run().unwrap());
+            attempt.on(Event::Answered(id, answer), self.now());
+            self.knows(attempt, under_way);
         } else if let Some(Looking { looked, lands }) =
             under_way.look.take_if(|look| look.lands.duration_since(self.time) <= left)
         {
@@ -313,6 +321,11 @@ impl World {
             })),
             Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
             Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),
+            Effect::FurtherPermit(_) => {
+                let is_free = slice.further_permits > 0;
+                slice.further_permits = slice.further_permits.saturating_sub(1);
+                Event::Permitted(is_free)
+            }
             Effect::Call { .. } | Effect::Look { .. } => unreachable!("these take their time"),
         }
     }
@@ -411,16 +424,29 @@ impl World {
     }
 
     /// A call reaches Upstash, and is done there. What comes of it arrives later.
-    fn send(&mut self, attempt: &Attempt, call: &Call, account: u64, slice: &mut Slice) -> Answer {
+    fn send(
+        &mut self,
+        attempt: &Attempt,
+        id: CallId,
+        call: Call,
+        account: u64,
+        under_way: &UnderWay,
+        slice: &mut Slice,
+    ) -> Flight {
         let run = attempt.run().expect("a run").clone();
-        self.check_call(&run, call);
+        let beside: Vec<_> = under_way.calls.iter().map(|flight| &flight.call).collect();
+        if !beside.is_empty() {
+            self.ledger.meet("calls side by side");
+        }
+        let being_asked = under_way.calls.iter().map(|flight| flight.asked).sum();
+        self.check_call(&run, &call, &beside, being_asked);
         let fate = slice.fates.pop().unwrap_or_else(|| slice.otherwise.clone());
         // Entries that fail again do so within the window only until the process' clock is Upstash's.
         let is_over = run.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
         let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
         let right = self.secret.right_of(u8::try_from(account).unwrap());
-        let asked = self.process.books.asks(&run, call, &fate, (self.now(), self.time));
-        let served = self.upstash.serve(call, &fate, right, self.time);
+        let asked = self.process.books.asks(&run, &call, &fate, (self.now(), self.time));
+        let served = self.upstash.serve(&call, &fate, right, self.time);
         let shown = match &served.answer {
             upstash::Answer::Page(page) if asked.is_some() => page.entries,
             _ => 0,
@@ -435,10 +461,18 @@ impl World {
         let doubted = asked.filter(|_| may_have_acted).unwrap_or_default();
         let brought = u64::try_from(doubted).unwrap().max(shown).max(served.acted.into());
         self.process.books.brought(u32::try_from(brought).unwrap());
-        match served.answer {
+        let answer = match served.answer {
             upstash::Answer::Page(page) => Answer::Page(page),
             upstash::Answer::Error(error) => Answer::Error { error, jitter: slice.jitter },
             upstash::Answer::Abandoned => Answer::TimedOut,
-        }
+        };
+        let asked = asked.unwrap_or_default();
+        Flight { id, call, answer, lands: self.time, asked, acted: served.acted.into() }
+    }
+
+    /// The process knows of its own calls as soon as they land.
+    fn knows(&self, attempt: &Attempt, under_way: &UnderWay) {
+        let not_heard_of = under_way.calls.iter().map(|flight| flight.acted).sum();
+        self.ledger.knows(attempt.run().unwrap(), not_heard_of);
     }
 }

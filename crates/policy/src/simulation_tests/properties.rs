@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 60] = [
+const HAPPENS: [&str; 62] = [
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
@@ -44,6 +44,7 @@ const HAPPENS: [&str; 60] = [
     "because: RunSucceeded",
     "because: Unauthorized",
     "because: UpstreamUnavailable",
+    "calls side by side",
     "cancelled: ForceDryRun",
     "cancelled: Paused",
     "cancelled: Replaced",
@@ -73,6 +74,7 @@ const HAPPENS: [&str; 60] = [
     "started: Schedule",
     "started: Spec",
     "trial",
+    "windows in a status",
 ];
 
 /// Enough to meet what is listed below; the variable `PROPTEST_CASES` asks for more.

@@ -1,7 +1,7 @@
 //! Watches that `rejected` is what the API refuses, in runs that nothing hid anything from.
 
 use super::upstash::{Fate, Upstash};
-use dlq_crd::{Action, PolicyRun, Reason};
+use dlq_crd::{Action, MilliTime, PolicyRun, Reason};
 use dlq_upstash::types::{Call, Criteria, Selection};
 
 /// What one process saw of a run from its start on.
@@ -20,11 +20,18 @@ impl Refusals {
         Self { criteria: None, there: upstash.newest(), is_disturbed: false }
     }
 
-    pub(super) fn asks(&mut self, call: &Call, fate: &Fate) {
+    pub(super) fn asks(&mut self, run: &PolicyRun, call: &Call, fate: &Fate) {
         if let Call::List { criteria, .. }
         | Call::Bulk { selection: Selection::Matching { criteria, .. }, .. } = call
+            && run.window.is_some()
         {
-            self.criteria = Some(criteria.clone());
+            let window = run.window.as_ref().expect("a window");
+            let (from_date, to_date) = (window.from_date, window.to_date);
+            self.criteria = Some(Criteria {
+                from_date: from_date.map(MilliTime::as_millisecond),
+                to_date: Some(to_date.as_millisecond()),
+                ..criteria.clone()
+            });
         }
         // A cursor that leads back shows what was refused once more. A list that ignores filters shows what failed less
         // than a minute beside the window, which the run takes for selected.

@@ -9,6 +9,7 @@ use super::api_server::{ApiServer, Fault, Precondition, Written};
 use super::ledger::{At, Ledger, check_call};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
+use super::side_by_side::check_beside;
 use super::told::Told;
 use super::upstash::Upstash;
 use crate::attempt::Purpose;
@@ -259,9 +260,10 @@ impl World {
     }
 
     /// A process is about to call: by the policy as it knows it. The watch may be behind, and a write's answer ahead of it.
-    pub(super) fn check_call(&self, run: &PolicyRun, call: &Call) {
+    pub(super) fn check_call(&self, run: &PolicyRun, call: &Call, beside: &[&Call], being_asked: i64) {
         let policy = self.api.version(self.process.knows).policy(&self.process.permissions);
-        check_call(&policy, run, call, self.now());
+        check_call(&policy, run, call, self.now(), being_asked);
+        check_beside(run, call, beside);
         // What is acted on by IDs that nobody named is what the run selects.
         if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
             && let (Ok(Selected::Matching { criteria, .. }), Some(window)) =

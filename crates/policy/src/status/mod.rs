@@ -152,6 +152,8 @@ pub fn finished(
         result: Some(outcome.result),
         reason: Some(outcome.reason),
         message: Some(cut(&outcome.message)),
+        // Nothing continues them.
+        windows: Vec::new(),
         ..run.clone()
     };
     let failed = matches!(outcome.result, RunResult::Failed | RunResult::DeadlineExceeded);

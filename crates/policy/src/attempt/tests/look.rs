@@ -144,7 +144,7 @@ fn a_look_that_a_run_ended_is_begun_again_a_minute_later_and_not_in_each_gap_bet
                 _ => {
                     runs += 1;
                     let last = Page { cursor: None, ..turn.page() };
-                    turn.on(Event::Answered(Answer::Page(last)));
+                    turn.on(Event::Answered(turn.attempt.last_call, Answer::Page(last)));
                 }
             }
         }

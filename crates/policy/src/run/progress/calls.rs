@@ -1,12 +1,17 @@
 //! Which call comes next.
 
-use super::{Probe, Progress, Step, are_all_refused, most_of_one_call};
+use super::{Progress, Question, Step, most_of_one_call};
 use crate::run::bisection::NOBODYS;
-use crate::run::chunks::fitting;
+use crate::run::flights::Owner;
 use crate::run::outcome::Outcome;
+use crate::run::pace::asked;
+use crate::run::pages::Look;
 use crate::run::window;
-use dlq_crd::{MilliTime, Reason};
-use dlq_upstash::types::{Action, Call, Criteria, Detail, DlqId, Overrides, Selection};
+use dlq_crd::{MilliTime, Reason, Window};
+use dlq_upstash::types::{Call, Criteria, Detail, DlqId, Overrides, Selection};
+
+/// How many entries a list is asked for that is to show where entries are.
+const LOOK: u32 = 100;
 
 impl Progress {
     pub(super) fn next_of_window(&mut self, criteria: &Criteria) -> Step {
@@ -17,31 +22,48 @@ impl Progress {
         if window::is_empty(&frozen) {
             return self.end(Outcome::nothing_matched());
         }
-        let criteria = Criteria {
-            from_date: frozen.from_date.map(MilliTime::as_millisecond),
-            to_date: Some(frozen.to_date.as_millisecond()),
-            ..criteria.clone()
-        };
-        if let Some(probe) = &self.probe {
-            return Step::Call(self.probe_call(probe, criteria));
+        if self.question.is_some() {
+            return self.ask(within(criteria, &frozen));
         }
         if self.listing.is_some() { self.next_listed(criteria) } else { self.next_page(criteria) }
     }
 
-    fn next_page(&mut self, criteria: Criteria) -> Step {
+    fn next_page(&mut self, criteria: &Criteria) -> Step {
+        if self.has_no_worker() {
+            return Step::Await;
+        }
         let Some(count) = self.count() else { return self.end_at_limit() };
-        let cursor = self.cursors.next().cloned();
+        self.split_windows();
+        let look = self.windows.iter().position(|pages| pages.size.look == Look::Wanted);
+        let Some(index) = self.ready_window() else {
+            let Some(pages) = look.and_then(|index| self.windows.get_mut(index)) else { return Step::Await };
+            let criteria = within(criteria, &pages.window);
+            let call = Call::List { criteria, cursor: None, count: LOOK, detail: Detail::Brief };
+            let of = Owner::Look(pages.number);
+            return self.offer(call, of);
+        };
         let list = self.run.dry_run;
-        Step::Call(match &mut self.bisection {
+        let most_listed = self.most_listed;
+        let Some(pages) = self.windows.get_mut(index) else { return Step::Await };
+        let cursor = pages.cursors.next().cloned();
+        let of = Owner::Window(pages.number);
+        let criteria = within(criteria, &pages.window);
+        let call = match &mut pages.bisection {
             Some(bisection) if !bisection.is_unlisted() => {
                 let ids = bisection.chunk(usize::try_from(count).unwrap_or(1));
                 self.bulk(Selection::Ids(ids))
             }
             bisection if list || bisection.is_some() => {
-                Call::List { criteria, cursor, count: count.min(self.most_listed), detail: Detail::Brief }
+                Call::List { criteria, cursor, count: count.min(most_listed), detail: Detail::Brief }
             }
             _ => self.bulk(Selection::Matching { criteria, cursor, count }),
-        })
+        };
+        self.offer(call, of)
+    }
+
+    pub(super) fn offer(&mut self, call: Call, of: Owner) -> Step {
+        self.flights.offer(of);
+        Step::Call(call)
     }
 
     pub(super) fn bulk(&self, selection: Selection) -> Call {
@@ -54,43 +76,23 @@ impl Progress {
         Call::Bulk { action: self.work.api_action(), selection, overrides }
     }
 
-    fn probe_call(&self, probe: &Probe, criteria: Criteria) -> Call {
-        match probe {
-            Probe::Token(_) => Call::List { criteria, cursor: None, count: 1, detail: Detail::Brief },
-            Probe::Request(labels) => {
+    /// Asks the question that is open, and nothing else meanwhile.
+    pub(super) fn ask(&mut self, criteria: Criteria) -> Step {
+        let call = match &self.question {
+            Some(Question::Token(_)) => {
+                Call::List { criteria, cursor: None, count: 1, detail: Detail::Brief }
+            }
+            Some(Question::Request(labels)) => {
                 self.bulk_with(Selection::Ids(vec![DlqId(NOBODYS.to_owned())]), labels.clone())
             }
-        }
+            None => return Step::Await,
+        };
+        if self.flights.has(Owner::Question) { Step::Await } else { self.offer(call, Owner::Question) }
     }
 
-    pub(super) fn next_ids(&mut self, ids: &[DlqId]) -> Step {
-        let position = usize::try_from(self.run.position).unwrap_or(usize::MAX);
-        let rest = ids.get(position..).unwrap_or_default();
-        if rest.is_empty() {
-            // Another process heard the refusals and ended before it asked.
-            let is_open = self.run.rejected > 0 && !self.is_request_fine;
-            // Where all are refused, the answer would change nothing.
-            if !is_open || are_all_refused(&self.run) {
-                return self.succeed();
-            }
-            self.probe.get_or_insert_with(|| Probe::Request(self.work.overrides.labels.clone()));
-        }
-        if let Some(probe) = &self.probe {
-            // Not a look at the ID: that it is not in the DLQ would tell nothing of the token.
-            return Step::Call(self.probe_call(probe, Criteria::default()));
-        }
-        let Some(count) = self.count() else { return self.end_at_limit() };
-        if self.run.dry_run {
-            return Step::Call(Call::Get { id: rest[0].clone() });
-        }
-        let action = self.work.api_action();
-        if ids.len() == 1 && action == Action::Resume {
-            let overrides = self.work.overrides.clone();
-            return Step::Call(Call::Single { action, id: ids[0].clone(), overrides });
-        }
-        let most = usize::try_from(count).unwrap_or(1).min(fitting(rest));
-        let chunk = self.chunks.next(rest.len(), most);
-        Step::Call(self.bulk(Selection::Ids(rest[..chunk].to_vec())))
+    /// Whether as many calls are under way as may be.
+    pub(super) fn has_no_worker(&self) -> bool {
+        self.flights.len() >= self.workers.allowed()
     }
 
     /// How many entries the next call may ask for: no more than one call may, nor than is left of the run's limit.
@@ -99,9 +101,28 @@ impl Progress {
         u32::try_from(self.left().min(most_of_one_call(&self.limits))).ok().filter(|count| *count > 0)
     }
 
-    /// How many entries the run may still act on.
+    /// How many entries the run may still act on, were those that calls under way ask for acted on.
     pub(super) fn left(&self) -> i64 {
-        let spent = self.run.processed.saturating_add(self.doubted);
+        let spent = self.run.processed.saturating_add(self.doubted).saturating_add(self.flights.reserved());
         self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(spent))
+    }
+
+    /// How many entries a call may act on, or list in a dry run.
+    pub(super) fn reserves(&self, call: &Call, of: Owner) -> i64 {
+        let counts = match of {
+            Owner::Question | Owner::Look(_) => false,
+            Owner::Batch(_) => true,
+            Owner::Window(_) => call.operation().acts() || (self.run.dry_run && self.listing.is_none()),
+        };
+        if counts { asked(call) } else { 0 }
+    }
+}
+
+/// The criteria with the bounds of this window.
+pub(super) fn within(criteria: &Criteria, window: &Window) -> Criteria {
+    Criteria {
+        from_date: window.from_date.map(MilliTime::as_millisecond),
+        to_date: Some(window.to_date.as_millisecond()),
+        ..criteria.clone()
     }
 }

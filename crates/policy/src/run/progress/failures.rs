@@ -4,41 +4,62 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Failure, Probe, Progress};
+use super::{Failure, Progress, Question};
 use crate::run::activity::Activity;
 use crate::run::backoff;
+use crate::run::batch::Batch;
 use crate::run::bisection::Bisection;
-use crate::run::chunks::Chunks;
+use crate::run::flights::{Flight, Owner};
 use crate::run::outcome::Outcome;
-use crate::run::pace::asked;
 use dlq_upstash::error::{ApiError, ErrorClass};
 use dlq_upstash::types::{Call, Selection};
 
 impl Progress {
     /// Folds a failure in. `jitter` is a random number from 0 to 1.
     pub fn failed(&mut self, call: &Call, error: &ApiError, now: Timestamp, jitter: f64) -> Failure {
+        let Some(flight) = self.flights.land(call) else { return Failure::GoOn };
         if error.may_have_acted {
-            self.doubt(call, now);
+            self.doubt(&flight);
+        } else {
+            self.pace.settle(flight.reserved, 0, now);
         }
+        let failure = self.take_in(call, error, &flight, now, jitter);
+        self.note_windows();
+        failure
+    }
+
+    fn take_in(
+        &mut self,
+        call: &Call,
+        error: &ApiError,
+        flight: &Flight,
+        now: Timestamp,
+        jitter: f64,
+    ) -> Failure {
         match error.class {
-            ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(error, now, jitter),
-            ErrorClass::TooLarge => match call {
-                Call::List { count, .. } if *count > 1 => self.list_fewer(*count),
-                _ => self.retry(error, now, jitter),
-            },
+            ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(flight, error, now, jitter),
             ErrorClass::Unauthorized => return Failure::TokenRefused,
             ErrorClass::QuotaExceeded => self.outcome = Some(Outcome::quota_exceeded(error)),
-            class => match self.probe.take() {
+            // Without it windows are halved.
+            _ if matches!(flight.of, Owner::Look(_)) => {}
+            // It was begun again.
+            _ if matches!(flight.of, Owner::Window(_)) && self.window_of(flight.of).is_none() => {}
+            ErrorClass::TooLarge => match call {
+                Call::List { count, .. } if *count > 1 => self.list_fewer(*count),
+                _ => self.retry(flight, error, now, jitter),
+            },
+            class if flight.of == Owner::Question => match self.question.take() {
                 // Listing does not work either: the refusal of the action is what counts.
-                Some(Probe::Token(message)) => {
+                Some(Question::Token(message)) => {
                     self.outcome = Some(Outcome::forbidden(&message));
                 }
-                Some(Probe::Request(_)) if class == ErrorClass::Refused => {
+                Some(Question::Request(_)) if class == ErrorClass::Refused => {
                     self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
-                Some(Probe::Request(_)) if class == ErrorClass::NotFound => self.request_is_fine(),
-                _ => self.rejected(call, error),
+                Some(Question::Request(_)) if class == ErrorClass::NotFound => self.request_is_fine(),
+                _ => self.rejected(call, error, flight),
             },
+            _ => self.rejected(call, error, flight),
         }
         Failure::GoOn
     }
@@ -47,149 +68,171 @@ impl Progress {
     fn list_fewer(&mut self, count: u32) {
         self.failures = 0;
         self.run.retries += 1;
-        self.most_listed = count / 2;
+        self.most_listed = self.most_listed.min(count / 2);
     }
 
-    fn rejected(&mut self, call: &Call, error: &ApiError) {
+    fn rejected(&mut self, call: &Call, error: &ApiError, flight: &Flight) {
         match error.class {
             ErrorClass::Forbidden if call.operation().acts() => {
-                self.probe = Some(Probe::Token(error.to_string()));
+                self.question.get_or_insert_with(|| Question::Token(error.to_string()));
             }
             ErrorClass::Forbidden => {
                 self.outcome = Some(Outcome::forbidden(&error.to_string()));
             }
-            ErrorClass::NotFound => self.not_found(call, error),
-            ErrorClass::Refused => self.refused(call, error),
+            ErrorClass::NotFound => self.not_found(call, error, flight.of),
+            ErrorClass::Refused => self.refused(call, error, flight.of),
             _ => self.outcome = Some(Outcome::bad_request(error)),
         }
     }
 
-    fn refused(&mut self, call: &Call, error: &ApiError) {
-        match call {
-            Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => self.halve(ids.len()),
-            Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } => {
+    fn refused(&mut self, call: &Call, error: &ApiError, of: Owner) {
+        let index = self.window_of(of);
+        match (call, index) {
+            (Call::Bulk { selection: Selection::Ids(ids), .. }, _) if ids.len() > 1 => {
+                self.halve(of, ids.len());
+            }
+            (Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. }, _) => {
                 self.failures = 0;
                 self.refusal = Some(error.clone());
                 if !self.is_request_fine {
-                    self.probe = Some(Probe::Request(sent_labels(call)));
+                    self.question.get_or_insert_with(|| Question::Request(sent_labels(call)));
                 }
-                if self.bisection.is_some() {
-                    self.bisect(Bisection::refused);
-                } else {
-                    self.run.rejected += 1;
-                    self.pass_one();
+                match (of, index) {
+                    (Owner::Batch(number), _) => {
+                        self.pass(number, 1, false, |batch| batch.rejected += 1);
+                    }
+                    (_, Some(index)) => self.bisect(index, Bisection::refused),
+                    _ => {}
                 }
             }
             // Where entries are refused, it is not the cursor.
-            Call::Bulk { .. } if self.run.rejected > 0 => self.take_apart(error),
-            Call::Bulk { .. } | Call::List { .. } if self.cursors.restart() => {
-                // What was acted on is gone from the DLQ, so beginning again repeats nothing.
+            (Call::Bulk { .. }, Some(index)) if self.run.rejected > 0 => self.take_apart(index, error),
+            (Call::Bulk { .. } | Call::List { .. }, Some(index)) if self.restart(index) => {
                 self.failures = 0;
-                self.run.retries += 1;
-                self.bisection = None;
-                self.begin_again();
             }
-            Call::Bulk { .. } => self.take_apart(error),
-            Call::List { .. } | Call::Get { .. } => {
-                let bisection = self.bisection.take();
+            (Call::Bulk { .. }, Some(index)) => self.take_apart(index, error),
+            (Call::List { .. } | Call::Get { .. }, _) => {
+                let pages = index.and_then(|index| self.windows.get_mut(index));
+                let bisection = pages.and_then(|pages| pages.bisection.take());
                 let error = bisection.as_ref().map_or(error, |bisection| &bisection.refusal);
                 self.outcome = Some(Outcome::bad_request(error));
             }
+            (Call::Bulk { .. }, None) => {}
         }
     }
 
-    fn take_apart(&mut self, refusal: &ApiError) {
-        self.failures = 0;
-        self.bisection = Some(Bisection::new(refusal.clone()));
+    fn window_of(&self, of: Owner) -> Option<usize> {
+        let Owner::Window(number) = of else { return None };
+        self.windows.iter().position(|pages| pages.number == number)
     }
 
-    fn halve(&mut self, size: usize) {
+    fn take_apart(&mut self, index: usize, refusal: &ApiError) {
         self.failures = 0;
-        match &mut self.bisection {
-            Some(bisection) => bisection.halve(size),
-            None => {
-                if let Some(chunks) = self.chunks() {
-                    chunks.halve(size);
+        if let Some(pages) = self.windows.get_mut(index) {
+            pages.bisection = Some(Bisection::new(refusal.clone()));
+        }
+    }
+
+    fn halve(&mut self, of: Owner, size: usize) {
+        self.failures = 0;
+        match (of, self.window_of(of)) {
+            (Owner::Batch(number), _) => {
+                if let Some(batch) = self.batch(number) {
+                    batch.chunks.halve(size);
                 }
             }
+            (_, Some(index)) => {
+                if let Some(bisection) = self.bisection(index) {
+                    bisection.halve(size);
+                }
+            }
+            _ => {}
         }
     }
 
-    /// How the entries that are named in calls are divided.
-    fn chunks(&mut self) -> Option<&mut Chunks> {
-        match &mut self.listing {
-            Some(listing) => listing.in_hand.chunks(),
-            None => Some(&mut self.chunks),
-        }
+    fn batch(&mut self, number: u32) -> Option<&mut Batch> {
+        self.batches.iter_mut().find(|batch| batch.number == number)
     }
 
-    /// Leaves the only entry of a chunk behind.
-    fn pass_one(&mut self) {
-        if let Some(listing) = &mut self.listing {
-            return listing.in_hand.done(1, false);
-        }
-        self.run.position += 1;
-        self.chunks.done(false);
+    fn bisection(&mut self, index: usize) -> Option<&mut Bisection> {
+        self.windows.get_mut(index)?.bisection.as_mut()
     }
 
     /// The call was given up on: nobody knows whether it acted.
     pub fn abandoned(&mut self, call: &Call, now: Timestamp) {
+        let Some(flight) = self.flights.land(call) else { return };
         if call.operation().acts() {
-            self.doubt(call, now);
+            self.doubt(&flight);
+        } else {
+            self.pace.settle(flight.reserved, 0, now);
         }
     }
 
     /// The call may have acted on all that it asked for. A question acts on nothing.
-    fn doubt(&mut self, call: &Call, now: Timestamp) {
-        if self.probe.is_none() {
-            self.run.uncertain_pages += 1;
-            if let Some(chunks) = self.chunks() {
-                chunks.doubt();
-            }
-            self.doubted = self.doubted.saturating_add(asked(call));
-            self.pace.spend(asked(call), now);
+    fn doubt(&mut self, flight: &Flight) {
+        if matches!(flight.of, Owner::Question | Owner::Look(_)) {
+            return;
         }
+        self.run.uncertain_pages += 1;
+        if let Owner::Batch(number) = flight.of
+            && let Some(batch) = self.batch(number)
+        {
+            batch.chunks.doubt();
+        }
+        self.doubted = self.doubted.saturating_add(flight.reserved);
     }
 
-    fn retry(&mut self, error: &ApiError, now: Timestamp, jitter: f64) {
-        self.failures += 1;
+    fn retry(&mut self, flight: &Flight, error: &ApiError, now: Timestamp, jitter: f64) {
         let limited = error.class == ErrorClass::RateLimited;
+        let is_first = self.workers.failed(flight.round, self.flights.len(), limited, now);
+        self.failures += u32::from(is_first);
         if self.failures >= self.retry_limit {
             self.outcome = Some(Outcome::gave_up(self.failures, error));
             return;
         }
         self.run.retries += 1;
+        if !is_first && error.retry_after.is_none() {
+            // Calls that were under way at the same time fail for one reason, and wait for it once.
+            return;
+        }
         let backoff = backoff::delay(self.failures, jitter);
         let wait = error.retry_after.unwrap_or(Duration::ZERO).max(backoff);
         let activity = if limited { Activity::Throttled } else { Activity::Retrying };
         self.run.waiting_reason = activity.waiting_reason();
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         self.longest_wait = wait;
+        self.is_wait_asked_for = error.retry_after.is_some();
         self.run.waiting_until = now.checked_add(wait).ok().map(Into::into);
     }
 
-    fn not_found(&mut self, call: &Call, error: &ApiError) {
-        match call {
-            Call::Bulk { selection: Selection::Ids(ids), .. } if ids.len() > 1 => {
-                if self.bisection.as_mut().is_some_and(Bisection::relist) {
+    fn not_found(&mut self, call: &Call, error: &ApiError, of: Owner) {
+        let index = self.window_of(of);
+        let is_apart = index.is_some_and(|index| self.bisection(index).is_some());
+        match (call, index) {
+            (Call::Bulk { selection: Selection::Ids(ids), .. }, _) if ids.len() > 1 => {
+                let bisection = index.and_then(|index| self.bisection(index));
+                if bisection.is_some_and(Bisection::relist) {
                     self.failures = 0;
                 } else {
-                    self.halve(ids.len());
+                    self.halve(of, ids.len());
                 }
             }
-            Call::Bulk { .. } if self.bisection.is_some() => {
+            (Call::Bulk { .. }, Some(index)) if is_apart => {
                 self.failures = 0;
-                self.bisect(Bisection::passed_over);
+                self.bisect(index, Bisection::passed_over);
             }
-            Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. } => {
+            (Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. }, _) => {
                 self.failures = 0;
                 self.run.pages += 1;
-                if self.chunks().is_none_or(|chunks| !chunks.is_uncertain()) {
-                    self.run.not_found += 1;
+                if let Owner::Batch(number) = of {
+                    self.pass(number, 1, false, |batch| {
+                        if !batch.chunks.is_uncertain() {
+                            batch.not_found += 1;
+                        }
+                    });
                 }
-                self.pass_one();
             }
-            Call::Bulk { .. } | Call::List { .. } => self.outcome = Some(Outcome::bad_request(error)),
+            (Call::Bulk { .. } | Call::List { .. }, _) => self.outcome = Some(Outcome::bad_request(error)),
         }
     }
 }

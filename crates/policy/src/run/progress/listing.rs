@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::calls::within;
 use super::{Progress, Step};
 use crate::run::attempts::{Attempts, NewLabels};
+use crate::run::batch::Batch;
+use crate::run::chunks::{Chunks, MAX_CHUNK};
 use crate::run::cursors::Turned;
-use crate::run::in_hand::{InHand, PAGE};
+use crate::run::flights::Owner;
+use crate::run::in_hand::PAGE;
 use crate::run::judge::Selects;
 use crate::run::label_probes::LabelProbes;
 use crate::run::outcome::Outcome;
@@ -41,48 +45,69 @@ impl Progress {
     }
 
     /// Lists while there is room and more to come, else acts on what is in hand.
-    pub(super) fn next_listed(&mut self, criteria: Criteria) -> Step {
+    pub(super) fn next_listed(&mut self, criteria: &Criteria) -> Step {
         let left = usize::try_from(self.left()).unwrap_or(usize::MAX);
         let most = self.count();
-        let Some(listing) = &mut self.listing else { return self.succeed() };
-        let in_hand = listing.in_hand.len();
-        let has_more = !listing.is_listed;
-        if in_hand == 0 && !has_more {
+        let listed = self.flights.of_windows();
+        let Some(listing) = &self.listing else { return self.succeed() };
+        let (in_hand, waiting) = (listing.in_hand.len(), listing.in_hand.waiting());
+        let has_room = listing.in_hand.has_room(listed);
+        if in_hand == 0 && self.windows.is_empty() {
             return self.pass_done(criteria);
         }
-        let Some(most) = most else { return self.end_at_limit() };
-        let is_worth_listing =
-            self.run.dry_run || in_hand == 0 || (listing.in_hand.has_room() && in_hand < left);
-        if has_more && is_worth_listing {
-            let detail = self.work.by_listing.as_ref().map(ByListing::detail).unwrap_or_default();
-            let cursor = self.cursors.next().cloned();
-            return Step::Call(Call::List { criteria, cursor, count: PAGE.min(self.most_listed), detail });
+        if self.has_no_worker() {
+            return Step::Await;
         }
-        let Some(batch) = listing.in_hand.next(usize::try_from(most).unwrap_or(1)) else {
-            return self.succeed();
-        };
-        let labels = match batch.labels {
-            NewLabels::These(labels) => labels,
+        let Some(most) = most else { return self.end_at_limit() };
+        let batch = self.ready_batch();
+        // What was refused as a whole is taken apart before anything else has its turn.
+        let is_worth_listing =
+            self.run.dry_run || (batch.is_none() && (in_hand == 0 || (has_room && waiting < left)));
+        if let Some(pages) =
+            self.ready_window().filter(|_| is_worth_listing).map(|index| &self.windows[index])
+        {
+            let detail = self.work.by_listing.as_ref().map(ByListing::detail).unwrap_or_default();
+            let cursor = pages.cursors.next().cloned();
+            let of = Owner::Window(pages.number);
+            let criteria = within(criteria, &pages.window);
+            let call = Call::List { criteria, cursor, count: PAGE.min(self.most_listed), detail };
+            return self.offer(call, of);
+        }
+        let most = usize::try_from(most).unwrap_or(1);
+        let Some(index) = batch.or_else(|| self.take_batch(most)) else { return Step::Await };
+        let Some(batch) = self.batches.get_mut(index) else { return Step::Await };
+        let of = Owner::Batch(batch.number);
+        let named = Selection::Ids(batch.next(most));
+        let labels = match &batch.labels {
+            NewLabels::These(labels) => labels.clone(),
             NewLabels::Unchanged => self.work.overrides.labels.clone(),
         };
-        Step::Call(self.bulk_with(Selection::Ids(batch.ids), labels))
+        let call = self.bulk_with(named, labels);
+        self.offer(call, of)
+    }
+
+    /// Puts entries in hand into a batch.
+    fn take_batch(&mut self, most: usize) -> Option<usize> {
+        let (ids, labels) = self.listing.as_mut()?.in_hand.take(most)?;
+        let number = self.number();
+        self.batches.push_back(Batch::new(number, ids, labels, Chunks::default()));
+        Some(self.batches.len() - 1)
     }
 
     /// All that the pass listed is done.
-    fn pass_done(&mut self, criteria: Criteria) -> Step {
+    fn pass_done(&mut self, criteria: &Criteria) -> Step {
         if let Some(listing) = &mut self.listing {
             listing.past.returns.complete();
         }
-        let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
-        if !self.run.dry_run && is_unsure && self.cursors.last_pass() {
-            self.begin_again();
+        if self.has_last_pass() {
+            self.begin_last_pass();
             return self.next_listed(criteria);
         }
         self.succeed()
     }
 
     /// Takes in a page: decides on each entry.
-    pub(super) fn listed(&mut self, page: &Page, now: Timestamp) {
+    pub(super) fn listed(&mut self, index: usize, page: &Page, now: Timestamp) {
         self.run.pages += 1;
         let work = Arc::clone(&self.work);
         let (Selected::Matching { criteria, from, to }, Some(window), Some(by_listing)) =
@@ -131,43 +156,57 @@ impl Progress {
                 }
             }
         }
-        let has_acted = std::mem::take(&mut listing.has_acted);
+        self.has_more |= listing.in_hand.len() > MAX_CHUNK;
         if self.run.dry_run {
             self.run.summary = self.seen.summary().map(Box::new);
             self.pace.spend(self.run.processed - processed, now);
         }
+        let Some(pages) = self.windows.get_mut(index) else { return };
+        pages.size.drain(page);
+        let progressed = std::mem::take(&mut pages.has_acted);
         let Some(next) = &page.cursor else {
             // The limit ends a dry run with the entry that it leaves over.
-            listing.is_listed = !is_cut;
+            if !is_cut {
+                self.windows.remove(index);
+            }
             return;
         };
-        self.run.cursor = Some(next.0.clone());
-        if let Err(message) =
-            self.cursors.turn(Turned { shown: page.entries > 0, progressed: has_acted }, next)
-        {
+        if !self.pass.is_split {
+            self.run.cursor = Some(next.0.clone());
+        }
+        if let Err(message) = pages.cursors.turn(Turned { shown: page.entries > 0, progressed }, next) {
             self.outcome = Some(Outcome::cursor_loop(&message));
         }
     }
 
     /// Takes in that listed entries were acted on: how many were sent, and with which labels.
-    pub(super) fn acted_on_listed(&mut self, sent: usize, page: &Page, labels: &[String], now: Timestamp) {
+    pub(super) fn acted_on_listed(
+        &mut self,
+        number: u32,
+        sent: usize,
+        page: &Page,
+        labels: &[String],
+        now: Timestamp,
+    ) {
         let Some(listing) = &mut self.listing else { return };
         let missing = i64::try_from(sent as u64).unwrap_or(i64::MAX).saturating_sub_unsigned(page.entries);
-        if listing.in_hand.chunks().is_none_or(|chunks| !chunks.is_uncertain()) {
-            self.run.not_found += missing.max(0);
+        if page.entries > 0 {
+            self.windows.iter_mut().for_each(|pages| pages.has_acted = true);
         }
-        listing.has_acted |= page.entries > 0;
         if let Attempts::Known(attempt @ 1..) = Attempts::of(labels) {
             listing.past.label_probes.add(&page.workflow_run_ids, attempt, now);
         }
-        listing.in_hand.done(sent, missing <= 0);
+        self.pass(number, sent, missing <= 0, |batch| {
+            if !batch.chunks.is_uncertain() {
+                batch.not_found += missing.max(0);
+            }
+        });
     }
 
-    /// Forgets what the pass before had in hand.
+    /// Forgets what the pass before had in hand, but for what calls are made for.
     pub(super) fn list_again(&mut self) {
         if let Some(listing) = &mut self.listing {
-            listing.in_hand = InHand::default();
-            listing.is_listed = false;
+            listing.in_hand.begin_again();
             listing.past.returns.begin_again();
         }
     }
