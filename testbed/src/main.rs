@@ -1,5 +1,5 @@
 //! `testbed demo`: the operator at work, on one machine and offline. `testbed node`: a cluster of one node. `testbed build`: what the
-//! tests start, before they do. `testbed forward`: what carries connections into a node's namespaces and out of them.
+//! tests start, before they do. `testbed control-plane`: where etcd and the API server are. `testbed forward`: what carries connections into a node's namespaces and out of them.
 
 mod demo;
 
@@ -30,6 +30,8 @@ enum Command {
     },
     /// Build what the tests start, where it is not built yet: control plane, node, Helm and the oldest supported Helm.
     Build,
+    /// Build etcd, kube-apiserver and kubectl where they are not built yet, and print the folder with them.
+    ControlPlane,
     /// Run a cluster of one node, with the images of this checkout, until Ctrl-C.
     Node,
     /// Forward connections, inside the namespaces of a node.
@@ -74,6 +76,7 @@ async fn command(command: &Command) -> Result<()> {
     match command {
         Command::Demo { once } => demo::run(*once).await,
         Command::Build => build().await,
+        Command::ControlPlane => control_plane().await,
         Command::Node => node().await,
         Command::Forward { from, to } => forward(from.as_deref(), to.as_str().into()).await,
     }
@@ -88,6 +91,13 @@ async fn build() -> Result<()> {
         Node::build().await?;
     }
     Ok(())
+}
+
+async fn control_plane() -> Result<()> {
+    let assets = Assets::find().await?;
+    let etcd = assets.etcd();
+    let folder = etcd.parent().context("etcd is in no folder")?;
+    writeln!(std::io::stdout(), "{}", folder.display()).context("print where the control plane is")
 }
 
 async fn node() -> Result<()> {

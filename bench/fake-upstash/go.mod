@@ -1,0 +1,3 @@
+module fake-upstash
+
+go 1.26
