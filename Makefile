@@ -30,6 +30,7 @@ test: ## Run every test; those with Upstash's SDKs where Node.js and Python are
 	  RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} $(CARGO) test --workspace --locked --no-fail-fast -- $$(. tests/clients.sh && node_is_usable && echo --include-ignored) \
 	    || status=1; \
 	  tests/release/run || status=1; \
+	  tests/bench/run || status=1; \
 	  exit $$status
 
 # What depends on Kubernetes, and the minors that are pinned: COMPAT=1.32 takes one of them.
@@ -74,7 +75,11 @@ advisories: ## See whether any dependency has a known flaw (needs cargo-deny and
 	$(CARGO) deny --all-features check advisories
 
 .PHONY: bench
-bench: ## Say how many calls a second the simulator takes, with a million entries
+bench: ## Measure the operator beside its peers (hours; BENCH="--phases B3,B5 --runs 1": some of it; needs Go)
+	bench/run $(BENCH)
+
+.PHONY: bench-simulator
+bench-simulator: ## Say how many calls a second the simulator takes, with a million entries
 	$(CARGO) bench --package dlq-simulator --bench throughput --locked
 
 .PHONY: check

@@ -1,5 +1,6 @@
 //! `testbed demo`: the operator at work, on one machine and offline. `testbed node`: a cluster of one node. `testbed build`: what the
-//! tests start, before they do. `testbed control-plane`: where etcd and the API server are. `testbed forward`: what carries connections into a node's namespaces and out of them.
+//! tests start, before they do. `testbed control-plane`: the part of it that the bench starts. `testbed forward`: what carries
+//! connections into a node's namespaces and out of them.
 
 mod demo;
 

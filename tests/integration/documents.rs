@@ -12,7 +12,7 @@ use crate::generated_files::schema;
 pub(crate) fn pages() -> Vec<PathBuf> {
     let root = workspace_root();
     let mut pages = Vec::new();
-    for folder in [".", "simulator", "tests/sdk", "tests/openapi", "charts/dlq-operator"] {
+    for folder in [".", "bench", "simulator", "tests/sdk", "tests/openapi", "charts/dlq-operator"] {
         pages.push(root.join(folder).join("README.md"));
     }
     pages.extend(["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)));
