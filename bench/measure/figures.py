@@ -32,13 +32,15 @@ def drained(calls, wanted):
 
 
 def middle(samples):
-    """One dictionary of several that have the same keys: the medians of numbers, and the first of everything else."""
+    """One dictionary of several: medians of numbers, also of nested counts, and the first of everything else."""
     def of(key):
         values = [s[key] for s in samples if s.get(key) is not None]
         if not values:
             return None
         if isinstance(values[0], bool):
             return all(values)
+        if isinstance(values[0], dict):
+            return {k: statistics.median(v.get(k, 0) for v in values) for k in dict.fromkeys(k for v in values for k in v)}
         return statistics.median(values) if isinstance(values[0], (int, float)) else values[0]
     return {key: of(key) for key in dict.fromkeys(key for s in samples for key in s)}
 

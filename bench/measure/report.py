@@ -41,14 +41,12 @@ def comparison(documents):
 
 def requests_by_verb(documents):
     """B7: a row for each phase and request, with the median count of each contestant."""
-    counts = {}
-    for number, document in enumerate(documents):
-        for path, value in document["median"].items():
-            phase, found, request = path.partition(".requests.")
-            if found:
-                counts.setdefault((phase, request), [0.0] * len(documents))[number] = value
+    named = dict.fromkeys(path for d in documents for path in d["median"] if ".requests." in path)
     lines = []
-    for (phase, request), values in counts.items():
+    for path in named:
+        phase, _, request = path.partition(".requests.")
+        # No such request was counted, or none at all: the phase was not measured.
+        values = [d["median"].get(path, 0 if any(p.startswith(phase + ".") for p in d["median"]) else None) for d in documents]
         where = ", ".join(spoken(part).replace("_", " ") for part in phase.split("."))
         lines.append([f"{where}: {request}", *(cell(value, 0) for value in values)])
     return markdown_table(["B7: requests to the API server", *(d["contestant"] for d in documents)], lines)

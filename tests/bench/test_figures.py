@@ -79,6 +79,10 @@ class Runs(unittest.TestCase):
         got = figures.middle([{"s": 1, "complete": True, "how": "x"}, {"s": 9, "complete": False, "how": "x"}, {"s": 2, "complete": True}])
         self.assertEqual(got, {"s": 2, "complete": False, "how": "x"})
 
+    def test_a_request_that_some_samples_lack_was_made_no_times_in_them(self):
+        got = figures.middle([{"requests": {"GET secrets": 1}}, {"requests": {}}, {"requests": {"PATCH x": 4, "GET secrets": 3}}])
+        self.assertEqual(got, {"requests": {"GET secrets": 1, "PATCH x": 0}})
+
     def test_a_ratio_needs_two_figures_and_something_to_divide_by(self):
         self.assertEqual(figures.ratio(2, 5), 2.5)
         self.assertIsNone(figures.ratio(0, 5))
