@@ -68,6 +68,8 @@ class World:
                 self.control_plane.kubectl_create("-", self.c.expand(file.read(), self.variables()).encode())
         self.policies = f"/apis/{self.c.group}/{self.c.version}/namespaces/{NAMESPACE}/{self.c.plural}"
         wait_for(lambda: self.api.call("GET", self.policies, count=("LIST", self.c.plural, "")), 30, "the custom resource")
+        # The API server delays creations for two seconds after a definition is new, which would count for the contestant.
+        self.api.call("POST", self.policies + "?dryRun=All", self.body("asked"), count=("POST", self.c.plural, ""))
 
     def variables(self, **more):
         return {"NAMESPACE": NAMESPACE, "BASE_URL": self.fake.url, "TOKEN": TOKEN, "SECRET_NAME": SECRET,
