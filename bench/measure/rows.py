@@ -52,6 +52,7 @@ PATTERNS = [
     Row("B4.{}.{}.early", "B4 {}, {}: calls before the minute", 0, LOWER),
     Row("B4.{}.{}.writes_per_run", "B4 {}, {}: API writes per run", 3, LOWER),
     Row("B4.{}.{}.cpu_ms_per_run", "B4 {}, {}: CPU per run (ms)", 3, LOWER),
+    Row("B4.{}.{}.control_plane_cpu_ms_per_run", "B4 {}, {}: CPU of the control plane per run (ms)", 3, LOWER),
     Row("B4.{}.peak_mb", "B4 {}: peak RSS (MiB)", 1, LOWER),
     Row("B5.p50_ms", "B5 apply to first call, p50 (ms)", 2, LOWER),
     Row("B5.p99_ms", "B5 apply to first call, p99 (ms)", 2, LOWER),

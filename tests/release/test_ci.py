@@ -19,7 +19,7 @@ MISLEADING = {
 REQUIRED = {f"REQUIRE_{name}": "1" for name in ["GO", "IMAGE", "NODE", "PROMETHEUS", "SDK"]}
 # What `.ci/run` would install where it is not there.
 PRESENT = ["cargo", "go", "node", "npm", "prometheus", "promtool", "buildah", "busybox", "curl", "gcc", "ip", "nft",
-           "pkg-config", "sysctl", "wget"]
+           "openssl", "pkg-config", "sysctl", "wget"]
 
 
 class Environment(unittest.TestCase):
