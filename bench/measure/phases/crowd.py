@@ -30,7 +30,7 @@ def schedule(ticks):
 def one_size(run, world, policies):
     operator = world.ready_operator()
     labels = [f"due-{i:05d}" for i in range(policies)]
-    latencies = [latency for latency in run.args.latencies if latency <= 20]
+    latencies = [latency for latency in run.args.latencies if latency <= 20] or [0]
     # Room for a run of all of them, and for the policies to be created and seen before the first.
     gap, settle = 1 + policies // 3000, 40 + policies / 60
     # At most an hour, so that no minute comes twice.
@@ -44,7 +44,9 @@ def one_size(run, world, policies):
         world.fake.latency(latency)
 
         def minute(_):
-            tick = next(t for t in ticks if t > time.time() + 6)
+            tick = next((t for t in ticks if t > time.time() + 6), None)
+            if tick is None:
+                raise RuntimeError("creating the policies took longer than every minute on which they are due")
             say(f"  {policies} policies at {latency} ms are due in {tick - time.time():.0f} s")
             world.fake.reset(items=True)
             world.fake.seed(policies * ENTRIES, labels)
