@@ -2,10 +2,19 @@
 
 import collections
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import time
+
+
+LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+
+
+def end_with_the_bench():
+    """In a child: the kernel ends it when the bench ends, also if that is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Started:
@@ -17,7 +26,7 @@ class Started:
         self.log = open(log, "ab")
         self.at = time.time()
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                        env={**os.environ, **(env or {})}, cwd=cwd)
+                                        env={**os.environ, **(env or {})}, cwd=cwd, preexec_fn=end_with_the_bench)
         self.pid = self.process.pid
         Started.live.add(self)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -21,6 +22,26 @@ class Smoke(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             result = json.loads(Path(out, "dlq-operator.json").read_text())
         self.assertIn("smoke", result["runs"][0])
+
+
+class Processes(unittest.TestCase):
+    def test_what_the_bench_started_ends_with_it_also_when_it_is_killed(self):
+        script = "import os, signal; from measure.processes import Started; " \
+                 "print(Started(['sleep', '300'], os.devnull).pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        killed = subprocess.run([sys.executable, "-B", "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
+                                capture_output=True, text=True)
+        deadline = time.monotonic() + 10
+        while not is_gone(int(killed.stdout)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.assertTrue(is_gone(int(killed.stdout)))
+
+
+def is_gone(pid):
+    """Whether a process has ended. Nothing may have waited for it, and then it is a zombie."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 class Counting(unittest.TestCase):
