@@ -5,7 +5,7 @@ import math
 import os
 import re
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 78, 20, 44, 78
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 660, 360, 78, 40, 48, 78
 COLOURS = ["#1f6feb", "#d1242f", "#8250df", "#1a7f37", "#bf8700", "#57606a"]
 
 # file, title, name of the y axis, and the path of the figure, whose {} is the number on the x axis
@@ -90,7 +90,7 @@ def chart(title, unit, x_name, series):
         parts.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}" stroke="#eaeef2"/>')
         parts.append(text(x, HEIGHT - BOTTOM + 18, number(tick)))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 36, x_name))
-    legend = LEFT
+    legend, tops = LEFT, [(across(x), up(y)) for _, line in series for x, y in line]
     for index, (name, line) in enumerate(series):
         colour = COLOURS[index % len(COLOURS)]
         places = [(across(x), up(y), y) for x, y in line]
@@ -98,9 +98,9 @@ def chart(title, unit, x_name, series):
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for x, y, value in places:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-            # The first contestant's values above its curve, the others' below theirs.
-            anchor = "start" if x < LEFT + 20 else "end" if x > WIDTH - RIGHT - 20 else "middle"
-            parts.append(text(x, y - 7 if index == 0 else y + 15, short(value), anchor, f'fill="{colour}" font-size="11"'))
+            anchor = "start" if x < LEFT + 20 else "middle"
+            is_highest = y <= min(highest for column, highest in tops if column == x)
+            parts.append(text(x, y - 8 if is_highest else y + 16, short(value), anchor, f'fill="{colour}" font-size="11"'))
         parts.append(f'<rect x="{legend}" y="{HEIGHT - 26}" width="12" height="12" fill="{colour}"/>')
         parts.append(text(legend + 18, HEIGHT - 16, name, "start"))
         legend += 40 + 7 * len(name)
@@ -108,9 +108,14 @@ def chart(title, unit, x_name, series):
 
 
 def pictures(documents):
-    """The name and the text of each picture that the results have points for."""
+    """The name and the text of each picture that the results have points for.
+
+    Results of one contestant are joined: sizes that take long may have been measured apart."""
+    medians = {}
+    for document in documents:
+        medians.setdefault(document["contestant"], {}).update(document["median"])
     for name, title, unit, x_name, path in CHARTS:
-        series = [(d["contestant"], line) for d in documents if len(line := points(d["median"], path)) > 1]
+        series = [(contestant, line) for contestant, median in medians.items() if len(line := points(median, path)) > 1]
         if series:
             yield name, chart(title, unit, x_name, series)
 

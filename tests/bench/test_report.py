@@ -77,6 +77,10 @@ class Curves(unittest.TestCase):
         for expected in ["Memory at rest (MiB)", "policies", "ours", "theirs & co", "100,000", "900"]:
             self.assertIn(expected, words)
 
+    def test_results_of_one_contestant_are_one_curve(self):
+        picture = ElementTree.fromstring(self.pictures(THEIRS, document("theirs", **at_rest(5000, 40, 50)))["memory-peak"])
+        self.assertEqual(len(picture.findall("{*}polyline")), 1)
+
     def test_more_is_further_right_and_higher_up(self):
         picture = ElementTree.fromstring(self.pictures(OURS)["memory-at-rest"])
         places = [tuple(map(float, point.split(","))) for point in picture.find("{*}polyline").get("points").split()]
