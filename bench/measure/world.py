@@ -97,6 +97,18 @@ class World:
             raise RuntimeError("the contestant does not come to rest")
         return operator
 
+    def wait_settled(self, operator, counted, limit):
+        """Waits until it is quiet and asks for nothing more; returns when that began, or None.
+
+        Low use of CPU alone does not tell: on a busy machine an operator may be waiting for answers."""
+        deadline, quiet, before = time.time() + limit, None, None
+        while time.time() < deadline:
+            since, now = operator.wait_quiet(deadline - time.time()), counted.read().total()
+            if since is None or now == before:
+                return since and quiet
+            quiet, before = since, now
+        return None
+
     # Policies
 
     def body(self, label, kind="oneshot", schedule=""):

@@ -21,7 +21,7 @@ def failovers(run, world, patience):
             since = time.time()
             leader.stop(grace=25 if how == "stopped" else 0)
             took[how].append(world.first_call_of_new_policy(f"led-{number}", patience, standby) - since)
-            standby.wait_quiet(patience)
+            world.wait_settled(standby, counted, patience)
         requests.append(counted.total())
         leader = standby
     leader.stop()

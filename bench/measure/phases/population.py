@@ -57,7 +57,7 @@ def first_start(run, world, patience):
         called = world.first_call_of_new_policy("first-start", patience, operator)
         deadline = time.time() + patience
         while True:
-            quiet = operator.wait_quiet(patience)
+            quiet = world.wait_settled(operator, counted, patience)
             have, seen = world.observed()
             if quiet is None or seen >= have or time.time() > deadline:
                 break
@@ -75,7 +75,7 @@ def restart(world, patience):
     with world.counting() as counted:
         operator = world.operator()
         called = world.first_call_of_new_policy("restart", patience, operator)
-        quiet = operator.wait_quiet(patience)
+        quiet = world.wait_settled(operator, counted, patience)
     return operator, {
         "first_call_s": called - operator.at, "until_quiet_s": quiet and quiet - operator.at,
         "peak_mb": operator.memory()["VmHWM"], "cpu_s": operator.cpu(), "control_plane_cpu_s": counted.cpu,
