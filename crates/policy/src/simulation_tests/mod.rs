@@ -3,6 +3,7 @@
 
 mod api_server;
 mod books;
+mod day;
 mod ledger;
 mod looks;
 mod operations;

@@ -205,7 +205,8 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-fn slice() -> impl Strategy<Value = Slice> {
+/// A turn that may meet trouble of every kind.
+pub(super) fn slice() -> impl Strategy<Value = Slice> {
     let fault = prop_oneof![
         4 => Just(Fault::None),
         1 => Just(Fault::Lost),

@@ -54,7 +54,10 @@ struct Write {
 
 impl World {
     pub(super) fn new(spec: Value) -> Self {
-        let time = "2026-11-20T12:00:00.3Z".parse().unwrap();
+        Self::beginning(spec, "2026-11-20T12:00:00.3Z".parse().unwrap())
+    }
+
+    pub(super) fn beginning(spec: Value, time: Timestamp) -> Self {
         let mut upstash = Upstash::default();
         upstash.fail(60, time);
         Self {
