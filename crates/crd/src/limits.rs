@@ -32,8 +32,8 @@ pub struct Limits {
     pub active_deadline_seconds: Option<i64>,
 
     /// How many calls of a run may be under way at once, 1 to 16. With more than one, the span of failure times is divided
-    /// into windows that have a cursor each, as soon as one page does not hold all; of `dlqIds` and of what was selected by
-    /// listing, several calls are made at once. A 429 halves the number for a while.
+    /// into windows that have a cursor each, once a page shows that there is more. With `dlqIds`, `match` or `loopProtection`,
+    /// several calls that name entries are made at once. A 429 or another error that may pass halves the number for a while.
     /// Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]

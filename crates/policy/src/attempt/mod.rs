@@ -66,7 +66,7 @@ pub struct Attempt {
     tried: Option<Tried>,
     turn: Turn,
     saving: Saving,
-    /// The effect that has no event yet, beside a call.
+    /// The effect that has no event yet, beside the calls.
     is_waiting: bool,
     calls: Vec<CallUnderWay>,
     last_call: CallId,

@@ -16,6 +16,8 @@ use dlq_upstash::types::Call;
 
 /// How long a run is worked on before others get their turn.
 const LONGEST_WORK: SignedDuration = SignedDuration::from_secs(10);
+/// The same of a run that holds several permits, which nobody else can have meanwhile.
+const LONGEST_WORK_OF_SEVERAL: SignedDuration = SignedDuration::from_secs(5);
 /// A longer wait holds no permit.
 const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How soon a status that names a scheduled time which has passed is written anew: schedules may have one every second.
@@ -118,7 +120,8 @@ impl Attempt {
             self.save(activity, Then::Work);
             return None;
         }
-        let is_long = self.turn.working_since.is_some_and(|since| has_passed(since, LONGEST_WORK, now));
+        let longest = if self.turn.permits > 1 { LONGEST_WORK_OF_SEVERAL } else { LONGEST_WORK };
+        let is_long = self.turn.working_since.is_some_and(|since| has_passed(since, longest, now));
         if held.outcome.is_some() || is_long {
             if !self.calls.is_empty() {
                 return Some(self.wait_for_calls());

@@ -53,6 +53,11 @@ impl Attempt {
             What::Checkpoint(_) | What::Finish | What::Release => Fence::Run,
         };
         let purpose = write.what.purpose();
+        if matches!(purpose, Purpose::Finish | Purpose::Release) {
+            // The driver gives the permits back.
+            self.turn.permits = 0;
+            self.turn.has_all_permits = false;
+        }
         if let Stage::Write(write) = &mut self.stage {
             write.sent = Some(next.clone());
         }

@@ -14,7 +14,7 @@ pub(crate) struct Batch {
     pub(crate) chunks: Chunks,
     /// The labels of the new workflow runs.
     pub(crate) labels: NewLabels,
-    /// Of `dlqIds`: what is counted once all before it is done, too.
+    /// Of `dlqIds`: what is counted once everything before it is done.
     pub(crate) not_found: i64,
     pub(crate) rejected: i64,
 }

@@ -25,8 +25,10 @@ pub(crate) struct Flight {
     pub(crate) sent: Timestamp,
     /// See [`Workers::round`](super::workers::Workers::round).
     pub(crate) round: u64,
-    /// How many entries it may act on, or list in a dry run: they count until the answer says how many it were.
+    /// How many entries it may act on, or list in a dry run: they count until the answer says how many there were.
     pub(crate) reserved: i64,
+    /// So many of them count for `entriesPerSecond` already.
+    pub(crate) paid: i64,
 }
 
 /// All of them.

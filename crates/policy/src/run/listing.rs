@@ -23,6 +23,8 @@ pub(crate) fn anew(run: PolicyRun) -> PolicyRun {
         exhausted: 0,
         processed,
         summary,
+        // They are parts of the pass that was begun.
+        windows: Vec::new(),
         ..run
     }
 }

@@ -108,6 +108,9 @@ impl Pages {
     /// Begins again at the first entry.
     pub(crate) fn begin_again(&mut self) {
         self.cursors = Cursors::at(None);
+        self.bisection = None;
+        self.rejected_since_cursor = 0;
+        self.left_alone_since_cursor = 0;
     }
 
     /// Whether nothing is known of it.

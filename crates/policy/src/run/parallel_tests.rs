@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::outcome::Outcome;
 use super::progress::{Progress, Step};
 use crate::spec::ConnectionRef;
+use crate::spec::by_listing::ByListing;
 use crate::spec::policy::Work;
 use crate::spec::selection::Selected;
 use dlq_crd::{PolicyRun, Reason, RunResult};
@@ -181,16 +182,15 @@ fn run(fields: &Value) -> PolicyRun {
     serde_json::from_value(run).unwrap()
 }
 
-fn progress(run: PolicyRun) -> Progress {
-    let work = Work {
+fn work(run: &PolicyRun) -> Work {
+    Work {
         action: run.action,
         dry_run: run.dry_run,
         selected: Selected::Matching { criteria: Criteria::default(), from: None, to: None },
         by_listing: None,
         overrides: Overrides::default(),
         connection: ConnectionRef::Default,
-    };
-    Progress::new(work, run, 10)
+    }
 }
 
 /// A call under way.
@@ -213,7 +213,7 @@ struct Driver {
 impl Driver {
     fn new(run: PolicyRun) -> Self {
         Self {
-            progress: progress(run),
+            progress: Progress::new(work(&run), run, 10),
             flights: Vec::new(),
             now: 0,
             permits: 1,
@@ -344,6 +344,27 @@ fn a_dry_run_is_several_times_as_fast_too() {
             .collect();
         assert!(5 * times[1] < 2 * times[0], "{spread:?}: {times:?}");
     }
+}
+
+#[test]
+fn a_run_that_selects_by_listing_begins_its_pass_anew_when_it_is_taken_up_and_leaves_no_window_out() {
+    let part = json!({ "fromDate": at(-1000).to_string(), "toDate": at(0).to_string() });
+    let run = run(&json!({
+        "dryRun": true, "processed": 700, "limits": { "parallelism": 8 }, "windows": [part],
+    }));
+    let mut work = work(&run);
+    work.by_listing = Some(ByListing {
+        response_statuses: Vec::new(),
+        exclude_response_statuses: Vec::new(),
+        skip_non_retryable: true,
+        attempts: None,
+        expression: None,
+        max_attempts: Some(3),
+    });
+    let mut taken_up = Progress::new(work, run, 10);
+    let Step::Call(Call::List { criteria, .. }) = taken_up.next(at(0)) else { panic!("it lists") };
+    assert_eq!((criteria.from_date, taken_up.run().processed), (None, 0));
+    assert!(taken_up.run().windows.is_empty());
 }
 
 #[test]

@@ -123,12 +123,17 @@ impl Progress {
     /// Takes up a run as its status tells it.
     pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
         let limits = run.limits.clone().unwrap_or_default();
-        let workers = Workers::new(limits.parallelism);
+        let is_of_ids = matches!(work.selected, Selected::Ids(_));
+        // What is looked at one by one is counted in order.
+        let parallelism = limits.parallelism.filter(|_| !(run.dry_run && is_of_ids));
+        let workers = Workers::new(parallelism);
         // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
-        // checkpoint, a lost answer those of one call, among those that were under way.
+        // checkpoint, a lost answer those of one call. Several calls at once may have done any of them out of order.
+        let is_out_of_order = run.processed + run.not_found + run.rejected > run.position;
         let uncertain = match (run.dry_run, run.interruptions, run.uncertain_pages) {
-            (true, ..) | (_, 0, 0) => 0,
-            (_, 0, _) => MAX_CHUNK * workers.wanted(),
+            (true, ..) => 0,
+            (_, 0, 0) if !is_out_of_order => 0,
+            (_, 0, _) if !workers.are_several() => MAX_CHUNK,
             _ => usize::MAX,
         };
         let at_once = match &work.selected {
@@ -142,7 +147,6 @@ impl Progress {
             Selected::Ids(ids) => takes_several_calls(ids, &run, &limits),
         };
         let listing = work.by_listing.as_ref().map(|_| Listing::default());
-        let is_of_ids = matches!(work.selected, Selected::Ids(_));
         let begins_anew = listing.is_some()
             || (run.dry_run && !is_of_ids && run.cursor.is_none() && run.windows.is_empty());
         let run = if begins_anew { anew(run) } else { run };
@@ -246,7 +250,9 @@ impl Progress {
 
     /// How many calls the run could have under way now.
     pub fn wants(&self) -> usize {
-        if self.has_more { self.workers.wanted() } else { 1 }
+        // The last pass has one cursor, and little to do as a rule.
+        let is_last = self.pass.is_last && self.listing.is_none();
+        if self.has_more && !is_last { self.workers.wanted() } else { 1 }
     }
 
     /// So many calls may be under way from now on; at least one.
@@ -263,9 +269,11 @@ impl Progress {
     pub fn sent(&mut self, call: &Call, now: Timestamp) {
         let Some(of) = self.flights.offered() else { return };
         let reserved = self.reserves(call, of);
-        self.pace.spend(reserved, now);
+        // One call at a time is paid for by what it brought, once that is known.
+        let paid = if self.workers.are_several() { reserved } else { 0 };
+        self.pace.spend(paid, now);
         let round = self.workers.round();
-        self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved });
+        self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
         self.looks(of);
     }
 

@@ -138,3 +138,12 @@ fn what_one_half_says_of_the_other_saves_a_call() {
     let calls = |gone: usize| drain(&mut listed(4, &json!({})), &[gone]);
     assert_eq!((calls(0), calls(3)), (5, 4));
 }
+
+#[test]
+fn what_calls_side_by_side_did_out_of_order_is_not_counted_as_missing_by_the_next_process() {
+    let fields = json!({ "processed": 50, "pages": 1, "limits": { "pageSize": 50, "parallelism": 2 } });
+    let mut taken_up = listed(100, &fields);
+    drain(&mut taken_up, &(50..100).collect::<Vec<_>>());
+    let run = taken_up.ended_run();
+    assert_eq!((run.processed, run.not_found, run.position), (100, 0, 100));
+}

@@ -2,14 +2,15 @@
 //!
 //! A page of a bulk call tells nothing of time. So the first page of the window is listed once: it shows where its entries
 //! begin, on which side, and how close together they are. From there on the window is cut into parts that get longer, as
-//! nobody knows how far the entries reach; closer to the run's start parts get short again, as failures that are many are
+//! it is not known how far the entries reach; closer to the run's start parts get short again, as failures that are many are
 //! often recent. How many entries a part holds is estimated from what the list showed, and corrected by what is drained.
 
 use dlq_crd::{MilliTime, Window};
 use dlq_upstash::types::{ListedEntry, Page};
 use jiff::Timestamp;
 
-/// A window without a lower bound is cut no further back than this from where its entries begin: 90 days.
+/// Where the newest entries come first, a window is cut no further back than this from the first of them: 90 days. What is
+/// older is one part.
 const FARTHEST: f64 = 90.0 * 24.0 * 3_600_000.0;
 /// If the entries would fill this many listed pages, were they as close together everywhere, parts are equally long.
 const FEW_PAGES: f64 = 16.0;
@@ -180,7 +181,7 @@ pub(crate) fn equally(span: Span, entries: f64, parts: usize) -> Vec<Part> {
         .collect()
 }
 
-/// Cuts a span of which nobody knows what it still holds into at most so many parts, each half as long as the one before,
+/// Cuts a span of which it is not known what it still holds into at most so many parts, each half as long as the one before,
 /// towards the side that is drained last.
 pub(crate) fn by_halves(span: Span, parts: usize, order: Order) -> Vec<Part> {
     let mut left = span;

@@ -15,10 +15,13 @@ impl Progress {
     /// Folds an answer in.
     pub fn answered(&mut self, call: &Call, page: &Page, now: Timestamp) {
         let Some(flight) = self.flights.land(call) else { return };
-        self.failures = 0;
         self.workers.succeeded(flight.sent, now);
-        if !self.is_wait_asked_for {
-            self.run.waiting_until = None;
+        // What was sent before the last failure says nothing of whether it has passed.
+        if flight.round == self.workers.round() {
+            self.failures = 0;
+            if !self.is_wait_asked_for {
+                self.run.waiting_until = None;
+            }
         }
         match flight.of {
             Owner::Question => match self.question.take() {
@@ -31,7 +34,7 @@ impl Progress {
             Owner::Batch(number) => self.acted(number, call, page, now),
         }
         if flight.reserved > 0 {
-            self.pace.settle(flight.reserved, entries_of(page), now);
+            self.pace.settle(flight.paid, entries_of(page), now);
         }
         self.note_windows();
     }
@@ -59,7 +62,7 @@ impl Progress {
     /// The call was not sent.
     pub fn not_sent(&mut self, call: &Call, now: Timestamp) {
         if let Some(flight) = self.flights.land(call) {
-            self.pace.settle(flight.reserved, 0, now);
+            self.pace.settle(flight.paid, 0, now);
         }
     }
 }

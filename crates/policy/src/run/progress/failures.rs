@@ -19,9 +19,9 @@ impl Progress {
     pub fn failed(&mut self, call: &Call, error: &ApiError, now: Timestamp, jitter: f64) -> Failure {
         let Some(flight) = self.flights.land(call) else { return Failure::GoOn };
         if error.may_have_acted {
-            self.doubt(&flight);
+            self.doubt(&flight, now);
         } else {
-            self.pace.settle(flight.reserved, 0, now);
+            self.pace.settle(flight.paid, 0, now);
         }
         let failure = self.take_in(call, error, &flight, now, jitter);
         self.note_windows();
@@ -36,6 +36,10 @@ impl Progress {
         now: Timestamp,
         jitter: f64,
     ) -> Failure {
+        if self.outcome.is_some() {
+            // How the run ends is settled.
+            return Failure::GoOn;
+        }
         match error.class {
             ErrorClass::RateLimited | ErrorClass::Unavailable => self.retry(flight, error, now, jitter),
             ErrorClass::Unauthorized => return Failure::TokenRefused,
@@ -53,6 +57,8 @@ impl Progress {
                 Some(Question::Token(message)) => {
                     self.outcome = Some(Outcome::forbidden(&message));
                 }
+                // Another call succeeded meanwhile: it is these labels, or this entry.
+                Some(Question::Request(_)) if self.is_request_fine => self.request_is_fine(),
                 Some(Question::Request(_)) if class == ErrorClass::Refused => {
                     self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
@@ -162,14 +168,14 @@ impl Progress {
     pub fn abandoned(&mut self, call: &Call, now: Timestamp) {
         let Some(flight) = self.flights.land(call) else { return };
         if call.operation().acts() {
-            self.doubt(&flight);
+            self.doubt(&flight, now);
         } else {
-            self.pace.settle(flight.reserved, 0, now);
+            self.pace.settle(flight.paid, 0, now);
         }
     }
 
     /// The call may have acted on all that it asked for. A question acts on nothing.
-    fn doubt(&mut self, flight: &Flight) {
+    fn doubt(&mut self, flight: &Flight, now: Timestamp) {
         if matches!(flight.of, Owner::Question | Owner::Look(_)) {
             return;
         }
@@ -180,6 +186,7 @@ impl Progress {
             batch.chunks.doubt();
         }
         self.doubted = self.doubted.saturating_add(flight.reserved);
+        self.pace.settle(flight.paid, flight.reserved, now);
     }
 
     fn retry(&mut self, flight: &Flight, error: &ApiError, now: Timestamp, jitter: f64) {
@@ -197,12 +204,17 @@ impl Progress {
         }
         let backoff = backoff::delay(self.failures, jitter);
         let wait = error.retry_after.unwrap_or(Duration::ZERO).max(backoff);
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+        let until = now.checked_add(wait).ok().map(Into::into);
+        if !is_first && self.is_wait_asked_for && until < self.run.waiting_until {
+            // Another answer asked for a longer wait.
+            return;
+        }
         let activity = if limited { Activity::Throttled } else { Activity::Retrying };
         self.run.waiting_reason = activity.waiting_reason();
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         self.longest_wait = wait;
         self.is_wait_asked_for = error.retry_after.is_some();
-        self.run.waiting_until = now.checked_add(wait).ok().map(Into::into);
+        self.run.waiting_until = until;
     }
 
     fn not_found(&mut self, call: &Call, error: &ApiError, of: Owner) {

@@ -180,7 +180,7 @@ impl Progress {
 
     /// Takes in a page of a window.
     pub(super) fn paged(&mut self, number: u32, call: &Call, page: &Page, now: jiff::Timestamp) {
-        // A window that is there no more was begun again.
+        // A window that no longer exists: the run began again.
         let Some(index) = self.windows.iter().position(|pages| pages.number == number) else { return };
         let is_apart = self.windows.get(index).is_some_and(|pages| pages.bisection.is_some());
         self.has_more |= page.cursor.is_some();
@@ -233,13 +233,18 @@ impl Progress {
     /// All windows are done. What a lost answer or a lost process left behind is before the cursor, and what a wrong
     /// assumption on time left out in no window: another pass over the whole window follows, once.
     fn pass_ends(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
         if self.has_last_pass() { self.begin_last_pass() } else { drop(self.succeed()) }
     }
 
     /// Whether another pass follows.
     pub(super) fn has_last_pass(&self) -> bool {
         let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
-        !self.run.dry_run && !self.pass.is_last && (is_unsure || self.pass.is_split)
+        // Once the limit is used up there is no call to be made, and nothing is known to be left.
+        let has_parts = self.pass.is_split && self.left() > 0;
+        !self.run.dry_run && !self.pass.is_last && (is_unsure || has_parts)
     }
 
     pub(super) fn begin_last_pass(&mut self) {
@@ -268,7 +273,7 @@ impl Progress {
         let is_alone = self.pass.is_split && !self.run.dry_run && self.listing.is_none();
         let has_begun_again =
             if is_alone { &mut pages.has_begun_again } else { &mut self.pass.has_begun_again };
-        if std::mem::replace(has_begun_again, true) || (is_alone && pages.has_left) {
+        if std::mem::replace(has_begun_again, true) {
             return false;
         }
         self.run.retries += 1;
