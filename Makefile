@@ -54,19 +54,20 @@ compat: ## Run what depends on Kubernetes on every minor that is pinned (builds 
 .PHONY: soak
 # New random choices each time. A number that cannot be repeated would be of no use to anybody, so it is said first.
 soak: SOAK_SEED := $(or $(SOAK_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
-soak: ## Kill the leader 200 times, let 2,000 policies run for seven minutes, and try many random cases (about three quarters of an hour)
+soak: ## Let a day of 2,000 policies pass in a simulated world and an hour in a real one, kill the leader 200 times, and try many random cases (about two hours)
 	@echo "To repeat the random choices of this soak: make soak SOAK_SEED=$(SOAK_SEED)"
 	$(CARGO) build --release --workspace --bins --locked
 	PROPTEST_RNG_SEED=$(SOAK_SEED) PROPTEST_CASES=20000 $(CARGO) test --workspace --locked --lib -- --test-threads=2 simulation_tests::
+	SOAK_SEED=$(SOAK_SEED) SOAK_POLICIES=2000 $(CARGO) test --release --package dlq-policy --locked --lib -- --nocapture simulation_tests::day::
 	TESTBED_BIN_DIR=$(CARGO_TARGET_DIR)/release API_SERVER_ABSENCE=120 SOAK_SEED=$(SOAK_SEED) SOAK_KILLS=200 SOAK_POLICIES=2000 \
-	  SOAK_SECONDS=420 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
+	  SOAK_SECONDS=3600 MEMORY_POLICIES=10000 $(CARGO) test --locked --test integration -- --nocapture --test-threads=1 \
 	  api_server_trouble::away kills:: memory:: soak::
 
 # One that never ends is noticed too (3). Each is built and tested in a copy, with a target folder of its own.
 .PHONY: mutants
 mutants: ## See whether the core's unit tests notice each mutation of it (hours; SHARD=0/8: an eighth; needs cargo-mutants)
 	@status=0; env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 \
-	  PROPTEST_RNG_SEED=20261120 $(CARGO) mutants --package dlq-policy --no-shuffle --timeout 60 \
+	  PROPTEST_RNG_SEED=20261120 SOAK_POLICIES=4 $(CARGO) mutants --package dlq-policy --no-shuffle --timeout 60 \
 	  --output $(CARGO_TARGET_DIR) $(if $(SHARD),--shard $(SHARD)) || status=$$?; \
 	  [ $$status = 0 ] || [ $$status = 3 ]
 

@@ -85,11 +85,20 @@ impl Missed {
     }
 }
 
+/// What keeps runs from starting, beside the circuit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Withheld {
+    No,
+    /// Suspended or paused.
+    Held,
+    /// Nobody notices before a run is due.
+    WithoutToken,
+}
+
 #[derive(Debug)]
 pub(super) struct Account {
     opens_circuit_after: Option<i64>,
-    /// Suspended, paused, or without a token.
-    pub(super) is_withheld: bool,
+    pub(super) withheld: Withheld,
     status: DlqPolicyStatus,
     version: usize,
     /// Since when a schedule counts, each time it was seen anew.
@@ -113,7 +122,7 @@ impl Account {
     pub(super) fn new(kind: &Kind) -> Self {
         Self {
             opens_circuit_after: kind.opens_circuit_after,
-            is_withheld: false,
+            withheld: Withheld::No,
             status: DlqPolicyStatus::default(),
             version: 0,
             since: Vec::new(),
@@ -135,7 +144,9 @@ impl Account {
         self.see(world);
         let Some(began) = settled else { return };
         if self.held_since.is_some() && self.holds() {
-            self.known_since.get_or_insert(world.now());
+            if self.withheld != Withheld::WithoutToken {
+                self.known_since.get_or_insert(world.now());
+            }
         } else if let Some(from) = self.held_since.take() {
             self.may_be_held.push(Span { from, until: world.now() });
         }
@@ -162,7 +173,7 @@ impl Account {
 
     /// Whether something holds the policy, whoever knows of it.
     fn holds(&self) -> bool {
-        self.is_withheld
+        self.withheld != Withheld::No
             || self.opens_circuit_after.is_some_and(|most| self.status.consecutive_failures >= most)
     }
 
@@ -289,17 +300,31 @@ impl Account {
     }
 
     fn why_it_may_pass(&self, kind: &Kind, at: Timestamp, start: Timestamp) -> Option<Why> {
-        let its = |from: Timestamp| Span { from: from - NEARLY, until: start + NEARLY };
+        let near = |from: Timestamp, until: Timestamp| Span { from: from - NEARLY, until: until + NEARLY };
         let still = self.held_since.map(|from| Span { from, until: self.settled + NEXT });
-        if self.may_be_held.iter().copied().chain(still).any(|held| held.meets(its(at))) {
+        let its = near(at, self.postponed_until(kind, start).map_or(start, |until| until.max(start)));
+        if self.may_be_held.iter().copied().chain(still).any(|held| held.meets(its)) {
             return Some(Why::Held);
         }
+        let its = near(start, start);
         let is_kept = !kind.replaces
             && self.runs.values().any(|run| {
                 let from = run.start.min(run.seen.from);
-                run.scheduled != Some(at) && Span { from, ..run.seen }.meets(its(start))
+                run.scheduled != Some(at) && Span { from, ..run.seen }.meets(its)
             });
         is_kept.then_some(Why::Kept)
+    }
+
+    /// Until when a run postpones what is due: the next run of all, if somebody asked for it, or one in progress that it is
+    /// too late to replace. If the policy is held before that run has ended, what it postpones passes.
+    fn postponed_until(&self, kind: &Kind, start: Timestamp) -> Option<Timestamp> {
+        let next = self.runs.values().filter(|run| run.start + NEARLY >= start).min_by_key(|run| run.start);
+        let by_hand = next.filter(|run| run.scheduled.is_none());
+        let in_progress = self
+            .runs
+            .values()
+            .filter(|run| kind.replaces && run.start <= start + NEARLY && run.seen.until + NEARLY >= start);
+        by_hand.into_iter().chain(in_progress).map(|run| run.seen.until).max()
     }
 
     /// It passed, or its start did, while every process knew that the policy was held.

@@ -8,7 +8,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 
-use super::account::{Account, Sums};
+use super::account::{Account, Sums, Withheld};
 use super::kind::Kind;
 use crate::simulation_tests::operations::{Operation, Secret, Slice, slice};
 use crate::simulation_tests::upstash::{Fate, Right};
@@ -25,8 +25,8 @@ const SOON: SignedDuration = SignedDuration::from_secs(2);
 #[derive(Clone, Debug)]
 enum Happening {
     World(Operation),
-    /// The same, and whether that holds the policy.
-    Withheld(bool, Operation),
+    /// The same, and what that makes of the policy.
+    Withhold(Withheld, Operation),
     /// No process is there for so long.
     Away(SignedDuration),
     /// Calls lead to this from now on.
@@ -95,8 +95,8 @@ impl Course {
         while let Some((_, happening)) = self.happenings.pop_if(|(time, _)| *time <= self.world.time) {
             match happening {
                 Happening::World(operation) => self.world.happen(operation),
-                Happening::Withheld(holds, operation) => {
-                    self.account.is_withheld = holds;
+                Happening::Withhold(withheld, operation) => {
+                    self.account.withheld = withheld;
                     self.world.happen(operation);
                 }
                 Happening::Away(time) => self.away = Some(self.world.time + time),
@@ -146,7 +146,7 @@ impl Course {
 
 /// What happens on a day, until then.
 fn happenings(kind: &Kind, end: Timestamp, random: &mut TestRng) -> Vec<(Timestamp, Happening)> {
-    use Happening::{Away, Calls, Withheld, World};
+    use Happening::{Away, Calls, Withhold, World};
     let length = end.duration_since(kind.begin).as_secs();
     let mut happenings = Vec::new();
     let mut at = |seconds: i64, happening| {
@@ -160,14 +160,16 @@ fn happenings(kind: &Kind, end: Timestamp, random: &mut TestRng) -> Vec<(Timesta
     }
     // For some hours it is held, in one way or another.
     let (from, until) = (random.random_range(600..length / 2), random.random_range(600..4 * 3600));
-    let held = [
-        [Operation::Edit(json!({ "suspend": true })), Operation::Edit(json!({ "suspend": false }))],
-        [Operation::Annotate("paused", Some("yes".to_owned())), Operation::Annotate("paused", None)],
-        [Operation::Secret(Secret::Gone), Operation::Secret(Secret::default())],
+    let suspend = |suspend: bool| Operation::Edit(json!({ "suspend": suspend }));
+    let pause = |paused: Option<&str>| Operation::Annotate("paused", paused.map(str::to_owned));
+    let withheld = [
+        (Withheld::Held, [suspend(true), suspend(false)]),
+        (Withheld::Held, [pause(Some("yes")), pause(None)]),
+        (Withheld::WithoutToken, [Secret::Gone, Secret::default()].map(Operation::Secret)),
     ];
-    if let Some([begin, end]) = held.into_iter().nth(random.random_range(0..4)) {
-        at(from, Withheld(true, begin));
-        at(from + until, Withheld(false, end));
+    if let Some((withheld, [begin, end])) = withheld.into_iter().nth(random.random_range(0..4)) {
+        at(from, Withhold(withheld, begin));
+        at(from + until, Withhold(Withheld::No, end));
     }
     // A circuit that opens is closed after some hours at most.
     let mut time = 0;
