@@ -175,13 +175,13 @@ impl Object {
                         clock::set(until);
                         Event::Woken
                     });
-                    let is_answer = matches!(event, Event::Answered(_));
+                    let is_answer = matches!(event, Event::Answered(..));
                     attempt.on(event, clock::now());
                     if is_answer {
                         self.works(&attempt, process);
                     }
                 }
-                Action::GiveUp => panic!("nothing in the day interrupts a call"),
+                Action::GiveUp(_) => panic!("nothing in the day interrupts a call"),
                 Action::Done(next) => {
                     self.kept = attempt.keep();
                     return next;
@@ -202,10 +202,10 @@ impl Object {
                 Event::Resolved(Ok(Ok(Found { version: "secret/1".to_owned(), account: Some(1) })))
             }
             Effect::Write(write) => Event::Written(self.write(process, *write, dice)),
-            Effect::Permit(_) => Event::Permitted(true),
-            Effect::Call { call, .. } => {
+            Effect::Permit(_) | Effect::FurtherPermit(_) => Event::Permitted(true),
+            Effect::Call { id, call, .. } => {
                 self.works(attempt, process);
-                Event::Answered(self.call(process, &call, dice))
+                Event::Answered(id, self.call(process, &call, dice))
             }
             Effect::Look { look, .. } => Event::Looked(self.count(process, *look, dice)),
         }
