@@ -1,6 +1,6 @@
 //! A policy, and the turns that a process takes with it: the machine that ships, driven through the day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,17 +161,18 @@ impl Object {
         if std::mem::take(&mut self.looks) {
             attempt = attempt.for_a_look();
         }
-        let mut event = None;
+        // A call's answer, and what becomes of a write beside it.
+        let mut events = VecDeque::new();
         loop {
             match attempt.next(clock::now()) {
-                Action::Do(effect) => event = Some(self.perform(effect, &attempt, process, dice)),
+                Action::Do(effect) => events.push_back(self.perform(effect, &attempt, process, dice)),
                 Action::Tell(told) => match *told {
                     Told::Changes { changes, .. } => process.metrics.tell(&self.reference(), &changes),
                     Told::Notice(Notice::Starts { .. }) => self.fill(dice),
                     Told::Notice(_) => {}
                 },
                 Action::Wait(until) => {
-                    let event = event.take().unwrap_or_else(|| {
+                    let event = events.pop_front().unwrap_or_else(|| {
                         clock::set(until);
                         Event::Woken
                     });

@@ -252,7 +252,7 @@ impl Account {
             let start = start.unwrap_or_else(|| panic!("{at} is no scheduled time: {kind:#?} {self:#?}"));
             assert!(run.start >= *start, "{at} ran before {start}: {kind:#?}");
             assert!(!kind.is_calm || run.start < *start + NEARLY, "{at} ran late on a calm day: {kind:#?}");
-            assert!(!self.was_held(at, *start), "{at} ran while held: {kind:#?} {:#?}", self.is_held);
+            assert!(!self.was_held(*start), "{at} ran while held: {kind:#?} {:#?}", self.is_held);
         }
         ran
     }
@@ -272,8 +272,7 @@ impl Account {
         );
         let (mut passed, lost): (Vec<_>, Vec<_>) =
             among.iter().partition(|(at, start)| self.why_it_may_pass(kind, **at, **start).is_some());
-        let most =
-            among.iter().filter(|(at, start)| !self.was_held(**at, **start) && !self.was_kept(kind, **start));
+        let most = among.iter().filter(|(_, start)| !self.was_held(**start) && !self.was_kept(kind, **start));
         let (least, most) = (lost.len(), most.count());
         let count = usize::try_from(missed.count).unwrap();
         assert!((least..=most).contains(&count), "{missed:?}, not {least} to {most}: {kind:#?} {self:#?}");
@@ -327,14 +326,10 @@ impl Account {
         by_hand.into_iter().chain(in_progress).map(|run| run.seen.until).max()
     }
 
-    /// It passed, or its start did, while every process knew that the policy was held.
-    fn was_held(&self, at: Timestamp, start: Timestamp) -> bool {
+    /// Its start passed while every process knew that the policy was held.
+    fn was_held(&self, start: Timestamp) -> bool {
         let still = self.known_since.map(|from| Span { from, until: self.settled + NEXT });
-        self.is_held
-            .iter()
-            .copied()
-            .chain(still)
-            .any(|held| held.surely_holds(at) || held.surely_holds(start))
+        self.is_held.iter().copied().chain(still).any(|held| held.surely_holds(start))
     }
 
     /// Its start passed while a run was in progress.
