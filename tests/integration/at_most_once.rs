@@ -196,7 +196,7 @@ fn assert_one_at_a_time(calls: &[&LedgerCall]) {
     }
 }
 
-/// Whether the calls are over parts of a window without a common millisecond.
+/// Whether the calls cover parts of a window that share no millisecond.
 fn share_no_time(one: &LedgerCall, other: &LedgerCall) -> bool {
     let ends_before = |one: Span, other: Span| one.1.zip(other.0).is_some_and(|(to, from)| to < from);
     span(one).zip(span(other)).is_some_and(|(one, other)| ends_before(one, other) || ends_before(other, one))

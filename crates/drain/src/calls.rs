@@ -24,7 +24,7 @@ impl<'a> Calls<'a> {
         self.0.push(UnderWay { id, answer, sent });
     }
 
-    /// Nobody waits for its answer any more.
+    /// Drops a call, whose answer is not waited for any more.
     pub(super) fn give_up(&mut self, id: CallId) {
         if let Some(index) = self.0.iter().position(|call| call.id == id) {
             self.0.swap_remove(index).sent.given_up();

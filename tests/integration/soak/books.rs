@@ -185,7 +185,7 @@ pub(super) async fn check(
     assert!(acted_on.iter().copied().eq(labels.keys().map(String::as_str)), "an entry was left or invented");
     let (lost, to_faults) = (lost_calls(&ledger).count(), lost_to_faults(&ledger));
     let parts = by_policy(ledger, &labels);
-    assert!(parts.keys().all(|name| statuses.0.contains_key(name)), "a call of nobody");
+    assert!(parts.keys().all(|name| statuses.0.contains_key(name)), "a call of no policy");
     let (mut runs, mut exact, mut exact_runs, mut uncertain, mut interruptions, mut comebacks) =
         (0, 0, 0, 0, 0, 0);
     for (name, told) in &statuses.0 {

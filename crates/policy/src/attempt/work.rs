@@ -16,7 +16,7 @@ use dlq_upstash::types::Call;
 
 /// How long a run is worked on before others get their turn.
 const LONGEST_WORK: SignedDuration = SignedDuration::from_secs(10);
-/// The same of a run that holds several permits, which nobody else can have meanwhile.
+/// The same of a run that holds several permits, which other runs cannot have meanwhile.
 const LONGEST_WORK_OF_SEVERAL: SignedDuration = SignedDuration::from_secs(5);
 /// A longer wait holds no permit.
 const LONGEST_OWN_WAIT: SignedDuration = SignedDuration::from_secs(1);

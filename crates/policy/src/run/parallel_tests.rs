@@ -458,7 +458,7 @@ fn live(setup: &Setup, dlq: &mut Dlq) -> (PolicyRun, Outcome) {
         if let Some(outcome) = driver.work(dlq, *older + 1) {
             return (driver.progress.ended_run(), outcome);
         }
-        // Some of what was under way is done, and nobody hears of it.
+        // Some of what was under way is done, and its answer arrives nowhere.
         for (index, flight) in driver.flights.iter().enumerate() {
             if index % 2 == 0 {
                 drop(dlq.serve(&flight.call, driver.now));

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::activity::Activity;
 use super::batch::Batch;
 use super::chunks::MAX_CHUNK;
-use super::flights::{Flight, Flights};
+use super::flights::{Flight, Flights, Owner};
 use super::listing::{Listing, anew};
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call, takes_several_calls};
@@ -129,7 +129,8 @@ impl Progress {
         let workers = Workers::new(parallelism);
         // What came before hides which IDs were acted on: an unclean stop all that may have been done since the last
         // checkpoint, a lost answer those of one call. Several calls at once may have done any of them out of order.
-        let is_out_of_order = run.processed + run.not_found + run.rejected > run.position;
+        let is_out_of_order =
+            workers.are_several() && run.processed + run.not_found + run.rejected > run.position;
         let uncertain = match (run.dry_run, run.interruptions, run.uncertain_pages) {
             (true, ..) => 0,
             (_, 0, 0) if !is_out_of_order => 0,
@@ -274,7 +275,9 @@ impl Progress {
         self.pace.spend(paid, now);
         let round = self.workers.round();
         self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
-        self.looks(of);
+        if let Owner::Look(number) = of {
+            self.looks(number);
+        }
     }
 
     fn end_at_limit(&mut self) -> Step {

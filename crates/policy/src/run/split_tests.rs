@@ -66,7 +66,7 @@ fn few_pages_are_cut_equally_and_closer_near_the_start() {
 }
 
 #[test]
-fn what_nobody_knows_is_halved_towards_the_side_that_is_drained_last() {
+fn a_span_of_unknown_content_is_halved_towards_the_side_that_is_drained_last() {
     let halves = |order| -> Vec<_> {
         by_halves(span(0, 1023), 4, order).iter().map(|part| (part.span.from, part.span.to)).collect()
     };

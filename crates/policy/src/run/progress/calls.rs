@@ -34,9 +34,9 @@ impl Progress {
         }
         let Some(count) = self.count() else { return self.end_at_limit() };
         self.split_windows();
-        let look = self.windows.iter().position(|pages| pages.size.look == Look::Wanted);
         let Some(index) = self.ready_window() else {
-            let Some(pages) = look.and_then(|index| self.windows.get_mut(index)) else { return Step::Await };
+            let wanted = self.windows.iter().find(|pages| pages.size.look == Look::Wanted);
+            let Some(pages) = wanted else { return Step::Await };
             let criteria = within(criteria, &pages.window);
             let call = Call::List { criteria, cursor: None, count: LOOK, detail: Detail::Brief };
             let of = Owner::Look(pages.number);

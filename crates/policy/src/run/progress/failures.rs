@@ -23,19 +23,12 @@ impl Progress {
         } else {
             self.pace.settle(flight.paid, 0, now);
         }
-        let failure = self.take_in(call, error, &flight, now, jitter);
+        let failure = self.take_in(error, &flight, now, jitter);
         self.note_windows();
         failure
     }
 
-    fn take_in(
-        &mut self,
-        call: &Call,
-        error: &ApiError,
-        flight: &Flight,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Failure {
+    fn take_in(&mut self, error: &ApiError, flight: &Flight, now: Timestamp, jitter: f64) -> Failure {
         if self.outcome.is_some() {
             // How the run ends is settled.
             return Failure::GoOn;
@@ -48,7 +41,7 @@ impl Progress {
             _ if matches!(flight.of, Owner::Look(_)) => {}
             // It was begun again.
             _ if matches!(flight.of, Owner::Window(_)) && self.window_of(flight.of).is_none() => {}
-            ErrorClass::TooLarge => match call {
+            ErrorClass::TooLarge => match &flight.call {
                 Call::List { count, .. } if *count > 1 => self.list_fewer(*count),
                 _ => self.retry(flight, error, now, jitter),
             },
@@ -63,9 +56,9 @@ impl Progress {
                     self.outcome = Some(Outcome::bad_request(self.refusal.as_ref().unwrap_or(error)));
                 }
                 Some(Question::Request(_)) if class == ErrorClass::NotFound => self.request_is_fine(),
-                _ => self.rejected(call, error, flight),
+                _ => self.rejected(error, flight),
             },
-            _ => self.rejected(call, error, flight),
+            _ => self.rejected(error, flight),
         }
         Failure::GoOn
     }
@@ -77,21 +70,22 @@ impl Progress {
         self.most_listed = self.most_listed.min(count / 2);
     }
 
-    fn rejected(&mut self, call: &Call, error: &ApiError, flight: &Flight) {
+    fn rejected(&mut self, error: &ApiError, flight: &Flight) {
         match error.class {
-            ErrorClass::Forbidden if call.operation().acts() => {
+            ErrorClass::Forbidden if flight.call.operation().acts() => {
                 self.question.get_or_insert_with(|| Question::Token(error.to_string()));
             }
             ErrorClass::Forbidden => {
                 self.outcome = Some(Outcome::forbidden(&error.to_string()));
             }
-            ErrorClass::NotFound => self.not_found(call, error, flight.of),
-            ErrorClass::Refused => self.refused(call, error, flight.of),
+            ErrorClass::NotFound => self.not_found(error, flight),
+            ErrorClass::Refused => self.refused(error, flight),
             _ => self.outcome = Some(Outcome::bad_request(error)),
         }
     }
 
-    fn refused(&mut self, call: &Call, error: &ApiError, of: Owner) {
+    fn refused(&mut self, error: &ApiError, flight: &Flight) {
+        let (call, of) = (&flight.call, flight.of);
         let index = self.window_of(of);
         match (call, index) {
             (Call::Bulk { selection: Selection::Ids(ids), .. }, _) if ids.len() > 1 => {
@@ -129,7 +123,7 @@ impl Progress {
 
     fn window_of(&self, of: Owner) -> Option<usize> {
         let Owner::Window(number) = of else { return None };
-        self.windows.iter().position(|pages| pages.number == number)
+        self.window_at(number)
     }
 
     fn take_apart(&mut self, index: usize, refusal: &ApiError) {
@@ -217,7 +211,8 @@ impl Progress {
         self.run.waiting_until = until;
     }
 
-    fn not_found(&mut self, call: &Call, error: &ApiError, of: Owner) {
+    fn not_found(&mut self, error: &ApiError, flight: &Flight) {
+        let (call, of) = (&flight.call, flight.of);
         let index = self.window_of(of);
         let is_apart = index.is_some_and(|index| self.bisection(index).is_some());
         match (call, index) {

@@ -74,10 +74,8 @@ impl Progress {
     pub(super) fn acted(&mut self, number: u32, call: &Call, page: &Page, now: Timestamp) {
         self.count_page(page);
         match call {
-            Call::Bulk { selection: Selection::Ids(ids), overrides, .. } if self.listing.is_some() => {
-                self.acted_on_listed(number, ids.len(), page, &overrides.labels, now);
-            }
-            Call::Bulk { selection: Selection::Ids(ids), .. } => {
+            Call::Bulk { selection: Selection::Ids(ids), overrides, .. } => {
+                self.note_acted(page, &overrides.labels, now);
                 let sent = i64::try_from(ids.len()).unwrap_or(i64::MAX);
                 let missing = (sent - entries_of(page)).max(0);
                 self.pass(number, ids.len(), missing == 0, |batch| {

@@ -171,36 +171,18 @@ impl Progress {
             }
             return;
         };
-        if !self.pass.is_split {
-            self.run.cursor = Some(next.0.clone());
-        }
-        if let Err(message) = pages.cursors.turn(Turned { shown: page.entries > 0, progressed }, next) {
-            self.outcome = Some(Outcome::cursor_loop(&message));
-        }
+        self.advance(index, Turned { shown: page.entries > 0, progressed }, next);
     }
 
-    /// Takes in that listed entries were acted on: how many were sent, and with which labels.
-    pub(super) fn acted_on_listed(
-        &mut self,
-        number: u32,
-        sent: usize,
-        page: &Page,
-        labels: &[String],
-        now: Timestamp,
-    ) {
+    /// Notes that listed entries were acted on, where the run selects by listing: the new workflow runs got these labels.
+    pub(super) fn note_acted(&mut self, page: &Page, labels: &[String], now: Timestamp) {
         let Some(listing) = &mut self.listing else { return };
-        let missing = i64::try_from(sent as u64).unwrap_or(i64::MAX).saturating_sub_unsigned(page.entries);
         if page.entries > 0 {
             self.windows.iter_mut().for_each(|pages| pages.has_acted = true);
         }
         if let Attempts::Known(attempt @ 1..) = Attempts::of(labels) {
             listing.past.label_probes.add(&page.workflow_run_ids, attempt, now);
         }
-        self.pass(number, sent, missing <= 0, |batch| {
-            if !batch.chunks.is_uncertain() {
-                batch.not_found += missing.max(0);
-            }
-        });
     }
 
     /// Forgets what the pass before had in hand, but for what calls are made for.

@@ -29,12 +29,11 @@ impl Progress {
     pub(super) fn take_up_windows(&mut self) {
         for told in self.run.windows.clone() {
             let window = dlq_crd::Window { from_date: told.from_date, to_date: told.to_date };
-            // A pass of what is listed begins anew.
-            let cursor = told.cursor.filter(|_| self.listing.is_none()).map(Cursor);
             let number = self.number();
-            self.windows.push(Pages::new(number, window, cursor));
+            self.windows.push(Pages::new(number, window, told.cursor.map(Cursor)));
         }
         if self.windows.is_empty() {
+            // A pass of what is listed begins anew.
             let cursor = self.run.cursor.clone().filter(|_| self.listing.is_none()).map(Cursor);
             self.take_whole_window(cursor);
         }
@@ -129,17 +128,21 @@ impl Progress {
         self.note_windows();
     }
 
+    /// Where a window is; nowhere, if the run began again since.
+    pub(super) fn window_at(&self, number: u32) -> Option<usize> {
+        self.windows.iter().position(|pages| pages.number == number)
+    }
+
     /// A look that was wanted is under way.
-    pub(super) fn looks(&mut self, of: Owner) {
-        let pages = self.windows.iter_mut().find(|pages| of == Owner::Look(pages.number));
-        if let Some(pages) = pages {
+    pub(super) fn looks(&mut self, number: u32) {
+        if let Some(pages) = self.window_at(number).and_then(|index| self.windows.get_mut(index)) {
             pages.size.look = Look::Taken;
         }
     }
 
     /// Takes in where the entries of a window are.
     pub(super) fn looked(&mut self, number: u32, page: &Page) {
-        if let Some(pages) = self.windows.iter_mut().find(|pages| pages.number == number) {
+        if let Some(pages) = self.window_at(number).and_then(|index| self.windows.get_mut(index)) {
             let span = pages.span();
             pages.size.see(page, span);
             if let Some(glimpse) = pages.size.glimpse {
@@ -169,8 +172,10 @@ impl Progress {
         #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
         let seems_large = glimpse.entries_in(span) >= FEWEST_PAGES_OF_LISTS * shown as f64;
         // Where the oldest entries come first, they say little of those that failed last.
-        let is_large = seems_large || span.to == start;
-        let parts = if is_large { by_glimpse(span, glimpse, most + 1, start) } else { Vec::new() };
+        if !seems_large && span.to != start {
+            return false;
+        }
+        let parts = by_glimpse(span, glimpse, most + 1, start);
         let splits = parts.len() > 1;
         if splits {
             self.split(index, &parts);
@@ -180,8 +185,7 @@ impl Progress {
 
     /// Takes in a page of a window.
     pub(super) fn paged(&mut self, number: u32, call: &Call, page: &Page, now: jiff::Timestamp) {
-        // A window that no longer exists: the run began again.
-        let Some(index) = self.windows.iter().position(|pages| pages.number == number) else { return };
+        let Some(index) = self.window_at(number) else { return };
         let is_apart = self.windows.get(index).is_some_and(|pages| pages.bisection.is_some());
         self.has_more |= page.cursor.is_some();
         match call {
@@ -222,10 +226,16 @@ impl Progress {
             }
             return;
         };
+        self.advance(index, turned, next);
+    }
+
+    /// Continues behind this cursor.
+    pub(super) fn advance(&mut self, index: usize, turned: Turned, next: &Cursor) {
         if !self.pass.is_split {
             self.run.cursor = Some(next.0.clone());
         }
-        if let Err(message) = pages.cursors.turn(turned, next) {
+        let turned = self.windows.get_mut(index).map(|pages| pages.cursors.turn(turned, next));
+        if let Some(Err(message)) = turned {
             self.outcome = Some(Outcome::cursor_loop(&message));
         }
     }
@@ -295,7 +305,7 @@ impl Progress {
         let bytes = |cursor: &Option<String>| cursor.as_ref().map_or(0, String::len);
         while self.run.windows.iter().map(|told| bytes(&told.cursor)).sum::<usize>() > MAX_CURSOR_BYTES {
             if self.run.dry_run {
-                // Whoever takes up the run begins it again, lest entries be counted twice.
+                // A process that takes up the run begins it again, so that no entry is counted twice.
                 return self.run.windows.clear();
             }
             let longest = self.run.windows.iter_mut().max_by_key(|told| bytes(&told.cursor));

@@ -91,7 +91,7 @@ pub(super) enum Withheld {
     No,
     /// Suspended or paused.
     Held,
-    /// Nobody notices before a run is due.
+    /// It shows only when a run is due.
     WithoutToken,
 }
 
@@ -171,7 +171,7 @@ impl Account {
         self.status.current_run.is_some()
     }
 
-    /// Whether something holds the policy, whoever knows of it.
+    /// Whether something holds the policy, whether or not a process knows of it.
     fn holds(&self) -> bool {
         self.withheld != Withheld::No
             || self.opens_circuit_after.is_some_and(|most| self.status.consecutive_failures >= most)
@@ -276,7 +276,7 @@ impl Account {
         let (least, most) = (lost.len(), most.count());
         let count = usize::try_from(missed.count).unwrap();
         assert!((least..=most).contains(&count), "{missed:?}, not {least} to {most}: {kind:#?} {self:#?}");
-        // Some that had a reason were missed all the same.
+        // Some that had a reason to pass were told as missed anyway.
         passed.truncate(passed.len() - (count - least));
         passed.into_iter().map(|(at, _)| *at).collect()
     }
