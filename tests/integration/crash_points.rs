@@ -1,5 +1,6 @@
 //! An operator that is killed at a certain point of a run's life, and the one that comes after it.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -13,6 +14,7 @@ use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN};
 
 const PAGE: usize = 50;
+const WORKERS: usize = 4;
 
 /// Where the operator dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,8 @@ enum Point {
     DuringACall,
     BeforeTheCheckpoint,
     AfterTheCheckpoint,
+    /// Every entry was acted on, and whether more are left is asked for.
+    InTheLastPass,
     BeforeTheFinalWrite,
     AfterTheFinalWrite,
 }
@@ -30,8 +34,14 @@ struct Row {
     point: Point,
     pages: usize,
     /// What the next process counts, and how many interruptions it tells of.
-    processed: usize,
+    processed: RangeInclusive<usize>,
     interruptions: usize,
+}
+
+impl Row {
+    fn new(point: Point, pages: usize, processed: usize, interruptions: usize) -> Self {
+        Self { point, pages, processed: processed..=processed, interruptions }
+    }
 }
 
 async fn scene(interval: &str) -> (Scene, ApiServerProxy) {
@@ -58,12 +68,30 @@ async fn a_write_hangs(proxy: &ApiServerProxy, since: Instant) {
     .unwrap();
 }
 
-async fn die_at(point: Point, scene: &mut Scene, proxy: &ApiServerProxy, spec: Value) {
+async fn all_are_acted_on(simulator: &Simulator, entries: usize) {
+    eventually(PATIENCE, "every entry is acted on", async || {
+        let ledger = simulator.ledger(DLQ).await.unwrap();
+        ledger.with_fate(Fate::Resumed).count() == entries
+    })
+    .await
+    .unwrap();
+}
+
+/// Dies at this point; in the middle of a run when so many pages are on record.
+async fn die_at(
+    point: Point,
+    pages: i64,
+    entries: usize,
+    scene: &mut Scene,
+    proxy: &ApiServerProxy,
+    spec: Value,
+) {
     let hang = |trouble| {
         proxy.trouble(&[CallKind::WriteStatus], trouble);
         Instant::now()
     };
     let claimed = |status: &Value| status["currentRun"].is_object();
+    let reached = |status: &Value| status["currentRun"]["pages"].as_i64() >= Some(pages);
     match point {
         Point::BeforeTheClaim => {
             let since = hang(Trouble::Hang);
@@ -77,24 +105,32 @@ async fn die_at(point: Point, scene: &mut Scene, proxy: &ApiServerProxy, spec: V
         }
         Point::DuringACall => {
             scene.apply("run", spec).await;
-            scene.status("run", "it is claimed", claimed).await;
+            scene.status("run", "its pages are on record", reached).await;
             // Nothing shows from outside that the call is on its way: it takes place when its latency is over.
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
         Point::BeforeTheCheckpoint | Point::BeforeTheFinalWrite => {
             scene.apply("run", spec).await;
-            scene.status("run", "it is claimed", claimed).await;
+            scene.status("run", "its pages are on record", reached).await;
             let since = hang(Trouble::Hang);
             a_write_hangs(proxy, since).await;
         }
         Point::AfterTheCheckpoint => {
             scene.apply("run", spec).await;
-            scene.status("run", "it is claimed", claimed).await;
+            scene.status("run", "its pages are on record", reached).await;
             hang(Trouble::HangAnswer);
-            scene.status("run", "the checkpoint is there", |status| status["currentRun"]["pages"] == 1).await;
+            let another = |status: &Value| status["currentRun"]["pages"].as_i64() > Some(pages);
+            scene.status("run", "the checkpoint is there", another).await;
+        }
+        Point::InTheLastPass => {
+            scene.apply("run", spec).await;
+            all_are_acted_on(&scene.simulator, entries).await;
         }
         Point::AfterTheFinalWrite => {
             scene.apply("run", spec).await;
+            if pages > 0 {
+                all_are_acted_on(&scene.simulator, entries).await;
+            }
             scene.status("run", "it is claimed", claimed).await;
             hang(Trouble::HangAnswer);
             scene.ran("run", 1).await;
@@ -112,15 +148,20 @@ enum Way {
     InBulk,
     /// It lists a page, or acts on entries that it names.
     ByListing,
+    /// It acts on pages, several at once.
+    BySeveralCursors,
 }
 
 impl Way {
     fn spec(self) -> Value {
-        let protection = match self {
-            Self::InBulk => Value::Null,
-            Self::ByListing => json!({ "maxAttempts": 9 }),
+        let (protection, limits) = match self {
+            Self::InBulk => (Value::Null, Value::Null),
+            Self::ByListing => (json!({ "maxAttempts": 9 }), Value::Null),
+            Self::BySeveralCursors => (Value::Null, json!({ "parallelism": WORKERS })),
         };
-        json!({ "action": "resume", "filters": { "all": true }, "loopProtection": protection })
+        json!({
+            "action": "resume", "filters": { "all": true }, "loopProtection": protection, "limits": limits,
+        })
     }
 }
 
@@ -128,12 +169,14 @@ async fn check(way: Way, row: Row) {
     let Row { point, pages, processed, interruptions } = row;
     // Without checkpoints in between, the write after the claim is the last one.
     let interval = if pages == 1 { "1h" } else { "0" };
+    // So that several calls are under way.
+    let on_record = if way == Way::BySeveralCursors { 4 } else { 0 };
     let (mut scene, proxy) = scene(interval).await;
     let entries = pages * PAGE;
     scene.simulator.generate(DLQ, entries, &Entry::default()).await.unwrap();
     tempt(&scene.simulator, DLQ).await;
     scene.slow_down(1500).await;
-    die_at(point, &mut scene, &proxy, way.spec()).await;
+    die_at(point, on_record, entries, &mut scene, &proxy, way.spec()).await;
     scene.operator.restart(None).await.unwrap();
     scene.patch("run", json!({ "historyLimit": 7 })).await;
     let status = scene
@@ -143,11 +186,13 @@ async fn check(way: Way, row: Row) {
         .await;
     let run = &status["lastRun"];
     assert_eq!(
-        (&run["result"], &run["processed"], &run["interruptions"], &run["uncertainPages"]),
-        (&json!("Succeeded"), &json!(processed), &json!(interruptions), &json!(0)),
+        (&run["result"], &run["interruptions"], &run["uncertainPages"]),
+        (&json!("Succeeded"), &json!(interruptions), &json!(0)),
         "{point:?}: {run:#}"
     );
-    assert_eq!(status["totals"], json!({ "runs": 1, "failedRuns": 0, "processed": processed }), "{point:?}");
+    let counted = run["processed"].as_u64().and_then(|counted| usize::try_from(counted).ok()).unwrap();
+    assert!(processed.contains(&counted), "{point:?}: {counted} of {processed:?}");
+    assert_eq!(status["totals"], json!({ "runs": 1, "failedRuns": 0, "processed": counted }), "{point:?}");
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     assert_eq!(ledger.workflow_runs.len(), entries, "{point:?}: each once");
     assert_eq!(ledger.with_fate(Fate::Resumed).count(), entries, "{point:?}: none is left");
@@ -159,31 +204,48 @@ async fn check(way: Way, row: Row) {
 
 #[tokio::test]
 async fn wherever_the_operator_dies_the_next_one_goes_on_from_there_and_says_what_it_does_not_know() {
-    let row = |point, pages: usize, processed, interruptions| Row { point, pages, processed, interruptions };
     let rows = [
-        row(Point::BeforeTheClaim, 3, 150, 0),
-        row(Point::AfterTheClaim, 3, 150, 1),
-        row(Point::DuringACall, 3, 100, 1),
-        row(Point::BeforeTheCheckpoint, 3, 100, 1),
-        row(Point::AfterTheCheckpoint, 3, 150, 1),
-        row(Point::BeforeTheFinalWrite, 1, 0, 1),
-        row(Point::AfterTheFinalWrite, 1, 50, 0),
+        Row::new(Point::BeforeTheClaim, 3, 150, 0),
+        Row::new(Point::AfterTheClaim, 3, 150, 1),
+        Row::new(Point::DuringACall, 3, 100, 1),
+        Row::new(Point::BeforeTheCheckpoint, 3, 100, 1),
+        Row::new(Point::AfterTheCheckpoint, 3, 150, 1),
+        Row::new(Point::BeforeTheFinalWrite, 1, 0, 1),
+        Row::new(Point::AfterTheFinalWrite, 1, 50, 0),
     ];
     join_all(rows.map(|row| check(Way::InBulk, row))).await;
 }
 
 #[tokio::test]
 async fn a_run_that_lists_before_it_acts_is_taken_over_at_any_point_too() {
-    let row = |point, pages: usize, processed, interruptions| Row { point, pages, processed, interruptions };
     // The first call lists, the second acts on half of what it showed.
     let rows = [
-        row(Point::BeforeTheClaim, 2, 100, 0),
-        row(Point::AfterTheClaim, 2, 100, 1),
-        row(Point::DuringACall, 2, 100, 1),
-        row(Point::BeforeTheCheckpoint, 2, 100, 1),
-        row(Point::AfterTheCheckpoint, 2, 100, 1),
-        row(Point::BeforeTheFinalWrite, 1, 0, 1),
-        row(Point::AfterTheFinalWrite, 1, 50, 0),
+        Row::new(Point::BeforeTheClaim, 2, 100, 0),
+        Row::new(Point::AfterTheClaim, 2, 100, 1),
+        Row::new(Point::DuringACall, 2, 100, 1),
+        Row::new(Point::BeforeTheCheckpoint, 2, 100, 1),
+        Row::new(Point::AfterTheCheckpoint, 2, 100, 1),
+        Row::new(Point::BeforeTheFinalWrite, 1, 0, 1),
+        Row::new(Point::AfterTheFinalWrite, 1, 50, 0),
     ];
     join_all(rows.map(|row| check(Way::ByListing, row))).await;
+}
+
+#[tokio::test]
+async fn a_run_with_several_calls_under_way_is_taken_over_at_any_point_too() {
+    let pages = 14;
+    let all = pages * PAGE;
+    // Of each call under way one page is not counted, and as many again whose answers came while a checkpoint was written.
+    let nearly_all = all - 2 * WORKERS * PAGE;
+    let row = |point, processed, interruptions| Row { point, pages, processed, interruptions };
+    let rows = [
+        row(Point::BeforeTheClaim, all..=all, 0),
+        row(Point::AfterTheClaim, all..=all, 1),
+        row(Point::DuringACall, nearly_all..=all - PAGE, 1),
+        row(Point::BeforeTheCheckpoint, nearly_all..=all - PAGE, 1),
+        row(Point::AfterTheCheckpoint, nearly_all..=all, 1),
+        row(Point::InTheLastPass, nearly_all..=all, 1),
+        row(Point::AfterTheFinalWrite, all..=all, 0),
+    ];
+    join_all(rows.map(|row| check(Way::BySeveralCursors, row))).await;
 }

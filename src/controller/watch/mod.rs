@@ -1,5 +1,6 @@
 //! Starts the watches, and ends them.
 
+mod housekeeping;
 mod secrets;
 
 use std::sync::Arc;
@@ -7,16 +8,17 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::housekeeping::Housekeeping;
 use crate::config::Config;
 use crate::controller::api::persist::StatusWriter;
 use crate::controller::connections::Connections;
@@ -156,10 +158,23 @@ async fn control(
     let secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context)).map(due);
     let permits =
         stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
-    let (all, clock) = (store.clone(), context.clock);
-    let terms = context.leadership.gained().map(move |()| everything(&all, clock()));
+    let (triggers, turns) = mpsc::unbounded_channel();
+    let turns = stream::unfold(turns, async |mut turns| Some((turns.recv().await?, turns)));
+    let anew = Arc::new(Notify::new());
+    let began_anew = stream::unfold(Arc::clone(&anew), async |anew| {
+        anew.notified().await;
+        Some(((), anew))
+    });
+    let rounds = stream::select(context.leadership.gained(), began_anew.boxed());
+    let housekeeping = Housekeeping {
+        api: api.clone(),
+        selector: config.label_selector.clone(),
+        watched: watched.clone(),
+        context: Arc::clone(&context),
+        triggers,
+    };
     let (known, shown) = (store.clone(), Arc::clone(&context));
-    let mut news = News { context: Arc::clone(&context), scope, store, filled: Some(filled) };
+    let mut news = News { context: Arc::clone(&context), scope, store, filled: Some(filled), anew };
     let policies = watcher(api, config)
         .default_backoff()
         .modify(move |watched| {
@@ -177,13 +192,11 @@ async fn control(
         })
         .reflect(writer)
         .map(move |event| news.of(event));
-    let triggers = stream::select_all([policies.boxed(), terms.boxed(), secrets.boxed(), permits.boxed()]);
-    dispatch(triggers.boxed(), context, watched).await;
-}
-
-/// All policies of a watch: what is due comes first.
-fn everything(store: &Store<WatchedPolicy>, now: Timestamp) -> Vec<Trigger> {
-    store.state().iter().map(|watched| (ObjectRef::from_obj(&**watched), watched.class(now))).collect()
+    let triggers = stream::select_all([policies.boxed(), turns.boxed(), secrets.boxed(), permits.boxed()]);
+    tokio::select! {
+        () = dispatch(triggers.boxed(), context, watched) => {}
+        () = housekeeping.rounds(rounds) => {}
+    }
 }
 
 /// What events of a watch lead to.
@@ -193,6 +206,8 @@ struct News {
     store: Store<WatchedPolicy>,
     /// Told once that the watch has seen all its policies.
     filled: Option<watch::Sender<usize>>,
+    /// Told each time that it began anew.
+    anew: Arc<Notify>,
 }
 
 impl News {
@@ -221,7 +236,7 @@ impl News {
                 if let Some(filled) = self.filled.take() {
                     filled.send_modify(|count| *count += 1);
                 }
-                return everything(&self.store, (self.context.clock)());
+                self.anew.notify_one();
             }
             Ok(Event::Init | Event::InitApply(_)) => {}
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),

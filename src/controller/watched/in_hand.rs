@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use kube::api::{DynamicObject, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::controller::names::{PolicyRef, lock};
 
@@ -19,10 +20,16 @@ pub(crate) struct InHand(Mutex<Objects>);
 
 #[derive(Default)]
 struct Objects {
-    texts: HashMap<PolicyRef, Box<str>>,
+    kept: HashMap<PolicyRef, Kept>,
     bytes: usize,
     /// Versions that this process wrote and the watch has yet to show.
     written: HashMap<PolicyRef, String>,
+}
+
+struct Kept {
+    text: Box<str>,
+    /// Free again once the policy's turn begins.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// An object, in the parts that a turn looks at.
@@ -60,6 +67,15 @@ impl InHand {
 
     /// Keeps an object in place of the one before, if there is room.
     pub(crate) fn put(&self, policy: PolicyRef, object: &RawValue) {
+        self.keep(policy, object, None);
+    }
+
+    /// The same for one whose turn was asked for: until that begins it has this place.
+    pub(crate) fn put_with_place(&self, policy: PolicyRef, object: &RawValue, place: OwnedSemaphorePermit) {
+        self.keep(policy, object, Some(place));
+    }
+
+    fn keep(&self, policy: PolicyRef, object: &RawValue, place: Option<OwnedSemaphorePermit>) {
         let Ok(mut whole) = serde_json::from_str::<Whole<'_>>(object.get()) else { return };
         whole.metadata.managed_fields = None;
         let Ok(text) = serde_json::to_string(&whole) else { return };
@@ -67,7 +83,7 @@ impl InHand {
         objects.remove(&policy);
         if objects.bytes + text.len() <= MOST_BYTES {
             objects.bytes += text.len();
-            objects.texts.insert(policy, text.into_boxed_str());
+            objects.kept.insert(policy, Kept { text: text.into_boxed_str(), place });
         }
     }
 
@@ -80,8 +96,9 @@ impl InHand {
 
 impl Objects {
     fn remove(&mut self, policy: &PolicyRef) -> Option<Box<str>> {
-        let text = self.texts.remove(policy)?;
+        let Kept { text, place } = self.kept.remove(policy)?;
         self.bytes -= text.len();
+        drop(place);
         Some(text)
     }
 }
