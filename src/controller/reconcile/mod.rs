@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::api::DynamicObject;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -23,6 +22,7 @@ use crate::controller::names::{Named, PolicyRef};
 use crate::controller::slots::Slot;
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
+use crate::controller::watched::in_hand::Taken;
 use crate::runtime::leadership::Term;
 use dlq_drain::drive;
 use dlq_policy::Attempt;
@@ -99,14 +99,18 @@ async fn turn(
     class: Class,
     term: Option<Term>,
     right: Option<Slot>,
-    in_hand: Option<DynamicObject>,
+    in_hand: Option<Taken>,
 ) -> Result<Option<Rest>, Error> {
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
     let leads = term.is_some();
     let ports = PolicyPorts::new(context, policy, watched, session, term, right);
-    let in_hand = in_hand.and_then(|object| ports.show(object));
-    let mut attempt = Attempt::begin(settings, kept, leads, (context.clock)()).with_in_hand(in_hand);
+    let attempt = Attempt::begin(settings, kept, leads, (context.clock)());
+    let mut attempt = match in_hand {
+        Some(Taken { object, is_listed: true }) => attempt.with_listed(ports.show_listed(object)),
+        Some(Taken { object, is_listed: false }) => attempt.with_in_hand(ports.show(object)),
+        None => attempt,
+    };
     if class == Class::Look {
         attempt = attempt.for_a_look();
     }

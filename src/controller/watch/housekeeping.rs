@@ -45,11 +45,11 @@ pub(super) struct Housekeeping {
 impl Housekeeping {
     /// A round each time that `begin` yields. It takes the place of the one before.
     pub(super) async fn rounds(self, mut begin: impl Stream<Item = ()> + Unpin) {
-        let mut begun = begin.next().await;
-        while begun.is_some() {
+        let mut has_begun = begin.next().await;
+        while has_begun.is_some() {
             tokio::select! {
-                again = begin.next() => begun = again,
-                () = self.round() => begun = begin.next().await,
+                again = begin.next() => has_begun = again,
+                () = self.round() => has_begun = begin.next().await,
             }
         }
     }
@@ -134,7 +134,7 @@ impl Housekeeping {
             if let (Some(object), Some(place), true) =
                 (watched.take_object(), place, self.is_current(&policy, &watched))
             {
-                self.context.in_hand.put_with_place(policy.clone(), &object, place);
+                self.context.in_hand.put_listed(policy.clone(), &object, place);
             }
             policies.push(policy);
         }

@@ -26,10 +26,18 @@ struct Objects {
     written: HashMap<PolicyRef, String>,
 }
 
+/// An object that is kept.
 struct Kept {
     text: Box<str>,
-    /// Free again once the policy's turn begins.
+    /// Where a list showed it: free again once the policy's turn begins.
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// An object that was taken.
+pub(crate) struct Taken {
+    pub(crate) object: DynamicObject,
+    /// Whether a list showed it.
+    pub(crate) is_listed: bool,
 }
 
 /// An object, in the parts that a turn looks at.
@@ -70,8 +78,8 @@ impl InHand {
         self.keep(policy, object, None);
     }
 
-    /// The same for one whose turn was asked for: until that begins it has this place.
-    pub(crate) fn put_with_place(&self, policy: PolicyRef, object: &RawValue, place: OwnedSemaphorePermit) {
+    /// The same for one that a list showed. Until its policy's turn begins it has this place.
+    pub(crate) fn put_listed(&self, policy: PolicyRef, object: &RawValue, place: OwnedSemaphorePermit) {
         self.keep(policy, object, Some(place));
     }
 
@@ -88,18 +96,18 @@ impl InHand {
     }
 
     /// Takes a policy's object.
-    pub(crate) fn take(&self, policy: &PolicyRef) -> Option<DynamicObject> {
-        let text = lock(&self.0).remove(policy)?;
-        serde_json::from_str(&text).ok()
+    pub(crate) fn take(&self, policy: &PolicyRef) -> Option<Taken> {
+        let kept = lock(&self.0).remove(policy)?;
+        let object = serde_json::from_str(&kept.text).ok()?;
+        Some(Taken { object, is_listed: kept.place.is_some() })
     }
 }
 
 impl Objects {
-    fn remove(&mut self, policy: &PolicyRef) -> Option<Box<str>> {
-        let Kept { text, place } = self.kept.remove(policy)?;
-        self.bytes -= text.len();
-        drop(place);
-        Some(text)
+    fn remove(&mut self, policy: &PolicyRef) -> Option<Kept> {
+        let kept = self.kept.remove(policy)?;
+        self.bytes -= kept.text.len();
+        Some(kept)
     }
 }
 
@@ -129,7 +137,8 @@ mod tests {
         let in_hand = InHand::default();
         in_hand.put(policy("a"), &object("before"));
         in_hand.put(policy("a"), &object("now"));
-        let taken = in_hand.take(&policy("a")).unwrap();
+        let Taken { object: taken, is_listed } = in_hand.take(&policy("a")).unwrap();
+        assert!(!is_listed);
         assert_eq!(taken.data, json!({"spec": {"action": "resume"}, "status": {"message": "now"}}));
         assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
         assert_eq!(taken.metadata.managed_fields, None);

@@ -8,9 +8,9 @@ use futures::future::{join, join_all};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use testbed::{CallKind, Entry, Fate, Trouble, eventually};
+use testbed::{Entry, Fate, eventually};
 
-use super::{assert_as_if_nothing_had_happened, behind_a_proxy};
+use super::assert_as_if_nothing_had_happened;
 use crate::at_most_once::{Runs, tempt};
 use crate::cluster::client;
 use crate::scene::{DLQ, PATIENCE, Scene};
@@ -126,31 +126,4 @@ async fn a_run_goes_on_and_ends_exactly_in_a_storm_of_labels_and_annotations() {
     let ledger = scene.simulator.ledger(DLQ).await.unwrap();
     assert_as_if_nothing_had_happened(&run, &ledger, 1500, 30);
     assert_eq!(ledger.with_fate(Fate::InDlq).count(), 1500, "all came back, and were left alone");
-}
-
-/// As many as have a turn at once, and some that wait.
-const CROWD: usize = 40;
-
-#[tokio::test]
-async fn a_policy_that_is_edited_while_it_waits_for_its_turn_is_taken_as_it_is_then() {
-    let (scene, proxy) = behind_a_proxy("edited-in-line", &[]).await;
-    let labelled = Entry { labels: vec!["edited".to_owned()], ..Entry::default() };
-    scene.simulator.generate(DLQ, 10, &labelled).await.unwrap();
-    proxy.trouble(&[CallKind::WriteStatus], Trouble::Hang);
-    let since = Instant::now();
-    let spec = |label: &str| json!({ "action": "resume", "filters": { "labels": [label] } });
-    for number in 0..CROWD {
-        scene.apply(&format!("crowd-{number}"), spec("crowd")).await;
-    }
-    eventually(PATIENCE, "every right to a turn is taken", async || {
-        proxy.calls_since(since).iter().filter(|call| call.kind == CallKind::WriteStatus).count() >= 32
-    })
-    .await
-    .unwrap();
-    scene.apply("edited", spec("edited")).await;
-    scene.patch("edited", json!({ "suspend": true })).await;
-    proxy.clear();
-    scene.condition("edited", "Ready", "True", "Suspended").await;
-    let ledger = scene.simulator.ledger(DLQ).await.unwrap();
-    assert_eq!(ledger.with_fate(Fate::InDlq).count(), 10, "nothing was acted on");
 }

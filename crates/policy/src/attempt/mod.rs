@@ -79,6 +79,8 @@ pub struct Attempt {
 enum Sight {
     /// It was stored a moment ago.
     Current,
+    /// A list showed it before this turn: it was stored then, and no watch has shown anything since.
+    Listed,
     /// It is older than the turn: others may have written since.
     InHand,
     /// A write since the last read was refused or got no answer: what is stored is not known.
@@ -135,10 +137,21 @@ impl Attempt {
     /// older than what this process wrote last. What comes of that is written only if the object is still the same, and it
     /// is read otherwise. A process that knows of a run, or is in doubt, reads in any case.
     #[must_use]
-    pub fn with_in_hand(mut self, seen: Option<Arc<Seen>>) -> Self {
+    pub fn with_in_hand(self, seen: Option<Arc<Seen>>) -> Self {
+        self.with(seen, Sight::InHand)
+    }
+
+    /// The same for what a list showed in this term, if a watch has shown nothing newer: where nothing is to be written,
+    /// nothing is read.
+    #[must_use]
+    pub fn with_listed(self, seen: Option<Arc<Seen>>) -> Self {
+        self.with(seen, Sight::Listed)
+    }
+
+    fn with(mut self, seen: Option<Arc<Seen>>, sight: Sight) -> Self {
         if let Some(seen) = seen.filter(|_| self.leads && self.held.is_none() && self.doubt.is_none()) {
             self.see(seen);
-            self.sight = Sight::InHand;
+            self.sight = sight;
             self.stage = Stage::Decide;
         }
         self

@@ -240,6 +240,21 @@ fn what_an_object_in_hand_leads_to_holds_for_its_version_alone_and_is_decided_an
 }
 
 #[test]
+fn what_a_list_showed_is_written_for_its_version_alone_and_believed_where_nothing_differs() {
+    let fresh = Turn::begin();
+    let listed = |turn: Turn| Turn { attempt: turn.attempt.with_listed(Some(fresh.seen())), ..turn };
+    let mut turn = listed(Turn::begin());
+    assert_eq!(turn.until_write_of(Purpose::Claim).fence, Fence::Version);
+    turn.on(Event::Written(WriteOutcome::Refused));
+    assert!(is_read(&turn.next()));
+
+    let mut turn = listed(Turn::begin());
+    turn.until_write_of(Purpose::Claim);
+    turn.on(Event::Written(WriteOutcome::Same));
+    assert!(!is_read(&turn.next()));
+}
+
+#[test]
 fn a_process_that_knows_of_a_run_or_of_a_write_without_an_answer_reads_whatever_is_in_hand() {
     let mut turn = Turn::begin();
     turn.until(is_call);

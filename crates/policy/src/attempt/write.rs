@@ -48,7 +48,7 @@ impl Attempt {
         };
         let next = status::revised(&seen.status, next);
         let fence = match &write.what {
-            What::Decision { .. } if self.sight == Sight::InHand => Fence::Version,
+            What::Decision { .. } if matches!(self.sight, Sight::Listed | Sight::InHand) => Fence::Version,
             What::Decision { .. } => Fence::Status,
             What::Checkpoint(_) | What::Finish | What::Release => Fence::Run,
         };
@@ -156,7 +156,7 @@ impl Attempt {
             if matches!(purpose, Purpose::Claim | Purpose::TakeOver) {
                 self.held = None;
             }
-            self.turn.refusals += u8::from(self.sight != Sight::InHand);
+            self.turn.refusals += u8::from(!matches!(self.sight, Sight::Listed | Sight::InHand));
             self.stage = if self.turn.refusals < MOST_REFUSALS {
                 Stage::Observe
             } else {

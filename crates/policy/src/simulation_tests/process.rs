@@ -155,7 +155,12 @@ impl World {
         if let Some(seen) = &in_hand {
             self.process.knows(seen);
         }
-        let mut attempt = Attempt::begin(settings, kept, true, now).with_in_hand(in_hand);
+        let attempt = Attempt::begin(settings, kept, true, now);
+        // As new as a list shows it, or older.
+        let mut attempt = match slice.in_hand {
+            Some(0) => attempt.with_listed(in_hand),
+            _ => attempt.with_in_hand(in_hand),
+        };
         if slice.looks {
             attempt = attempt.for_a_look();
         }

@@ -7,15 +7,19 @@ use kube::api::DynamicObject;
 use super::PolicyPorts;
 use crate::controller::api::observe::{Observed, decode};
 use crate::controller::names::lock;
-use crate::controller::watched::policy::ChangeKey;
 use dlq_policy::attempt::{Seen, Stored};
 
 impl PolicyPorts<'_> {
-    /// What a turn makes of an object that it was given; nothing of one that was edited since.
+    /// What a turn makes of an object that it was given.
     pub(crate) fn show(&self, object: DynamicObject) -> Option<Arc<Seen>> {
-        let key = ChangeKey::of(&object.metadata);
-        let is_as_watched = self.watched?.key(self.policy).as_ref() == Some(&key);
-        (is_as_watched && !key.is_of_one_that_goes()).then(|| self.see(decode(object)))
+        object.metadata.deletion_timestamp.is_none().then(|| self.see(decode(object)))
+    }
+
+    /// The same of one that a list showed, unless the watch has shown another since.
+    pub(crate) fn show_listed(&self, object: DynamicObject) -> Option<Arc<Seen>> {
+        let version = object.metadata.resource_version.as_deref()?;
+        let is_newest = self.watched?.has_shown(self.policy, version);
+        is_newest.then_some(object).and_then(|object| self.show(object))
     }
 
     /// What the policy was seen as. What its spec means is found out anew only where that was edited.
