@@ -39,6 +39,8 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallKind {
     ListPolicies,
+    /// Another page of that list.
+    ContinueList,
     WatchPolicies,
     ReadPolicy,
     WriteStatus,
@@ -53,6 +55,7 @@ impl CallKind {
         let below = |resource: &str| path.split_once(resource).map(|(_, rest)| rest);
         match (method, below("/dlqpolicies"), path) {
             (&Method::GET, Some(""), _) if query.contains("watch=true") => Self::WatchPolicies,
+            (&Method::GET, Some(""), _) if query.contains("continue=") => Self::ContinueList,
             (&Method::GET, Some(""), _) => Self::ListPolicies,
             (&Method::GET, Some(_), _) => Self::ReadPolicy,
             (&Method::PATCH, Some(rest), _) if rest.ends_with("/status") => Self::WriteStatus,

@@ -8,6 +8,7 @@ mod late;
 mod priority;
 mod processes;
 mod requests;
+mod restarts;
 
 use std::collections::BTreeSet;
 

@@ -112,11 +112,11 @@ async fn of_a_policy_that_is_deleted_while_its_checkpoint_is_stuck_nothing_is_ke
 #[tokio::test]
 async fn at_sigterm_every_run_is_given_back_however_slow_the_api_server_is() {
     let crowd = 50;
-    let args = ["--max-concurrent-runs=1", "--checkpoint-interval=0"];
+    let args = ["--max-concurrent-runs=1", "--checkpoint-interval=0", "--request-timeout=3m"];
     let (mut scene, proxy) = behind_a_proxy("slow-stop", &args).await;
     scene.simulator.generate(DLQ, 50, &Entry::default()).await.unwrap();
-    // Longer than the grace of the call under way.
-    scene.slow_down(8000).await;
+    // Longer than the grace of the call under way, and than all others take to begin.
+    scene.slow_down(150_000).await;
     scene.apply_crowd(crowd, &all()).await;
     let count = async |wished: &dyn Fn(&Value) -> bool| {
         scene.statuses().await.iter().filter(|status| wished(&status["currentRun"])).count()

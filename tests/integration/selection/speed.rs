@@ -31,9 +31,9 @@ async fn speed(scene: &Scene, name: &str, selection: Value) -> (f64, i64) {
 #[tokio::test]
 #[expect(
     clippy::print_stdout,
-    reason = "the figures are of interest, and no bound can be as tight as they are"
+    reason = "the figures are of interest, and depend on what else the machine does"
 )]
-async fn listing_costs_a_call_for_two_that_act_and_no_more_time_than_that() {
+async fn listing_costs_a_call_for_two_that_act() {
     let scene = Scene::start("selection-speed").await;
     for latency in [0, 20, 100] {
         scene.slow_down(latency).await;
@@ -46,7 +46,5 @@ async fn listing_costs_a_call_for_two_that_act_and_no_more_time_than_that() {
             listed / bulk
         );
         assert_eq!((bulk_calls, listed_calls), (20, 30), "20 calls act, and 10 list");
-        // Without latency the writes of statuses and the machine's other work are all that is measured.
-        assert!(latency == 0 || listed > bulk * 0.4, "{latency} ms: {listed} of {bulk} entries/s");
     }
 }
