@@ -22,9 +22,9 @@ from .machine import description, pace, wait_for_calm
 from .world import World, folder_in, say
 
 # In the order in which they are measured: the quick ones first. B7 and B8 are in what these count.
-PHASES = ["B6", "B5", "B3", "B4", "B2", "B1", "failover"]
+PHASES = ["B6", "B5", "B3", "B4", "B2", "B1", "failover", "shards"]
 # Measured in one world for each number of policies.
-POPULATION = ("B1", "B2", "failover")
+POPULATION = ("B1", "B2", "failover", "shards")
 MODULES = {"B3": "drain", "B4": "crowd", "B5": "reaction", "B6": "size", "smoke": "smoke"}
 OF_SCRIPTS = ("B3", "B6")
 SETTINGS = ("policies", "entries", "latencies", "variants", "spread", "due", "drains", "ticks", "starts", "reactions",
@@ -78,7 +78,7 @@ def parsed(argv):
     run.add_argument("--out", required=True, help="folder for the results")
     run.add_argument("--phases", type=words, default=PHASES, help="of " + ",".join(PHASES))
     run.add_argument("--runs", type=int, default=3)
-    run.add_argument("--policies", type=numbers, default=[0, 1000, 10_000, 100_000], help="policies of B1, B2 and failover")
+    run.add_argument("--policies", type=numbers, default=[0, 1000, 10_000, 100_000], help="policies of B1, B2, failover and shards")
     run.add_argument("--entries", type=numbers, default=[50_000], help="entries of B3")
     run.add_argument("--latencies", type=numbers, default=[0, 20, 100], help="ms of each call in B3, and up to 20 in B4")
     run.add_argument("--variants", type=words, default=["cursor", "match", "parallel"], help="of B3, where a contestant has them")

@@ -22,13 +22,14 @@ class Contestant:
         self.processed = self.conf.get("processed", "status.processed")
         self.templates = self.conf.get("policy", {})
         self.leader_election = self.conf.get("leader_election")
+        self.shard = self.conf.get("shard")
 
     def expand(self, text, variables):
         own = {"BIN": os.environ.get("BENCH_BIN", ""), "HERE": self.folder}
         return string.Template(text).substitute({**os.environ, **own, **variables})
 
     def argv(self, variables, elected=False):
-        more = self.leader_election if elected else []
+        more = [*(self.leader_election if elected else []), *(self.shard if "SHARD" in variables else [])]
         return [self.expand(part, variables) for part in [*self.conf["command"], *more]]
 
     def environment(self, variables):
@@ -39,9 +40,11 @@ class Contestant:
         found = (os.path.join(self.folder, self.expand(path, {})) for path in self.conf.get(key, []))
         return [path for path in found if os.path.exists(path)]
 
-    def policy(self, kind, variables):
+    def policy(self, kind, variables, labels):
         """The JSON of one policy, as bytes. Kinds: scheduled, oneshot, match, parallel."""
-        return json.dumps(json.loads(string.Template(self.templates[kind]).substitute(variables))).encode()
+        policy = json.loads(string.Template(self.templates[kind]).substitute(variables))
+        policy["metadata"].setdefault("labels", {}).update(labels)
+        return json.dumps(policy).encode()
 
 
 def dig(value, path):

@@ -80,9 +80,9 @@ class World:
 
     # The contestant
 
-    def operator(self, replica="replica-0", elected=False):
+    def operator(self, replica="replica-0", elected=False, **more):
         variables = self.variables(KUBECONFIG=self.control_plane.kubeconfig, REPLICA=replica,
-                                   METRICS_PORT=str(free_port()), HEALTH_PORT=str(free_port()))
+                                   METRICS_PORT=str(free_port()), HEALTH_PORT=str(free_port()), **more)
         started = self.spawn(self.c.argv(variables, elected), "contestant.log", env=self.c.environment(variables), cwd=self.c.folder)
         if url := self.c.conf.get("ready_url"):
             started.ready_url = self.c.expand(url, variables)
@@ -111,8 +111,8 @@ class World:
 
     # Policies
 
-    def body(self, label, kind="oneshot", schedule=""):
-        return self.c.policy(kind, self.variables(NAME=label, LABEL=label, SCHEDULE=schedule))
+    def body(self, label, kind="oneshot", schedule="", **labels):
+        return self.c.policy(kind, self.variables(NAME=label, LABEL=label, SCHEDULE=schedule), labels)
 
     def accepts(self, kind):
         """Whether the contestant has this kind of policy, and its definition every field of it."""
@@ -170,10 +170,10 @@ class World:
             if not token:
                 return have, seen
 
-    def first_call_of_new_policy(self, label, timeout=120, operator=None):
+    def first_call_of_new_policy(self, label, timeout=120, operator=None, **labels):
         """Creates a one-shot policy with one entry to act on; when its first call arrived."""
         self.fake.seed(1, [label])
-        self.create(self.body(label))
+        self.create(self.body(label, **labels))
         return self.fake.first_call(label, timeout, operator)
 
     def patch_latency(self, samples=300):

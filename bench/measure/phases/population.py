@@ -1,4 +1,5 @@
-"""B1, B2 and failover: what so many policies cost at a first start, at rest, after a restart, and when the leader changes.
+"""B1, B2, failover and shards: what so many policies cost at a first start, at rest, after a restart, when the leader changes,
+and where two installations share them.
 
 Each size has a world of its own, as a first start is one at which no policy was seen before."""
 
@@ -8,6 +9,7 @@ import time
 from ..machine import Weather, wait_for_calm
 from ..world import NEVER, say
 from .failover import failovers
+from .shards import SHARDS, shards
 from .starts import starts
 
 # From here on a size is measured in the first run only: creating the policies takes minutes.
@@ -28,7 +30,7 @@ def measure(run, wanted):
 
 def one_size(run, world, policies, wanted):
     since = time.time()
-    world.create_many(world.body(f"rest-{i:06d}", "scheduled", NEVER) for i in range(policies))
+    world.create_many(world.body(f"rest-{i:06d}", "scheduled", NEVER, shard=SHARDS[i % len(SHARDS)]) for i in range(policies))
     created = time.time() - since
     patience = 300 + policies / 50
     out = {phase: {} for phase in wanted}
@@ -46,6 +48,8 @@ def one_size(run, world, policies, wanted):
         operator.stop()
     if "failover" in wanted:
         out["failover"] = failovers(run, world, patience)
+    if "shards" in wanted:
+        out["shards"] = shards(world, patience)
     return out
 
 
