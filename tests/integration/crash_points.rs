@@ -24,7 +24,7 @@ enum Point {
     DuringACall,
     BeforeTheCheckpoint,
     AfterTheCheckpoint,
-    /// Every entry was acted on, and whether more are left is asked for.
+    /// Every entry was acted on, and the run checks whether any are left.
     InTheLastPass,
     BeforeTheFinalWrite,
     AfterTheFinalWrite,
@@ -68,9 +68,12 @@ async fn a_write_hangs(proxy: &ApiServerProxy, since: Instant) {
     .unwrap();
 }
 
-async fn all_are_acted_on(simulator: &Simulator, entries: usize) {
+/// Waits for that while a run has several cursors. Its last pass takes so long that it is still under way then.
+async fn all_are_acted_on(scene: &Scene, reached: impl Fn(&Value) -> bool, entries: usize) {
+    scene.status("run", "its pages are on record", reached).await;
+    scene.slow_down(6000).await;
     eventually(PATIENCE, "every entry is acted on", async || {
-        let ledger = simulator.ledger(DLQ).await.unwrap();
+        let ledger = scene.simulator.ledger(DLQ).await.unwrap();
         ledger.with_fate(Fate::Resumed).count() == entries
     })
     .await
@@ -124,12 +127,12 @@ async fn die_at(
         }
         Point::InTheLastPass => {
             scene.apply("run", spec).await;
-            all_are_acted_on(&scene.simulator, entries).await;
+            all_are_acted_on(scene, reached, entries).await;
         }
         Point::AfterTheFinalWrite => {
             scene.apply("run", spec).await;
             if pages > 0 {
-                all_are_acted_on(&scene.simulator, entries).await;
+                all_are_acted_on(scene, reached, entries).await;
             }
             scene.status("run", "it is claimed", claimed).await;
             hang(Trouble::HangAnswer);
@@ -235,7 +238,7 @@ async fn a_run_that_lists_before_it_acts_is_taken_over_at_any_point_too() {
 async fn a_run_with_several_calls_under_way_is_taken_over_at_any_point_too() {
     let pages = 14;
     let all = pages * PAGE;
-    // Of each call under way one page is not counted, and as many again whose answers came while a checkpoint was written.
+    // Each call under way may leave a page uncounted, and so may each answer that came during a checkpoint.
     let nearly_all = all - 2 * WORKERS * PAGE;
     let row = |point, processed, interruptions| Row { point, pages, processed, interruptions };
     let rows = [

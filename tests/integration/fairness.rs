@@ -15,7 +15,7 @@ const CROWD: usize = 700;
 /// So many of them may begin before one of another account or namespace: those that have a turn when it comes, and one
 /// more for each place ahead of it, in the line for turns and in that for slots. Where machines are busy, its Secret and its
 /// claim are answered late.
-const MOST_BEFORE: usize = 300;
+const MOST_BEFORE: usize = 250;
 /// Every call takes so long.
 const CALL: Duration = Duration::from_millis(300);
 

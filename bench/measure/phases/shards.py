@@ -11,9 +11,12 @@ def shards(world, patience):
     out = {}
     with world.counting() as counted:
         operators = {shard: world.operator(f"shard-{shard}", elected=True, SHARD=shard) for shard in SHARDS}
+        names = {shard: f"shard-{shard}" for shard in SHARDS}
+        world.fake.seed(len(names), list(names.values()))
+        for shard, name in names.items():
+            world.create(world.body(name, shard=shard))
         for shard, operator in operators.items():
-            called = world.first_call_of_new_policy(f"shard-{shard}", patience, operator, shard=shard)
-            out[f"{shard}_first_call_s"] = called - operator.at
+            out[f"{shard}_first_call_s"] = world.fake.first_call(names[shard], patience, operator) - operator.at
         for shard, operator in operators.items():
             world.wait_settled(operator, counted, patience)
             out[f"{shard}_rss_mb"] = operator.memory()["VmRSS"]

@@ -11,7 +11,7 @@ from .starts import seconds_until_ready
 FEW, MORE, ENTRIES = 10, 30, 500
 # Of each start: two lists, the watch, the Secret.
 CONSTANT = 5
-# Policies that are read by themselves, as they changed while the list was under way.
+# Policies that changed during the list and are read individually.
 READS = 2
 # Calls that a drain with several cursors, or by listing, may need beside one for each page.
 SPARE = 16
@@ -43,7 +43,7 @@ def measure(run):
 
 
 def starts(world, expect):
-    """A first start costs a write and an event for each new policy, any start nothing for each that is not new.
+    """A first start costs a write and an event for each new policy; a known policy costs no request.
 
     The cache holds a summary of each policy, and what is decided rests on the policy itself: a list shows them page by page."""
     add(world, 0, FEW)

@@ -100,6 +100,11 @@ impl Memory {
         lock(&self.0).get(policy).is_some_and(|remembered| remembered.session.kept.is_in_doubt())
     }
 
+    /// Whether this process works on the policy's run.
+    pub(crate) fn holds_run(&self, policy: &PolicyRef) -> bool {
+        lock(&self.0).get(policy).is_some_and(|remembered| remembered.session.kept.holds_run())
+    }
+
     /// Remembers which Secret of its namespace a policy waits for.
     pub(crate) fn await_secret(&self, policy: PolicyRef, name: String) {
         self.put(policy, |remembered| remembered.awaited = Some(name));

@@ -70,14 +70,14 @@ pub(crate) async fn reconcile(
 ) -> Option<Rest> {
     let since = Instant::now();
     let term = context.leadership.term();
-    // Out of date by the next turn, if there is none now.
-    let in_hand = context.in_hand.take(policy);
     // A standby takes no turn, but for what it wrote last when it led; when it leads it takes one with each policy.
     if context.stop.is_cancelled() || (term.is_none() && !context.memory.is_in_doubt(policy)) {
+        // Out of date by the next turn.
+        drop(context.in_hand.take(policy));
         return None;
     }
     let leads = term.is_some();
-    let turn = Box::pin(turn(policy, context, watched, class, term, right, in_hand));
+    let turn = Box::pin(turn(policy, context, watched, class, term, right));
     let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Err(Error::Panicked));
     if leads {
         context.metrics.looked(&outcome, since.elapsed());
@@ -99,14 +99,14 @@ async fn turn(
     class: Class,
     term: Option<Term>,
     right: Option<Slot>,
-    in_hand: Option<Taken>,
 ) -> Result<Option<Rest>, Error> {
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
     let leads = term.is_some();
     let ports = PolicyPorts::new(context, policy, watched, session, term, right);
     let attempt = Attempt::begin(settings, kept, leads, (context.clock)());
-    let mut attempt = match in_hand {
+    // Once the turn is known to be under way: what is put in hand later is out of date.
+    let mut attempt = match context.in_hand.take(policy) {
         Some(Taken { object, is_listed: true }) => attempt.with_listed(ports.show_listed(object)),
         Some(Taken { object, is_listed: false }) => attempt.with_in_hand(ports.show(object)),
         None => attempt,

@@ -221,8 +221,10 @@ impl Ports for PolicyPorts<'_> {
         match self.context.status.write(self.policy, &write).await {
             Ok(Some(Written { object, text })) => {
                 let version = object.metadata.resource_version.clone().unwrap_or_default();
-                if self.watched.is_none_or(|watched| !watched.has_shown(self.policy, &version)) {
-                    self.context.in_hand.wrote(self.policy.clone(), version);
+                // In this order, as the watch may show it any time.
+                self.context.in_hand.wrote(self.policy.clone(), version.clone());
+                if self.watched.is_some_and(|watched| watched.has_shown(self.policy, &version)) {
+                    self.context.in_hand.is_shown(self.policy, Some(&version));
                 }
                 lock(&self.state).written = Some(text);
                 WriteOutcome::Done(self.see(decode(object)))

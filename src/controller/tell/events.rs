@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +46,22 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct Events {
     publishers: Vec<mpsc::Sender<Job>>,
     clock: Clock,
+    lost: Lost,
+}
+
+/// How many events were not published since the last that had to wait for nothing: a line for each would fill the log when
+/// thousands of policies are new.
+#[derive(Default)]
+struct Lost(AtomicU64);
+
+impl Lost {
+    /// Counts an event. What is to be said: none before the first that is lost, so many once there is room again.
+    fn count(&self, is_lost: bool, has_room: bool) -> Option<u64> {
+        if is_lost {
+            return Some(self.0.fetch_add(1, Ordering::Relaxed)).filter(|before| *before == 0);
+        }
+        has_room.then(|| self.0.swap(0, Ordering::Relaxed)).filter(|lost| *lost > 0)
+    }
 }
 
 enum Job {
@@ -73,7 +90,7 @@ impl Events {
             tokio::spawn(publisher.run(jobs));
             sender
         };
-        Self { publishers: (0..PUBLISHERS).map(start).collect(), clock }
+        Self { publishers: (0..PUBLISHERS).map(start).collect(), clock, lost: Lost::default() }
     }
 
     /// Publishes each event, after what it tells of is written.
@@ -94,8 +111,14 @@ impl Events {
             }
             let reason = told.reason.as_str();
             let job = Published { policy: policy.clone(), uid: uid.to_owned(), told, at };
-            if publisher.try_send(Job::Publish(Box::new(job))).is_err() {
-                warn!(policy = %Named(policy), reason, "too many events wait to be published; this one is not");
+            let is_lost = publisher.try_send(Job::Publish(Box::new(job))).is_err();
+            let has_room = publisher.capacity() > MOST_WAITING / 2;
+            match self.lost.count(is_lost, has_room) {
+                Some(0) => {
+                    warn!(policy = %Named(policy), reason, "too many events wait; until some are published, others are only logged");
+                }
+                Some(lost) => warn!("events are published again; {lost} were only logged"),
+                None => {}
             }
         }
     }
@@ -279,6 +302,15 @@ fn beginning(name: &str, length: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lost_events_are_told_of_when_that_begins_and_once_there_is_room_again() {
+        let lost = Lost::default();
+        let told =
+            [(false, true), (true, false), (true, false), (false, false), (false, true), (false, true)]
+                .map(|(is_lost, has_room)| lost.count(is_lost, has_room));
+        assert_eq!(told, [None, Some(0), None, None, Some(2), None]);
+    }
 
     #[test]
     fn the_name_of_an_event_fits_and_sorts_by_time() {

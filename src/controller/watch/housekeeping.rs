@@ -1,8 +1,7 @@
-//! The turns of all policies, when a process begins to lead or a watch begins anew. What is due has its turn at once. The
-//! others come in pages of a list, and their turns begin with what the list showed: none of them is read by itself, and only
-//! a few of them wait at a time.
+//! Gives every policy a turn when a process begins to lead. Due policies get theirs at once. The others are listed page by
+//! page, and each turn uses the listed object instead of reading it. Namespaces take turns, a page each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 use kube::api::{ListParams, ObjectList};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -25,17 +24,15 @@ use crate::controller::watched::policy::WatchedPolicy;
 
 /// How many policies a page has.
 const PAGE: u32 = 100;
-/// How many may wait for their turns.
-const MOST_WAITING: usize = 200;
 /// How often a round looks for policies that became due while they waited for their page.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the list may fail in a round, and how long it waits after that. What it did not show is read policy by policy.
+/// How often in a row the list of a namespace may fail, and the pause after that. The remaining policies are then read one
+/// by one.
 const MOST_FAILURES: u32 = 3;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Gives all policies of a watch their turns.
+/// Gives the policies of a watch their turns.
 pub(super) struct Housekeeping {
-    pub(super) api: Api<WatchedPolicy>,
     pub(super) selector: Option<String>,
     pub(super) watched: Watched,
     pub(super) context: Arc<Context>,
@@ -43,7 +40,7 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// A round each time that `begin` yields. It takes the place of the one before.
+    /// Starts a round each time that `begin` yields. A new round replaces the current one.
     pub(super) async fn rounds(self, mut begin: impl Stream<Item = ()> + Unpin) {
         let mut has_begun = begin.next().await;
         while has_begun.is_some() {
@@ -60,64 +57,77 @@ impl Housekeeping {
             let all = self.watched.store.state().into_iter().map(|watched| ObjectRef::from_obj(&*watched));
             return self.trigger(all.filter(|policy| self.context.memory.is_in_doubt(policy)), Class::Due);
         }
+        // Another process may have led since these were listed.
+        self.context.in_hand.forget_listed();
         let mut owed = Owed::all(&self.watched.store, self.now());
-        let waiting = Arc::new(Semaphore::new(MOST_WAITING));
-        let (mut from, mut failures) = (None, 0);
-        while !owed.0.is_empty() && failures < MOST_FAILURES {
-            let room = self.room(&mut owed, &waiting).await;
+        self.trigger(owed.due(self.now()), Class::Due);
+        self.trigger(owed.take_single(), Class::Housekeeping);
+        let mut lists: VecDeque<List> = owed.namespaces().map(List::of).collect();
+        while let Some(mut list) = lists.pop_front() {
+            let room = self.room(&mut owed).await;
             if !self.leads() {
                 return;
             }
-            match self.list(from.take()).await {
+            if !owed.has_any(&list.namespace) {
+                continue;
+            }
+            let has_more = match self.list(&list).await {
                 Ok(page) => {
-                    from = page.metadata.continue_.filter(|from| !from.is_empty());
+                    list.failures = 0;
+                    list.from = page.metadata.continue_.filter(|from| !from.is_empty());
                     self.hand_out(page.items, &mut owed, room);
-                    if from.is_none() {
-                        break;
+                    list.from.is_some()
+                }
+                Err(failed) => {
+                    list.failures += 1;
+                    match failed {
+                        Failed::Expired(anew) => list.from = anew,
+                        Failed::NoAnswer => sleep(AFTER_FAILURE).await,
                     }
+                    list.failures < MOST_FAILURES
                 }
-                Err(Expired(Some(anew))) => from = Some(anew),
-                Err(Expired(None)) => {
-                    failures += 1;
-                    sleep(AFTER_FAILURE).await;
-                }
+            };
+            if has_more {
+                lists.push_back(list);
+            } else {
+                self.trigger(owed.take_all(&list.namespace), Class::Housekeeping);
             }
         }
-        self.trigger(owed.0.into_keys(), Class::Housekeeping);
     }
 
     /// Waits for the room of a page. What becomes due meanwhile has its turn.
-    async fn room(&self, owed: &mut Owed, waiting: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    async fn room(&self, owed: &mut Owed) -> Option<OwnedSemaphorePermit> {
         loop {
             self.trigger(owed.due(self.now()), Class::Due);
-            if let Ok(room) = timeout(LOOK, Arc::clone(waiting).acquire_many_owned(PAGE)).await {
-                return room.ok();
+            if let Ok(room) = timeout(LOOK, self.context.in_hand.room(PAGE)).await {
+                return room;
             }
         }
     }
 
-    /// One page of the list, from where the last one ended.
-    async fn list(&self, from: Option<String>) -> Result<ObjectList<WatchedPolicy>, Expired> {
+    /// The next page of a namespace.
+    async fn list(&self, list: &List) -> Result<ObjectList<WatchedPolicy>, Failed> {
+        let api = Api::namespaced(self.context.client.clone(), &list.namespace);
         let page = ListParams {
             label_selector: self.selector.clone(),
             limit: Some(PAGE),
-            continue_token: from,
+            continue_token: list.from.clone(),
             ..ListParams::default()
         };
-        match timeout(API_TIMEOUT, self.api.list(&page)).await {
+        match timeout(API_TIMEOUT, api.list(&page)).await {
             Ok(Ok(page)) => Ok(page),
-            // It took too long for the API server to remember where the last page ended. What it offers instead shows
-            // newer policies from there on.
+            // The continue token has expired. The API server may offer another, which continues from the current state.
             Ok(Err(kube::Error::Api(status))) if status.code == 410 => {
-                Err(Expired(status.metadata.and_then(|list| list.continue_)))
+                let anew = status.metadata.and_then(|metadata| metadata.continue_);
+                Err(Failed::Expired(anew.filter(|anew| !anew.is_empty())))
             }
             Ok(Err(error)) => {
-                warn!(%error, "the list of policies failed");
-                Err(Expired(None))
+                warn!(%error, "cannot list the policies");
+                Err(Failed::NoAnswer)
             }
             Err(_) => {
-                warn!("the API server did not answer with a list of policies in time");
-                Err(Expired(None))
+                warn!("the API server did not answer the list request in time");
+                Err(Failed::NoAnswer)
             }
         }
     }
@@ -130,18 +140,16 @@ impl Housekeeping {
             if !owed.take(&policy) {
                 continue;
             }
-            let place = room.as_mut().and_then(|room| room.split(1));
-            if let (Some(object), Some(place), true) =
-                (watched.take_object(), place, self.is_current(&policy, &watched))
-            {
-                self.context.in_hand.put_listed(policy.clone(), &object, place);
+            let object = watched.take_object().filter(|_| self.is_current(&policy, &watched));
+            if let Some(place) = room.as_mut().and_then(|room| room.split(1)) {
+                self.context.in_hand.put_listed(policy.clone(), object.as_deref(), place);
             }
             policies.push(policy);
         }
         self.trigger(policies, Class::Housekeeping);
     }
 
-    /// Whether what the list showed is what the watch did, and nothing was written since.
+    /// Whether what the list showed is what the watch did, and this process has written nothing since.
     fn is_current(&self, policy: &PolicyRef, listed: &WatchedPolicy) -> bool {
         let version = listed.meta().resource_version.as_deref();
         version.is_some_and(|version| self.watched.has_shown(policy, version))
@@ -152,7 +160,7 @@ impl Housekeeping {
     fn trigger(&self, policies: impl IntoIterator<Item = PolicyRef>, class: Class) {
         let triggers: Vec<Trigger> = policies.into_iter().map(|policy| (policy, class)).collect();
         if !triggers.is_empty() {
-            // Nobody listens once the process stops.
+            // The receiver is gone once the process stops.
             let _ = self.triggers.send(triggers);
         }
     }
@@ -166,30 +174,74 @@ impl Housekeeping {
     }
 }
 
-/// A list that cannot be continued: where to, if the API server has said.
-struct Expired(Option<String>);
+/// How far the list of a namespace is.
+struct List {
+    namespace: String,
+    /// Where the next page begins; none: at the beginning.
+    from: Option<String>,
+    /// In a row.
+    failures: u32,
+}
 
-/// The policies whose turn was not asked for yet, and when each is due, as far as its status tells.
-struct Owed(HashMap<PolicyRef, Option<Timestamp>>);
+impl List {
+    fn of(namespace: String) -> Self {
+        Self { namespace, from: None, failures: 0 }
+    }
+}
+
+/// Why there is no page.
+enum Failed {
+    /// It cannot be continued: where to continue instead, if the API server said so.
+    Expired(Option<String>),
+    NoAnswer,
+}
+
+/// The policies whose turn was not asked for yet, by namespace, and when each is due as far as its status tells.
+struct Owed(HashMap<String, HashMap<PolicyRef, Option<Timestamp>>>);
 
 impl Owed {
     fn all(store: &Store<WatchedPolicy>, now: Timestamp) -> Self {
-        let due = |watched: &WatchedPolicy| match watched.class(now) {
-            Class::Due => Some(now),
-            Class::Housekeeping | Class::Look => watched.summary().next_run,
-        };
-        let all = store.state();
-        Self(all.iter().map(|watched| (ObjectRef::from_obj(&**watched), due(watched))).collect())
+        let mut all: HashMap<_, HashMap<_, _>> = HashMap::new();
+        for watched in store.state() {
+            let policy = ObjectRef::from_obj(&*watched);
+            let due = match watched.class(now) {
+                Class::Due => Some(now),
+                Class::Housekeeping | Class::Look => watched.summary().next_run,
+            };
+            let namespace = policy.namespace.clone().unwrap_or_default();
+            all.entry(namespace).or_default().insert(policy, due);
+        }
+        Self(all)
     }
 
     /// Takes those that are due.
     fn due(&mut self, now: Timestamp) -> Vec<PolicyRef> {
-        self.0.extract_if(|_, due| due.is_some_and(|due| due <= now)).map(|(policy, _)| policy).collect()
+        let is_due = |_: &PolicyRef, due: &mut Option<Timestamp>| due.is_some_and(|due| due <= now);
+        self.0.values_mut().flat_map(|owed| owed.extract_if(is_due)).map(|(policy, _)| policy).collect()
+    }
+
+    /// Takes those that are alone in their namespace: a list costs as much as a read.
+    fn take_single(&mut self) -> Vec<PolicyRef> {
+        let single = self.0.extract_if(|_, owed| owed.len() == 1);
+        single.flat_map(|(_, owed)| owed.into_keys()).collect()
     }
 
     /// Takes one, if it is among them.
     fn take(&mut self, policy: &PolicyRef) -> bool {
-        self.0.remove(policy).is_some()
+        let owed = self.0.get_mut(policy.namespace.as_deref().unwrap_or_default());
+        owed.is_some_and(|owed| owed.remove(policy).is_some())
+    }
+
+    fn take_all(&mut self, namespace: &str) -> impl Iterator<Item = PolicyRef> + use<> {
+        self.0.remove(namespace).unwrap_or_default().into_keys()
+    }
+
+    fn has_any(&self, namespace: &str) -> bool {
+        self.0.get(namespace).is_some_and(|owed| !owed.is_empty())
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = String> {
+        self.0.keys().cloned()
     }
 }
 
@@ -205,23 +257,37 @@ mod tests {
         PolicyRef::new(name).within("n")
     }
 
-    #[test]
-    fn what_becomes_due_before_its_page_comes_has_its_turn_then_and_none_has_two() {
+    fn time(seconds: u8) -> Timestamp {
+        format!("2026-11-20T12:00:0{seconds}Z").parse().unwrap()
+    }
+
+    fn owed(policies: &[(&str, &str, Option<u8>)]) -> Owed {
         let (store, mut writer) = reflector::store();
-        for (name, next) in [("late", Some("12:00:00")), ("soon", Some("12:00:05")), ("never", None)] {
-            let next = next.map(|time| format!("2026-11-20T{time}Z"));
+        for (namespace, name, next) in policies {
             let watched = json!({
-                "metadata": { "name": name, "namespace": "n", "generation": 1 },
-                "status": { "observedGeneration": 1, "nextScheduleTime": next },
+                "metadata": { "name": name, "namespace": namespace, "generation": 1 },
+                "status": { "observedGeneration": 1, "nextScheduleTime": next.map(time) },
             });
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(watched).unwrap()));
         }
-        let time = |seconds| format!("2026-11-20T12:00:0{seconds}Z").parse::<Timestamp>().unwrap();
-        let mut owed = Owed::all(&store, time(1));
+        Owed::all(&store, time(1))
+    }
+
+    #[test]
+    fn what_becomes_due_before_its_page_comes_has_its_turn_then_and_none_has_two() {
+        let mut owed = owed(&[("n", "late", Some(0)), ("n", "soon", Some(5)), ("n", "never", None)]);
         assert_eq!(owed.due(time(1)), [policy("late")]);
         assert_eq!(owed.due(time(4)), []);
         assert_eq!(owed.due(time(5)), [policy("soon")]);
         assert!(!owed.take(&policy("soon")) && owed.take(&policy("never")) && !owed.take(&policy("never")));
-        assert!(owed.0.is_empty());
+        assert!(!owed.has_any("n"));
+    }
+
+    #[test]
+    fn what_is_alone_in_its_namespace_needs_no_list() {
+        let mut owed = owed(&[("n", "a", None), ("n", "b", None), ("m", "single", None)]);
+        assert_eq!(owed.take_single(), [PolicyRef::new("single").within("m")]);
+        assert_eq!(owed.namespaces().collect::<Vec<_>>(), ["n"]);
+        assert_eq!(owed.take_all("n").count(), 2);
     }
 }

@@ -160,21 +160,17 @@ async fn control(
         stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
     let (triggers, turns) = mpsc::unbounded_channel();
     let turns = stream::unfold(turns, async |mut turns| Some((turns.recv().await?, turns)));
-    let anew = Arc::new(Notify::new());
-    let began_anew = stream::unfold(Arc::clone(&anew), async |anew| {
-        anew.notified().await;
-        Some(((), anew))
-    });
-    let rounds = stream::select(context.leadership.gained(), began_anew.boxed());
+    let first = Arc::new(Notify::new());
+    let begun = stream::once(Arc::clone(&first).notified_owned());
+    let rounds = stream::select(context.leadership.gained(), begun.boxed());
     let housekeeping = Housekeeping {
-        api: api.clone(),
         selector: config.label_selector.clone(),
         watched: watched.clone(),
         context: Arc::clone(&context),
         triggers,
     };
     let (known, shown) = (store.clone(), Arc::clone(&context));
-    let mut news = News { context: Arc::clone(&context), scope, store, filled: Some(filled), anew };
+    let mut news = News { context: Arc::clone(&context), scope, store, filled: Some((filled, first)) };
     let policies = watcher(api, config)
         .default_backoff()
         .modify(move |watched| {
@@ -204,10 +200,8 @@ struct News {
     context: Arc<Context>,
     scope: Option<String>,
     store: Store<WatchedPolicy>,
-    /// Told once that the watch has seen all its policies.
-    filled: Option<watch::Sender<usize>>,
-    /// Told each time that it began anew.
-    anew: Arc<Notify>,
+    /// Both are told once that the watch has seen all its policies.
+    filled: Option<(watch::Sender<usize>, Arc<Notify>)>,
 }
 
 impl News {
@@ -217,7 +211,8 @@ impl News {
             Ok(Event::Apply(watched)) => {
                 let policy = ObjectRef::from_obj(&watched);
                 memory.wake(&policy);
-                return watched.is_news().then_some((policy, Class::Due)).into_iter().collect();
+                let is_of_interest = watched.is_news() || self.is_left_behind(&policy, &watched);
+                return is_of_interest.then_some((policy, Class::Due)).into_iter().collect();
             }
             Ok(Event::Delete(watched)) => {
                 let policy = ObjectRef::from_obj(&watched);
@@ -233,15 +228,31 @@ impl News {
                         let_go(&self.context, policy);
                     }
                 }
-                if let Some(filled) = self.filled.take() {
-                    filled.send_modify(|count| *count += 1);
-                }
-                self.anew.notify_one();
+                let Some((filled, first)) = self.filled.take() else { return self.changed() };
+                filled.send_modify(|count| *count += 1);
+                first.notify_one();
             }
             Ok(Event::Init | Event::InitApply(_)) => {}
             Err(error) => warn!(%error, "the watch of policies failed; is the definition installed?"),
         }
         Vec::new()
+    }
+
+    /// The policies that changed before the watch began anew.
+    fn changed(&self) -> Vec<Trigger> {
+        let all = self.store.state();
+        let changed = all.iter().filter(|watched| watched.is_news());
+        changed.map(|watched| (ObjectRef::from_obj(&**watched), Class::Due)).collect()
+    }
+
+    /// Whether a run is shown that this process leads but does not know: the last leader's claim came late.
+    fn is_left_behind(&self, policy: &PolicyRef, watched: &WatchedPolicy) -> bool {
+        let Context { leadership, memory, in_hand, .. } = &*self.context;
+        watched.summary().is_running
+            && leadership.term().is_some()
+            && !memory.is_working(policy)
+            && !memory.holds_run(policy)
+            && in_hand.is_shown(policy, watched.meta().resource_version.as_deref())
     }
 }
 

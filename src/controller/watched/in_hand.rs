@@ -1,22 +1,33 @@
 //! Objects as they were last shown, for turns that begin soon: such a turn needs no read.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use kube::api::{DynamicObject, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::controller::names::{PolicyRef, lock};
 
 /// How much is kept at most. What comes when that is used up is read when its turn comes.
 const MOST_BYTES: usize = 4 << 20;
+/// How many listed policies wait for their turns at most.
+const MOST_LISTED: usize = 200;
 
 /// The objects in hand, each until its policy's next turn. None is older than what this process wrote last: what a write
 /// led to is told by what was there before it, and told once.
-#[derive(Default)]
-pub(crate) struct InHand(Mutex<Objects>);
+pub(crate) struct InHand {
+    objects: Mutex<Objects>,
+    /// Places of listed policies.
+    places: Arc<Semaphore>,
+}
+
+impl Default for InHand {
+    fn default() -> Self {
+        Self { objects: Mutex::default(), places: Arc::new(Semaphore::new(MOST_LISTED)) }
+    }
+}
 
 #[derive(Default)]
 struct Objects {
@@ -28,8 +39,9 @@ struct Objects {
 
 /// An object that is kept.
 struct Kept {
-    text: Box<str>,
-    /// Where a list showed it: free again once the policy's turn begins.
+    /// None where a policy that was listed only has its place.
+    text: Option<Box<str>>,
+    /// Held while a listed policy waits; released when its turn begins.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -53,12 +65,12 @@ struct Whole<'a> {
 impl InHand {
     /// This process wrote a version. What the watch shows before it shows that one is older.
     pub(crate) fn wrote(&self, policy: PolicyRef, version: String) {
-        lock(&self.0).written.insert(policy, version);
+        lock(&self.objects).written.insert(policy, version);
     }
 
     /// The watch shows a version. Whether it is as new as what this process wrote last.
     pub(crate) fn is_shown(&self, policy: &PolicyRef, version: Option<&str>) -> bool {
-        let written = &mut lock(&self.0).written;
+        let written = &mut lock(&self.objects).written;
         let is_awaited = written.get(policy).map(|written| Some(written.as_str()) != version);
         if is_awaited == Some(false) {
             written.remove(policy);
@@ -68,37 +80,56 @@ impl InHand {
 
     /// Forgets a policy.
     pub(crate) fn forget(&self, policy: &PolicyRef) {
-        let mut objects = lock(&self.0);
+        let mut objects = lock(&self.objects);
         objects.remove(policy);
         objects.written.remove(policy);
     }
 
     /// Keeps an object in place of the one before, if there is room.
     pub(crate) fn put(&self, policy: PolicyRef, object: &RawValue) {
-        self.keep(policy, object, None);
+        self.keep(policy, Some(object), None);
     }
 
-    /// The same for one that a list showed. Until its policy's turn begins it has this place.
-    pub(crate) fn put_listed(&self, policy: PolicyRef, object: &RawValue, place: OwnedSemaphorePermit) {
+    /// Keeps an object that a list showed, or none in place of one that is older. Its policy has this place until its turn
+    /// begins.
+    pub(crate) fn put_listed(
+        &self,
+        policy: PolicyRef,
+        object: Option<&RawValue>,
+        place: OwnedSemaphorePermit,
+    ) {
         self.keep(policy, object, Some(place));
     }
 
-    fn keep(&self, policy: PolicyRef, object: &RawValue, place: Option<OwnedSemaphorePermit>) {
-        let Ok(mut whole) = serde_json::from_str::<Whole<'_>>(object.get()) else { return };
-        whole.metadata.managed_fields = None;
-        let Ok(text) = serde_json::to_string(&whole) else { return };
-        let mut objects = lock(&self.0);
+    /// Waits for so many places; none are granted any more once the process ends.
+    pub(crate) async fn room(&self, places: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_many_owned(places).await.ok()
+    }
+
+    /// Forgets what a list showed.
+    pub(crate) fn forget_listed(&self) {
+        let objects = &mut *lock(&self.objects);
+        for (_, kept) in objects.kept.extract_if(|_, kept| kept.place.is_some()) {
+            objects.bytes -= kept.bytes();
+        }
+    }
+
+    fn keep(&self, policy: PolicyRef, object: Option<&RawValue>, place: Option<OwnedSemaphorePermit>) {
+        let text = object.and_then(text);
+        let mut objects = lock(&self.objects);
         objects.remove(&policy);
-        if objects.bytes + text.len() <= MOST_BYTES {
-            objects.bytes += text.len();
-            objects.kept.insert(policy, Kept { text: text.into_boxed_str(), place });
+        let room = MOST_BYTES - objects.bytes;
+        let kept = Kept { text: text.filter(|text| text.len() <= room), place };
+        if kept.text.is_some() || kept.place.is_some() {
+            objects.bytes += kept.bytes();
+            objects.kept.insert(policy, kept);
         }
     }
 
     /// Takes a policy's object.
     pub(crate) fn take(&self, policy: &PolicyRef) -> Option<Taken> {
-        let kept = lock(&self.0).remove(policy)?;
-        let object = serde_json::from_str(&kept.text).ok()?;
+        let kept = lock(&self.objects).remove(policy)?;
+        let object = serde_json::from_str(kept.text.as_deref()?).ok()?;
         Some(Taken { object, is_listed: kept.place.is_some() })
     }
 }
@@ -106,9 +137,22 @@ impl InHand {
 impl Objects {
     fn remove(&mut self, policy: &PolicyRef) -> Option<Kept> {
         let kept = self.kept.remove(policy)?;
-        self.bytes -= kept.text.len();
+        self.bytes -= kept.bytes();
         Some(kept)
     }
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.text.as_deref().map_or(0, str::len)
+    }
+}
+
+/// An object in the parts that are kept; none of one that cannot be read.
+fn text(object: &RawValue) -> Option<Box<str>> {
+    let mut whole = serde_json::from_str::<Whole<'_>>(object.get()).ok()?;
+    whole.metadata.managed_fields = None;
+    serde_json::to_string(&whole).ok().map(String::into_boxed_str)
 }
 
 #[cfg(test)]
@@ -143,7 +187,7 @@ mod tests {
         assert_eq!(taken.metadata.resource_version.as_deref(), Some("7"));
         assert_eq!(taken.metadata.managed_fields, None);
         assert!(in_hand.take(&policy("a")).is_none() && in_hand.take(&policy("b")).is_none());
-        assert_eq!(lock(&in_hand.0).bytes, 0);
+        assert_eq!(lock(&in_hand.objects).bytes, 0);
     }
 
     #[test]
@@ -171,5 +215,25 @@ mod tests {
         in_hand.put(policy("d"), &object("small"));
         let has = |name| in_hand.take(&policy(name)).is_some();
         assert_eq!(["a", "b", "c", "d"].map(has), [true, true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_listed_policy_has_its_place_until_its_turn_begins_whether_its_object_is_kept_or_not() {
+        let in_hand = InHand::default();
+        let all = u32::try_from(MOST_LISTED).unwrap();
+        let mut room = in_hand.room(all).await.unwrap();
+        in_hand.put(policy("a"), &object("before"));
+        for (name, object) in [("a", None), ("b", Some(object("listed"))), ("c", Some(object("listed")))] {
+            in_hand.put_listed(policy(name), object.as_deref(), room.split(1).unwrap());
+        }
+        drop(room);
+        let free = || in_hand.places.available_permits();
+        assert_eq!(free(), MOST_LISTED - 3);
+        assert!(in_hand.take(&policy("a")).is_none(), "what is older goes");
+        assert!(in_hand.take(&policy("b")).unwrap().is_listed);
+        assert_eq!(free(), MOST_LISTED - 1);
+        in_hand.forget_listed();
+        assert!(in_hand.take(&policy("c")).is_none());
+        assert_eq!((free(), lock(&in_hand.objects).bytes), (MOST_LISTED, 0));
     }
 }

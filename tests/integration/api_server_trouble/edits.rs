@@ -55,7 +55,7 @@ async fn a_storm_of_edits_keeps_no_run_from_its_start_and_no_suspend_from_its_ef
             if round > 1 {
                 scene.annotate("drain", &[("requestedAt", &round.to_string())]).await;
             }
-            // The storm blows until the story ends: what it kept from happening would be waited for in vain.
+            // The edits continue until this block ends, so a blocked step times out.
             let start = Instant::now();
             let status = scene
                 .status("drain", "pages are written", |status| {

@@ -115,7 +115,7 @@ async fn at_sigterm_every_run_is_given_back_however_slow_the_api_server_is() {
     let args = ["--max-concurrent-runs=1", "--checkpoint-interval=0", "--request-timeout=3m"];
     let (mut scene, proxy) = behind_a_proxy("slow-stop", &args).await;
     scene.simulator.generate(DLQ, 50, &Entry::default()).await.unwrap();
-    // Longer than the grace of the call under way, and than all others take to begin.
+    // Longer than the grace period, and than the other runs need to start.
     scene.slow_down(150_000).await;
     scene.apply_crowd(crowd, &all()).await;
     let count = async |wished: &dyn Fn(&Value) -> bool| {

@@ -193,6 +193,27 @@ fn an_edit_that_only_the_answer_to_a_write_shows_comes_before_the_next_call() {
 }
 
 #[test]
+fn an_edit_that_a_read_shows_while_writes_get_no_answer_comes_before_the_next_call() {
+    let mut turn = Turn::begin();
+    turn.until(is_call);
+    turn.pass(1500);
+    turn.answered();
+    turn.until_write_of(Purpose::Checkpoint);
+    turn.on(Event::Written(WriteOutcome::InDoubt(trouble())));
+    // The next write finds out first what became of this one.
+    turn.pass(1500);
+    assert!(is_read(&turn.until(|action| is_read(action) || is_call(action))));
+    let edited = (*policy(&json!({"suspend": true}))).clone();
+    turn.policy = Arc::new(Policy { generation: edited.generation + 1, ..edited });
+    let seen = turn.seen();
+    turn.on(Event::Read(Ok(Some(seen))));
+    turn.until_write_of(Purpose::Checkpoint);
+    turn.on(Event::Written(WriteOutcome::InDoubt(trouble())));
+    let next = turn.until(|action| is_read(action) || is_call(action));
+    assert!(is_read(&next), "{next:?}");
+}
+
+#[test]
 fn a_claim_without_an_answer_is_looked_into_at_a_stop_and_given_back_if_it_was_done() {
     let mut turn = Turn::begin();
     let claim = turn.until_write_of(Purpose::Claim);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::effect::{
-    Action, Effect, FailedStep, Fence, Next, Notice, Purpose, Seen, StatusWrite, Trouble, WriteOutcome,
+    Action, Effect, FailedStep, Fence, Interrupt, Next, Notice, Purpose, Seen, StatusWrite, Trouble,
+    WriteOutcome,
 };
 use super::held::{Doubt, after};
 use super::stage::{Stage, Then, What, Write};
@@ -187,6 +188,10 @@ impl Attempt {
         } else if self.saving.is_stuck(now) {
             Stage::Done(Next::Retry(Trouble { step: FailedStep::Checkpoint, ..trouble }))
         } else if write.is_beside_work() {
+            if self.is_edited() {
+                // A read has shown it, so it is not reported once more.
+                self.interrupted(Interrupt::Changed, now);
+            }
             Stage::Work
         } else {
             Stage::Write(write)

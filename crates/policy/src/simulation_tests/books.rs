@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::ledger::asked;
 use super::pace::{At, Pace};
 use super::refusals::Refusals;
 use super::upstash::{Fate, Upstash};
@@ -23,21 +22,18 @@ impl Books {
         Self { pace: Pace::default(), refusals }
     }
 
-    /// A call is made. How many entries it asks for.
+    /// A call is made, and held to the run's rate or not.
     pub(super) fn asks(
         &mut self,
-        run: &PolicyRun,
-        call: &Call,
+        (run, call, is_paced): (&PolicyRun, &Call, bool),
         fate: &Fate,
         (process, truth): (Timestamp, Timestamp),
-    ) -> Option<i64> {
-        let asked = asked(call, run.dry_run);
+    ) {
         let rate = run.limits.as_ref().and_then(|limits| limits.entries_per_second);
-        if let (Some(rate), Some(_)) = (rate, asked) {
+        if let (Some(rate), true) = (rate, is_paced) {
             self.pace.asks(rate, At { process, truth });
         }
         self.refusals.iter_mut().for_each(|refusals| refusals.asks(run, call, fate));
-        asked
     }
 
     pub(super) fn brought(&mut self, entries: u32) {

@@ -75,8 +75,8 @@ pub(super) struct Slice {
     pub(super) looks: bool,
     /// The share of each backoff.
     pub(super) jitter: f64,
-    /// It is given the policy as it was so many changes ago, if it has a use for it.
-    pub(super) in_hand: Option<usize>,
+    /// It is given the policy as it was so many changes ago, if it has a use for it, and whether a list showed that.
+    pub(super) in_hand: Option<(usize, bool)>,
 }
 
 impl Slice {
@@ -232,7 +232,7 @@ pub(super) fn slice() -> impl Strategy<Value = Slice> {
     let crash_after = option::weighted(0.15, 0_u8..40);
     let trouble = (faults, crash_after, unread, interrupt);
     let meanwhile = (meanwhile, option::weighted(0.4, 0_u8..20));
-    let in_hand = option::weighted(0.3, prop_oneof![2 => Just(0_usize), 1 => 1_usize..8]);
+    let in_hand = option::weighted(0.3, (prop_oneof![2 => Just(0_usize), 1 => 1_usize..8], any::<bool>()));
     let further_permits = prop_oneof![1 => 0_u8..4, 3 => Just(15)];
     let line = (in_hand, further_permits);
     (fates, trouble, latency, any::<(bool, bool)>(), jitter, meanwhile, line).prop_map(

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::api_server::{Object, Precondition, Written};
 use super::books::Books;
+use super::ledger::asked;
 use super::looks::{LastLook, Looking};
 use super::operations::{Operation, Secret, Slice};
 use super::upstash::{self, Fate};
@@ -149,16 +150,15 @@ impl World {
         self.process.wake = None;
         let (settings, now) = (self.process.settings(&slice), self.now());
         let kept = std::mem::take(&mut self.process.kept);
-        let in_hand = slice.in_hand.map(|changes_ago| self.api.object(changes_ago));
+        let in_hand = slice.in_hand.map(|(changes_ago, _)| self.api.object(changes_ago));
         let in_hand = in_hand.filter(|object| object.version >= self.process.wrote);
         let in_hand = in_hand.map(|object| self.seen_as(object));
         if let Some(seen) = &in_hand {
             self.process.knows(seen);
         }
         let attempt = Attempt::begin(settings, kept, true, now);
-        // As new as a list shows it, or older.
         let mut attempt = match slice.in_hand {
-            Some(0) => attempt.with_listed(in_hand),
+            Some((0, true)) => attempt.with_listed(in_hand),
             _ => attempt.with_in_hand(in_hand),
         };
         if slice.looks {
@@ -450,7 +450,9 @@ impl World {
         let is_over = run.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
         let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
         let right = self.secret.right_of(u8::try_from(account).unwrap());
-        let asked = self.process.books.asks(&run, &call, &fate, (self.now(), self.time));
+        let (asked, is_paced) = (asked(&call, run.dry_run), self.is_paced(&run, &call));
+        let times = (self.now(), self.time);
+        self.process.books.asks((&run, &call, is_paced), &fate, times);
         let served = self.upstash.serve(&call, &fate, right, self.time);
         let shown = match &served.answer {
             upstash::Answer::Page(page) if asked.is_some() => page.entries,

@@ -6,7 +6,7 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 use super::api_server::{ApiServer, Fault, Precondition, Written};
-use super::ledger::{At, Ledger, check_call};
+use super::ledger::{At, Ledger, asked, check_call};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
 use super::side_by_side::check_beside;
@@ -291,6 +291,13 @@ impl World {
                 "acts on what the run does not select: {ids:?}"
             );
         }
+    }
+
+    /// Whether a call is held to `entriesPerSecond`: not where it lists what is decided on afterwards.
+    pub(super) fn is_paced(&self, run: &PolicyRun, call: &Call) -> bool {
+        let policy = self.api.version(self.process.knows).policy(&self.process.permissions);
+        let is_by_listing = policy.work.is_ok_and(|work| work.by_listing.is_some());
+        asked(call, run.dry_run && !is_by_listing).is_some()
     }
 
     pub(super) fn policy(&self) -> Policy {
