@@ -73,9 +73,11 @@ impl Housekeeping {
             }
             let has_more = match self.list(&list).await {
                 Ok(page) => {
-                    list.failures = 0;
                     list.from = page.metadata.continue_.filter(|from| !from.is_empty());
-                    self.hand_out(page.items, &mut owed, room);
+                    // A page that is listed once more is no progress.
+                    if self.hand_out(page.items, &mut owed, room) > 0 {
+                        list.failures = 0;
+                    }
                     list.from.is_some()
                 }
                 Err(failed) => {
@@ -132,8 +134,13 @@ impl Housekeeping {
         }
     }
 
-    /// Lets the policies of a page have their turns, with what the list showed.
-    fn hand_out(&self, page: Vec<WatchedPolicy>, owed: &mut Owed, mut room: Option<OwnedSemaphorePermit>) {
+    /// Lets the policies of a page have their turns, with what the list showed. How many had none before.
+    fn hand_out(
+        &self,
+        page: Vec<WatchedPolicy>,
+        owed: &mut Owed,
+        mut room: Option<OwnedSemaphorePermit>,
+    ) -> usize {
         let mut policies = Vec::with_capacity(page.len());
         for mut watched in page {
             let policy = ObjectRef::from_obj(&watched);
@@ -146,7 +153,9 @@ impl Housekeeping {
             }
             policies.push(policy);
         }
+        let count = policies.len();
         self.trigger(policies, Class::Housekeeping);
+        count
     }
 
     /// Whether what the list showed is what the watch did, and this process has written nothing since.
