@@ -178,9 +178,10 @@ async fn control(
             let before = known.get(&policy).map(|before| before.key());
             watched.note_news(before.as_ref());
             let object = watched.take_object();
-            // A turn under way may be about to write.
+            // A turn under way may be about to write, and another process where this one does not lead.
             let is_new = shown.in_hand.is_shown(&policy, watched.meta().resource_version.as_deref())
-                && !shown.memory.is_working(&policy);
+                && !shown.memory.is_working(&policy)
+                && shown.leadership.term().is_some();
             let is_wanted = is_new && watched.is_news() && watched.class((shown.clock)()) == Class::Due;
             if let Some(object) = object.filter(|_| is_wanted) {
                 shown.in_hand.put(policy, &object);
