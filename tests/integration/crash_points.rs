@@ -68,7 +68,8 @@ async fn a_write_hangs(proxy: &ApiServerProxy, since: Instant) {
     .unwrap();
 }
 
-/// Waits for that while a run has several cursors. Its last pass takes so long that it is still under way then.
+/// Waits until a run with several cursors has acted on every entry. Calls take so long from here on that its last pass is
+/// still under way then.
 async fn all_are_acted_on(scene: &Scene, reached: impl Fn(&Value) -> bool, entries: usize) {
     scene.status("run", "its pages are on record", reached).await;
     scene.slow_down(6000).await;

@@ -19,8 +19,8 @@ use crate::soak::asked;
 const POLICIES: u64 = 1000;
 const ENTRIES: usize = 100_000;
 const SCRAPERS: usize = 8;
-/// Two pages of the watch's list, with 500 of these policies and their managed fields each, and two of 100 policies for their
-/// turns: as text and taken apart.
+/// Two pages of the watch's list, with 500 of these policies and their managed fields each, and two pages of 100 for their
+/// turns: as text and as values.
 const PAGES_KIB: u64 = 34 * 1024;
 
 /// The limit of the chart's own Deployment, in bytes.

@@ -105,7 +105,7 @@ async fn turn(
     let leads = term.is_some();
     let ports = PolicyPorts::new(context, policy, watched, session, term, right);
     let attempt = Attempt::begin(settings, kept, leads, (context.clock)());
-    // Once the turn is known to be under way: what is put in hand later is out of date.
+    // Taken once the turn is registered as under way, so that nothing older is put in hand afterwards.
     let mut attempt = match context.in_hand.take(policy) {
         Some(Taken { object, is_listed: true }) => attempt.with_listed(ports.show_listed(object)),
         Some(Taken { object, is_listed: false }) => attempt.with_in_hand(ports.show(object)),

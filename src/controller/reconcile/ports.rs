@@ -221,7 +221,7 @@ impl Ports for PolicyPorts<'_> {
         match self.context.status.write(self.policy, &write).await {
             Ok(Some(Written { object, text })) => {
                 let version = object.metadata.resource_version.clone().unwrap_or_default();
-                // In this order, as the watch may show it any time.
+                // In this order, as the watch may show it in between.
                 self.context.in_hand.wrote(self.policy.clone(), version.clone());
                 if self.watched.is_some_and(|watched| watched.has_shown(self.policy, &version)) {
                     self.context.in_hand.is_shown(self.policy, Some(&version));

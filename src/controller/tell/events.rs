@@ -44,18 +44,17 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// Takes events to publish.
 pub(crate) struct Events {
-    publishers: Vec<mpsc::Sender<Job>>,
+    publishers: Vec<(mpsc::Sender<Job>, Lost)>,
     clock: Clock,
-    lost: Lost,
 }
 
-/// How many events were not published since the last that had to wait for nothing: a line for each would fill the log when
-/// thousands of policies are new.
+/// How many events a publisher has lost since its line was full: a log line for each would fill the log when thousands of
+/// policies are new.
 #[derive(Default)]
 struct Lost(AtomicU64);
 
 impl Lost {
-    /// Counts an event. What is to be said: none before the first that is lost, so many once there is room again.
+    /// Counts an event. What to log: 0 for the first that is lost, and their number once there is room again.
     fn count(&self, is_lost: bool, has_room: bool) -> Option<u64> {
         if is_lost {
             return Some(self.0.fetch_add(1, Ordering::Relaxed)).filter(|before| *before == 0);
@@ -88,9 +87,9 @@ impl Events {
             let (series, held) = (AllSeries::default(), Held::default());
             let publisher = Publisher { client, rights, instance, series, held, last: 0 };
             tokio::spawn(publisher.run(jobs));
-            sender
+            (sender, Lost::default())
         };
-        Self { publishers: (0..PUBLISHERS).map(start).collect(), clock, lost: Lost::default() }
+        Self { publishers: (0..PUBLISHERS).map(start).collect(), clock }
     }
 
     /// Publishes each event, after what it tells of is written.
@@ -100,7 +99,7 @@ impl Events {
         }
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let index = usize::try_from(hasher.hash_one(uid) % PUBLISHERS).unwrap_or_default();
-        let Some(publisher) = self.publishers.get(index) else { return };
+        let Some((publisher, lost)) = self.publishers.get(index) else { return };
         let at = (self.clock)();
         for told in events {
             if told.reason.is_of_a_run() {
@@ -113,11 +112,11 @@ impl Events {
             let job = Published { policy: policy.clone(), uid: uid.to_owned(), told, at };
             let is_lost = publisher.try_send(Job::Publish(Box::new(job))).is_err();
             let has_room = publisher.capacity() > MOST_WAITING / 2;
-            match self.lost.count(is_lost, has_room) {
+            match lost.count(is_lost, has_room) {
                 Some(0) => {
                     warn!(policy = %Named(policy), reason, "too many events wait; until some are published, others are only logged");
                 }
-                Some(lost) => warn!("events are published again; {lost} were only logged"),
+                Some(lost) => warn!("events are published again; only logged: {lost}"),
                 None => {}
             }
         }
@@ -126,7 +125,7 @@ impl Events {
     /// Waits a moment for what is still to be published.
     pub(crate) async fn flush(&self) {
         let flush = async {
-            for publisher in &self.publishers {
+            for (publisher, _) in &self.publishers {
                 let (done, flushed) = oneshot::channel();
                 if publisher.send(Job::Flush(done)).await.is_ok() {
                     // Gone without an answer: there is nothing to wait for.

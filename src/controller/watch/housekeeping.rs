@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::api::{ListParams, ObjectList};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource};
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -58,18 +59,25 @@ impl Housekeeping {
             return self.trigger(all.filter(|policy| self.context.memory.is_in_doubt(policy)), Class::Due);
         }
         // Another process may have led since these were listed.
-        self.context.in_hand.forget_listed();
+        self.context.in_hand.forget_listed(|policy| self.watched.key(policy).is_some());
         let mut owed = Owed::all(&self.watched.store, self.now());
-        self.trigger(owed.due(self.now()), Class::Due);
-        self.trigger(owed.take_single(), Class::Housekeeping);
         let mut lists: VecDeque<List> = owed.namespaces().map(List::of).collect();
         while let Some(mut list) = lists.pop_front() {
-            let room = self.room(&mut owed).await;
+            let mut room = self.room(&mut owed).await;
             if !self.leads() {
                 return;
             }
-            if !owed.has_any(&list.namespace) {
-                continue;
+            match owed.of(&list.namespace) {
+                0 => continue,
+                // A list would cost as much as a read.
+                1 => {
+                    for policy in owed.take_all(&list.namespace) {
+                        self.let_wait(&policy, None, room.as_mut());
+                        self.trigger([policy], Class::Housekeeping);
+                    }
+                    continue;
+                }
+                _ => {}
             }
             let has_more = match self.list(&list).await {
                 Ok(page) => {
@@ -134,7 +142,8 @@ impl Housekeeping {
         }
     }
 
-    /// Lets the policies of a page have their turns, with what the list showed. How many had none before.
+    /// Asks for the turns of a page's policies, which begin with what the list showed. Returns how many had not been asked
+    /// for.
     fn hand_out(
         &self,
         page: Vec<WatchedPolicy>,
@@ -148,9 +157,7 @@ impl Housekeeping {
                 continue;
             }
             let object = watched.take_object().filter(|_| self.is_current(&policy, &watched));
-            if let Some(place) = room.as_mut().and_then(|room| room.split(1)) {
-                self.context.in_hand.put_listed(policy.clone(), object.as_deref(), place);
-            }
+            self.let_wait(&policy, object.as_deref(), room.as_mut());
             policies.push(policy);
         }
         let count = policies.len();
@@ -158,7 +165,19 @@ impl Housekeeping {
         count
     }
 
-    /// Whether what the list showed is what the watch did, and this process has written nothing since.
+    /// Gives a policy one of these places until its turn begins.
+    fn let_wait(
+        &self,
+        policy: &PolicyRef,
+        object: Option<&RawValue>,
+        room: Option<&mut OwnedSemaphorePermit>,
+    ) {
+        if let Some(place) = room.and_then(|room| room.split(1)) {
+            self.context.in_hand.put_listed(policy.clone(), object, place);
+        }
+    }
+
+    /// Whether the list shows the version that the watch has shown, and this process has written none since.
     fn is_current(&self, policy: &PolicyRef, listed: &WatchedPolicy) -> bool {
         let version = listed.meta().resource_version.as_deref();
         version.is_some_and(|version| self.watched.has_shown(policy, version))
@@ -183,12 +202,12 @@ impl Housekeeping {
     }
 }
 
-/// How far the list of a namespace is.
+/// A list of a namespace, page by page.
 struct List {
     namespace: String,
     /// Where the next page begins; none: at the beginning.
     from: Option<String>,
-    /// In a row.
+    /// Consecutive ones.
     failures: u32,
 }
 
@@ -205,7 +224,7 @@ enum Failed {
     NoAnswer,
 }
 
-/// The policies whose turn was not asked for yet, by namespace, and when each is due as far as its status tells.
+/// The policies whose turn has not been asked for yet, by namespace, each with the time at which it is due by its status.
 struct Owed(HashMap<String, HashMap<PolicyRef, Option<Timestamp>>>);
 
 impl Owed {
@@ -229,12 +248,6 @@ impl Owed {
         self.0.values_mut().flat_map(|owed| owed.extract_if(is_due)).map(|(policy, _)| policy).collect()
     }
 
-    /// Takes those that are alone in their namespace: a list costs as much as a read.
-    fn take_single(&mut self) -> Vec<PolicyRef> {
-        let single = self.0.extract_if(|_, owed| owed.len() == 1);
-        single.flat_map(|(_, owed)| owed.into_keys()).collect()
-    }
-
     /// Takes one, if it is among them.
     fn take(&mut self, policy: &PolicyRef) -> bool {
         let owed = self.0.get_mut(policy.namespace.as_deref().unwrap_or_default());
@@ -245,8 +258,9 @@ impl Owed {
         self.0.remove(namespace).unwrap_or_default().into_keys()
     }
 
-    fn has_any(&self, namespace: &str) -> bool {
-        self.0.get(namespace).is_some_and(|owed| !owed.is_empty())
+    /// How many there are of a namespace.
+    fn of(&self, namespace: &str) -> usize {
+        self.0.get(namespace).map_or(0, HashMap::len)
     }
 
     fn namespaces(&self) -> impl Iterator<Item = String> {
@@ -289,14 +303,14 @@ mod tests {
         assert_eq!(owed.due(time(4)), []);
         assert_eq!(owed.due(time(5)), [policy("soon")]);
         assert!(!owed.take(&policy("soon")) && owed.take(&policy("never")) && !owed.take(&policy("never")));
-        assert!(!owed.has_any("n"));
+        assert_eq!(owed.of("n"), 0);
     }
 
     #[test]
-    fn what_is_alone_in_its_namespace_needs_no_list() {
+    fn namespaces_are_apart() {
         let mut owed = owed(&[("n", "a", None), ("n", "b", None), ("m", "single", None)]);
-        assert_eq!(owed.take_single(), [PolicyRef::new("single").within("m")]);
-        assert_eq!(owed.namespaces().collect::<Vec<_>>(), ["n"]);
-        assert_eq!(owed.take_all("n").count(), 2);
+        assert_eq!((owed.of("n"), owed.of("m"), owed.namespaces().count()), (2, 1, 2));
+        assert_eq!(owed.take_all("m").collect::<Vec<_>>(), [PolicyRef::new("single").within("m")]);
+        assert_eq!((owed.of("n"), owed.of("m")), (2, 0));
     }
 }

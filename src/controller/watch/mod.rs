@@ -178,7 +178,7 @@ async fn control(
             let before = known.get(&policy).map(|before| before.key());
             watched.note_news(before.as_ref());
             let object = watched.take_object();
-            // A turn under way may be about to write, and another process where this one does not lead.
+            // A turn under way may be about to write; where this process does not lead, another one writes.
             let is_new = shown.in_hand.is_shown(&policy, watched.meta().resource_version.as_deref())
                 && !shown.memory.is_working(&policy)
                 && shown.leadership.term().is_some();
@@ -201,7 +201,7 @@ struct News {
     context: Arc<Context>,
     scope: Option<String>,
     store: Store<WatchedPolicy>,
-    /// Both are told once that the watch has seen all its policies.
+    /// Notified once, when the watch has seen all its policies.
     filled: Option<(watch::Sender<usize>, Arc<Notify>)>,
 }
 
@@ -241,12 +241,14 @@ impl News {
 
     /// The policies that changed before the watch began anew.
     fn changed(&self) -> Vec<Trigger> {
-        let all = self.store.state();
-        let changed = all.iter().filter(|watched| watched.is_news());
-        changed.map(|watched| (ObjectRef::from_obj(&**watched), Class::Due)).collect()
+        let all = self.store.state().into_iter();
+        let all = all.map(|watched| (ObjectRef::from_obj(&*watched), watched));
+        let changed =
+            all.filter(|(policy, watched)| watched.is_news() || self.is_left_behind(policy, watched));
+        changed.map(|(policy, _)| (policy, Class::Due)).collect()
     }
 
-    /// Whether a run is shown that this process leads but does not know: the last leader's claim came late.
+    /// Whether this process leads and the policy has a run that it does not know: the last leader's claim came late.
     fn is_left_behind(&self, policy: &PolicyRef, watched: &WatchedPolicy) -> bool {
         let Context { leadership, memory, in_hand, .. } = &*self.context;
         watched.summary().is_running

@@ -39,7 +39,7 @@ struct Objects {
 
 /// An object that is kept.
 struct Kept {
-    /// None where a policy that was listed only has its place.
+    /// None where only the place of a policy is kept.
     text: Option<Box<str>>,
     /// Held while a listed policy waits; released when its turn begins.
     place: Option<OwnedSemaphorePermit>,
@@ -71,7 +71,7 @@ impl InHand {
     /// The watch shows a version. Whether it is as new as what this process wrote last.
     pub(crate) fn is_shown(&self, policy: &PolicyRef, version: Option<&str>) -> bool {
         let written = &mut lock(&self.objects).written;
-        let is_awaited = written.get(policy).map(|written| Some(written.as_str()) != version);
+        let is_awaited = written.get(policy).map(|written| !is_as_new(version, written));
         if is_awaited == Some(false) {
             written.remove(policy);
         }
@@ -90,8 +90,8 @@ impl InHand {
         self.keep(policy, Some(object), None);
     }
 
-    /// Keeps an object that a list showed, or none in place of one that is older. Its policy has this place until its turn
-    /// begins.
+    /// Keeps an object that a list showed; without one, an older object is dropped. The policy holds this place until its
+    /// turn begins.
     pub(crate) fn put_listed(
         &self,
         policy: PolicyRef,
@@ -101,15 +101,16 @@ impl InHand {
         self.keep(policy, object, Some(place));
     }
 
-    /// Waits for so many places; none are granted any more once the process ends.
+    /// Waits for this number of places; none once the process ends.
     pub(crate) async fn room(&self, places: u32) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).acquire_many_owned(places).await.ok()
     }
 
-    /// Forgets what a list showed.
-    pub(crate) fn forget_listed(&self) {
+    /// Forgets what a list showed of these policies.
+    pub(crate) fn forget_listed(&self, are_these: impl Fn(&PolicyRef) -> bool) {
         let objects = &mut *lock(&self.objects);
-        for (_, kept) in objects.kept.extract_if(|_, kept| kept.place.is_some()) {
+        let listed = |policy: &PolicyRef, kept: &mut Kept| kept.place.is_some() && are_these(policy);
+        for (_, kept) in objects.kept.extract_if(listed) {
             objects.bytes -= kept.bytes();
         }
     }
@@ -145,6 +146,15 @@ impl Objects {
 impl Kept {
     fn bytes(&self) -> usize {
         self.text.as_deref().map_or(0, str::len)
+    }
+}
+
+/// Whether a version is as new as another. Those of one resource ascend as numbers.
+fn is_as_new(version: Option<&str>, written: &str) -> bool {
+    let number = |version: &str| version.parse::<u128>().ok();
+    match (version.and_then(number), number(written)) {
+        (Some(version), Some(written)) => version >= written,
+        _ => version == Some(written),
     }
 }
 
@@ -232,7 +242,7 @@ mod tests {
         assert!(in_hand.take(&policy("a")).is_none(), "what is older goes");
         assert!(in_hand.take(&policy("b")).unwrap().is_listed);
         assert_eq!(free(), MOST_LISTED - 1);
-        in_hand.forget_listed();
+        in_hand.forget_listed(|kept| *kept == policy("c"));
         assert!(in_hand.take(&policy("c")).is_none());
         assert_eq!((free(), lock(&in_hand.objects).bytes), (MOST_LISTED, 0));
     }

@@ -189,7 +189,7 @@ impl Attempt {
             Stage::Done(Next::Retry(Trouble { step: FailedStep::Checkpoint, ..trouble }))
         } else if write.is_beside_work() {
             if self.is_edited() {
-                // A read has shown it, so it is not reported once more.
+                // A read has shown it, so the driver does not report it again.
                 self.interrupted(Interrupt::Changed, now);
             }
             Stage::Work

@@ -22,7 +22,7 @@ impl Books {
         Self { pace: Pace::default(), refusals }
     }
 
-    /// A call is made, and held to the run's rate or not.
+    /// A call is made; `is_paced`: the run's rate holds for it.
     pub(super) fn asks(
         &mut self,
         (run, call, is_paced): (&PolicyRun, &Call, bool),
