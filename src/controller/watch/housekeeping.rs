@@ -54,9 +54,7 @@ impl Housekeeping {
 
     async fn round(&self) {
         if !self.leads() {
-            // A standby has only to find out what became of its last writes.
-            let all = self.watched.store.state().into_iter().map(|watched| ObjectRef::from_obj(&*watched));
-            return self.trigger(all.filter(|policy| self.context.memory.is_in_doubt(policy)), Class::Due);
+            return;
         }
         // Another process may have led since these were listed.
         self.context.in_hand.forget_listed(|policy| self.watched.key(policy).is_some());
