@@ -11,6 +11,8 @@ use dlq_upstash::types::{Call, DlqId, Page, Selection};
 pub(crate) struct Pace {
     per_second: Option<i32>,
     until: Option<Timestamp>,
+    /// So many entries are paid for by calls that are under way.
+    paid: i64,
     /// What the last call's entries take.
     last: SignedDuration,
 }
@@ -20,7 +22,7 @@ const MAKE_UP: SignedDuration = SignedDuration::from_secs(1);
 
 impl Pace {
     pub(crate) fn new(per_second: Option<i32>) -> Self {
-        Self { per_second, until: None, last: SignedDuration::ZERO }
+        Self { per_second, until: None, paid: 0, last: SignedDuration::ZERO }
     }
 
     /// Not before this. A clock that is set back makes no wait longer.
@@ -38,13 +40,23 @@ impl Pace {
         self.until = from.checked_add(self.last).ok();
     }
 
-    /// A call for which so many were `spent` brought fewer, or more.
-    pub(crate) fn settle(&mut self, spent: i64, brought: i64, now: Timestamp) {
-        if brought > spent {
-            return self.spend(brought - spent, now);
+    /// A call that may act on so many is under way from now on: see [`Self::settle`].
+    pub(crate) fn pay(&mut self, entries: i64, now: Timestamp) {
+        self.paid = self.paid.saturating_add(entries);
+        self.spend(entries, now);
+    }
+
+    /// A call for which so many were `paid` brought fewer, or more.
+    pub(crate) fn settle(&mut self, paid: i64, brought: i64, now: Timestamp) {
+        self.paid = self.paid.saturating_sub(paid);
+        if brought > paid {
+            return self.spend(brought - paid, now);
         }
         let (Some(rate), Some(until)) = (self.per_second, self.until) else { return };
-        self.until = until.checked_sub(time_of(spent - brought, rate)).ok();
+        let until = until.checked_sub(time_of(paid - brought, rate)).ok();
+        // What others are under way for is not given back with it.
+        let earliest = (now - MAKE_UP).checked_add(time_of(self.paid, rate)).ok();
+        self.until = until.max(earliest.min(self.until));
     }
 }
 
@@ -125,6 +137,22 @@ mod tests {
         assert_eq!(pace.until(at(1500)), Some(at(2000)));
         pace.spend(10, at(9000));
         assert_eq!(pace.until(at(9000)), Some(at(10_000)));
+    }
+
+    #[test]
+    fn what_calls_under_way_may_bring_is_not_given_back_with_what_another_did_not() {
+        let mut pace = Pace::new(Some(10));
+        pace.pay(10, at(0));
+        for millis in [1000, 2000, 3000] {
+            pace.pay(10, at(millis));
+            pace.settle(10, 0, at(millis + 900));
+        }
+        pace.pay(10, at(3900));
+        // Two are under way, since 3000 and 3900: one more may be when what a second takes has passed.
+        assert!(pace.until(at(3900)) >= Some(at(4900)), "{:?}", pace.until(at(3900)));
+        pace.settle(10, 10, at(4000));
+        pace.settle(10, 0, at(4000));
+        assert!(pace.until(at(4000)) <= Some(at(4900)), "{:?}", pace.until(at(4000)));
     }
 
     #[test]

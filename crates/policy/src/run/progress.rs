@@ -272,7 +272,7 @@ impl Progress {
         let reserved = self.reserves(call, of);
         // One call at a time is paid for by what it brought, once that is known.
         let paid = if self.workers.are_several() { reserved } else { 0 };
-        self.pace.spend(paid, now);
+        self.pace.pay(paid, now);
         let round = self.workers.round();
         self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
         if let Owner::Look(number) = of {
