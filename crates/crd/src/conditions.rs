@@ -87,6 +87,8 @@ pub enum Reason {
     Retrying,
     /// A run waits for a free slot.
     Queued,
+    /// A run has counted what it would act on, and waits for an approval.
+    AwaitingApproval,
     /// The run did its work.
     RunSucceeded,
     /// The run found nothing to act on.
@@ -111,6 +113,8 @@ pub enum Reason {
     DeadlineExceeded,
     /// Somebody ended the run.
     Cancelled,
+    /// The run was not approved within a day.
+    Expired,
     /// No run has ended yet.
     NeverRun,
 }
@@ -157,7 +161,11 @@ impl Reason {
             Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ReasonClass::NoToken,
             Self::Unauthorized | Self::ReadOnlyToken => ReasonClass::Refused,
             Self::CircuitOpen => ReasonClass::CircuitOpen,
-            Self::RunInProgress | Self::Throttled | Self::Retrying | Self::Queued => ReasonClass::Running,
+            Self::RunInProgress
+            | Self::Throttled
+            | Self::Retrying
+            | Self::Queued
+            | Self::AwaitingApproval => ReasonClass::Running,
             Self::RunSucceeded
             | Self::NothingMatched
             | Self::LimitReached
@@ -170,6 +178,7 @@ impl Reason {
             | Self::CursorLoop
             | Self::DeadlineExceeded
             | Self::Cancelled
+            | Self::Expired
             | Self::NeverRun => ReasonClass::Ended,
         }
     }
@@ -198,6 +207,7 @@ impl Reason {
             Self::Throttled => "Throttled",
             Self::Retrying => "Retrying",
             Self::Queued => "Queued",
+            Self::AwaitingApproval => "AwaitingApproval",
             Self::RunSucceeded => "RunSucceeded",
             Self::NothingMatched => "NothingMatched",
             Self::LimitReached => "LimitReached",
@@ -210,6 +220,7 @@ impl Reason {
             Self::CursorLoop => "CursorLoop",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Cancelled => "Cancelled",
+            Self::Expired => "Expired",
             Self::NeverRun => "NeverRun",
         }
     }

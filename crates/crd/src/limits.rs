@@ -38,6 +38,14 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub parallelism: Option<i32>,
+
+    /// A run that matches more entries than this counts them first, and waits for an approval before it acts: the annotation
+    /// `dlq-operator.dev/approvedRun` with the run's `approvalId`. It then acts on no more than it counted. A run that
+    /// matches no more acts without one, and a dry run never needs one. With 0, every run that matches anything waits.
+    /// Default: no approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_147_483_647))]
+    pub approval_above: Option<i64>,
 }
 
 fn default_page_size() -> i32 {
@@ -52,6 +60,7 @@ impl Default for Limits {
             entries_per_second: None,
             active_deadline_seconds: None,
             parallelism: None,
+            approval_above: None,
         }
     }
 }

@@ -98,6 +98,7 @@ fn limits() -> BoxedStrategy<Value> {
             ("entriesPerSecond", number()),
             ("activeDeadlineSeconds", count()),
             ("parallelism", number()),
+            ("approvalAbove", count()),
         ],
     )
 }
@@ -149,6 +150,10 @@ fn run() -> BoxedStrategy<Value> {
         ("summary", seen()),
         ("skipped", object(vec![("status", some())], SKIPPED.map(|name| (name, some())).into())),
         ("exhausted", some()),
+        ("matched", count()),
+        ("approvalId", text()),
+        ("approvalRequestedTime", millis()),
+        ("approvedTime", millis()),
     ]);
     object(required, optional)
 }
@@ -218,6 +223,7 @@ fn status() -> BoxedStrategy<Value> {
             ("lastHandledRequestedAt", text()),
             ("lastHandledCancelAt", text()),
             ("lastHandledResetAt", text()),
+            ("lastHandledApprovedRun", text()),
             ("refusedReason", one_of(&["Unauthorized", "Forbidden", "ReadOnlyToken"])),
             ("refusedSecret", text()),
             ("lastMissedTime", seconds()),

@@ -178,9 +178,28 @@ pub struct PolicyRun {
     #[schemars(length(max = 10), inner(length(max = 256)))]
     pub sample_workflow_run_ids: Vec<String>,
 
-    /// What a dry run saw of the entries that match.
+    /// What a dry run saw of the entries that match. Also what a run with `limits.approvalAbove` saw while it counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Box<EntrySummary>>,
+
+    /// With `limits.approvalAbove`: how many entries matched when the run counted them, before it acts. It acts on no more.
+    /// Absent until all are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<i64>,
+
+    /// What the annotation `dlq-operator.dev/approvedRun` must say to start a run that matches more than
+    /// `limits.approvalAbove`: random, and made after counting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub approval_id: Option<String>,
+
+    /// Since when the run waits for approval, or waited. A day later it ends as `Expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_requested_time: Option<MilliTime>,
+
+    /// When the operator saw the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_time: Option<MilliTime>,
 }
 
 /// How a run that was asked for acts.

@@ -89,6 +89,11 @@ pub struct DlqPolicyStatus {
     #[schemars(length(max = 256))]
     pub last_handled_reset_at: Option<String>,
 
+    /// The value of the annotation `approvedRun` that was last handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_approved_run: Option<String>,
+
     /// Why Upstash refused the token: it is not known (`Unauthorized`), may neither list nor act (`Forbidden`), or may only
     /// list (`ReadOnlyToken`). Absent once a run got through or the work changed.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
@@ -198,6 +203,8 @@ pub enum Phase {
     Scheduled,
     /// A run is in progress.
     Running,
+    /// A run has counted what it would act on, and waits for an approval.
+    AwaitingApproval,
     /// Without a schedule: the last run went well.
     Succeeded,
     /// The last run did not go well: without a schedule, or because the token was refused.

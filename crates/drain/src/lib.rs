@@ -82,6 +82,7 @@ async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
             Event::Resolved(ports.resolve(*connection, freshness).await)
         }
         Effect::Write(write) => Event::Written(ports.write(*write).await),
+        Effect::ApprovalId => Event::ApprovalId(format!("{:016x}", fastrand::u64(..))),
         Effect::Permit(account) => Event::Permitted(ports.permit(account)),
         Effect::FurtherPermit(account) => Event::Permitted(ports.further_permit(account)),
         Effect::Look { look, account } => Event::Looked(ports.look(*look, account).await),

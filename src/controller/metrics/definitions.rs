@@ -34,12 +34,17 @@ pub(super) const RUNS: Definition = counter(
 pub(super) const RUN_DURATION: Definition = histogram(
     "dlq_operator_run_duration_seconds",
     &["action", "result"],
-    "How long runs took, from their start to their end, waits included.",
+    "How long runs took, from their start to their end, waits included but for that for an approval.",
 );
 pub(super) const RUN_ACTIVE: Definition = gauge(
     "dlq_operator_run_active",
     &["namespace", "name"],
     "1 while a run of the policy is in progress, else 0.",
+);
+pub(super) const RUN_AWAITING_APPROVAL: Definition = gauge(
+    "dlq_operator_run_awaiting_approval",
+    &["namespace", "name"],
+    "1 while a run of the policy waits for an approval, else 0.",
 );
 pub(super) const LAST_RUN: Definition = gauge(
     "dlq_operator_last_run_timestamp_seconds",
@@ -154,13 +159,14 @@ pub(super) const CLOCK_OFFSET: Definition = gauge(
     "How far Upstash's clock is ahead of ours; of several servers the one that is furthest away.",
 );
 
-const OWN: [Definition; 29] = [
+const OWN: [Definition; 30] = [
     BUILD_INFO,
     POLICY_INFO,
     POLICY_CONDITION,
     RUNS,
     RUN_DURATION,
     RUN_ACTIVE,
+    RUN_AWAITING_APPROVAL,
     LAST_RUN,
     LAST_SUCCESS,
     NEXT_RUN,
@@ -188,7 +194,7 @@ const OWN: [Definition; 29] = [
 
 /// The series of a policy with a schedule that has run, if its runs end as `Succeeded` or `Failed`. A condition that comes
 /// up adds three, a backlog three, each other trigger and result one, and `match` or `loopProtection` eight.
-pub const SERIES_PER_POLICY: usize = 21;
+pub const SERIES_PER_POLICY: usize = 22;
 
 /// The series that are not of policies, when every result, action and operation has occurred; without those of the next.
 pub const SERIES_OF_PROCESS: usize = 375;

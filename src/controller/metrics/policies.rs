@@ -12,8 +12,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 
 use super::definitions::{
     BACKLOG_ENTRIES, BACKLOG_EXPIRING, BACKLOG_OLDEST, CIRCUIT_OPEN, CONSECUTIVE_FAILURES, ENTRIES, LAST_RUN,
-    LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION, POLICY_INFO, RETURNED, RUN_ACTIVE, RUNS, SKIPPED,
-    UNCERTAIN_PAGES,
+    LAST_SUCCESS, MISSED, NEXT_RUN, POLICY_CONDITION, POLICY_INFO, RETURNED, RUN_ACTIVE,
+    RUN_AWAITING_APPROVAL, RUNS, SKIPPED, UNCERTAIN_PAGES,
 };
 use super::{ACTIONS, LIKELY_RESULTS};
 use crate::controller::names::{PolicyRef, lock};
@@ -184,8 +184,9 @@ fn amount(items: impl Iterator) -> f64 {
 /// A gauge that each policy has at most one series of.
 type Read = fn(&PolicySummary) -> Option<f64>;
 
-const GAUGES: [(Definition, Read); 9] = [
+const GAUGES: [(Definition, Read); 10] = [
     (RUN_ACTIVE, |summary| Some(bit(summary.is_running))),
+    (RUN_AWAITING_APPROVAL, |summary| Some(bit(summary.awaits_approval))),
     (LAST_RUN, |summary| summary.last_run.map(unix)),
     (LAST_SUCCESS, |summary| summary.last_success.map(unix)),
     (NEXT_RUN, |summary| summary.next_run.map(unix)),
@@ -261,8 +262,10 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, summaries: &[PolicySummary],
         })
     })?;
     let running = amount(summaries.iter().filter(|summary| summary.is_running));
+    let waiting = amount(summaries.iter().filter(|summary| summary.awaits_approval));
     let open = amount(summaries.iter().filter(|summary| summary.is_circuit_open));
-    for (definition, value) in [(RUN_ACTIVE, running), (CIRCUIT_OPEN, open)] {
+    for (definition, value) in [(RUN_ACTIVE, running), (RUN_AWAITING_APPROVAL, waiting), (CIRCUIT_OPEN, open)]
+    {
         definition.encode(encoder, |mut encoder| encode_gauge(&mut encoder, &Labels::new(), value))?;
     }
     RUNS.encode(encoder, |mut encoder| {

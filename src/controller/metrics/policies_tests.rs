@@ -15,6 +15,7 @@ fn object(name: &str) -> Value {
             "failurePolicy": { "openCircuitAfter": 2 },
         },
         "status": {
+            "phase": "AwaitingApproval",
             "conditions": [
                 { "type": "Ready", "status": "False" },
                 { "type": "Running", "status": "True" },
@@ -81,6 +82,7 @@ fn a_process_that_has_just_started_shows_how_the_policies_stand() {
     assert_eq!(value("policy_condition", r#",type="Ready",status="True""#), "0.0");
     assert_eq!(value("policy_condition", r#",type="LastRunSucceeded",status="Unknown""#), "1.0");
     assert_eq!(value("run_active", ""), "1.0");
+    assert_eq!(value("run_awaiting_approval", ""), "1.0");
     assert_eq!(value("last_run_timestamp_seconds", ""), "10.25");
     assert_eq!(value("last_success_timestamp_seconds", ""), "20.0");
     assert_eq!(value("next_run_timestamp_seconds", ""), "30.0");
@@ -134,6 +136,7 @@ fn without_single_policies_there_are_sums_and_their_number_does_not_grow() {
     assert_eq!(scrape.value(r#"dlq_operator_entries_processed_total{action="resume"}"#), "50");
     assert_eq!(scrape.value(r#"dlq_operator_policy_condition{type="Ready",status="False"}"#), "2.0");
     assert_eq!(scrape.value("dlq_operator_run_active"), "2.0");
+    assert_eq!(scrape.value("dlq_operator_run_awaiting_approval"), "2.0");
     assert_eq!(scrape.value("dlq_operator_circuit_open"), "2.0");
     let text = scrape.text();
     assert!(!text.contains("name=") && !text.contains("namespace="), "{text}");

@@ -29,7 +29,7 @@ use crate::runtime::leadership::Term;
 use dlq_crd::PolicyRun;
 use dlq_drain::Ports;
 use dlq_policy::attempt::{
-    AccountId, Found, Interrupt, Kept, Looked, Purpose, Seen, StatusWrite, Told, Trouble, WriteOutcome,
+    AccountId, Found, Interrupt, Kept, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
 };
 use dlq_policy::backlog::Look;
 use dlq_policy::plan::Freshness;
@@ -214,7 +214,7 @@ impl Ports for PolicyPorts<'_> {
     }
 
     async fn write(&self, write: StatusWrite) -> WriteOutcome {
-        if matches!(write.purpose, Purpose::Finish | Purpose::Release) {
+        if write.purpose.ends_work() {
             // The run makes no call any more.
             lock(&self.state).slots = None;
         }

@@ -50,12 +50,17 @@ fn log(policy: &PolicyRef, notice: Notice) {
         Notice::TakesOver(run) => {
             info!(%policy, run_id = run.id, interruptions = run.interruptions, "run taken over");
         }
+        Notice::Approved(run) => {
+            info!(%policy, run_id = run.id, action = %run.action, matched = run.matched,
+                approval_id = run.approval_id, "run approved");
+        }
         Notice::TokenChanged => {
             info!(%policy, "the token was refused; the run continues with the Secret's newer one");
         }
         Notice::Abandoned { run_id, operation } => info!(%policy, run_id, %operation, "call abandoned"),
         Notice::NotWritten { run_id, purpose, problem } => {
             let what = match purpose {
+                Purpose::Ask => "cannot ask for an approval of the run yet",
                 Purpose::Finish => "cannot write the end of the run yet",
                 Purpose::Release => "cannot give the run back",
                 _ => "checkpoint failed",

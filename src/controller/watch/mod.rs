@@ -248,10 +248,12 @@ impl News {
         changed.map(|(policy, _)| (policy, Class::Due)).collect()
     }
 
-    /// Whether this process leads and the policy has a run that it does not know: the last leader's claim came late.
+    /// Whether this process leads and the policy has a run that it does not know: the last leader's claim came late. A run that
+    /// waits for an approval is nobody's.
     fn is_left_behind(&self, policy: &PolicyRef, watched: &WatchedPolicy) -> bool {
         let Context { leadership, memory, in_hand, .. } = &*self.context;
         watched.summary().is_running
+            && !watched.summary().awaits_approval
             && leadership.term().is_some()
             && !memory.is_working(policy)
             && !memory.holds_run(policy)

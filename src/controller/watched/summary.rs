@@ -20,6 +20,7 @@ pub(crate) struct PolicySummary {
     pub(crate) schedule: Box<str>,
     pub(crate) conditions: Vec<(ConditionType, Truth)>,
     pub(crate) is_running: bool,
+    pub(crate) awaits_approval: bool,
     pub(crate) last_run: Option<Timestamp>,
     pub(crate) last_success: Option<Timestamp>,
     pub(crate) next_run: Option<Timestamp>,
@@ -76,6 +77,7 @@ impl PolicySummary {
             conditions: status.conditions.items().into_iter().filter_map(Condition::known).collect(),
             observed_generation: status.observed_generation.number(),
             is_running: matches!(status.current_run, Loose::Part(_)),
+            awaits_approval: status.phase.text().as_deref() == Some("AwaitingApproval"),
             last_run: last_run.start_time.time(),
             skipped: status.skipped.number().map(|_| Box::new(last_run.skipped())),
             last_success: status.last_successful_time.time(),
@@ -229,6 +231,7 @@ struct FailurePolicy {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Status {
+    phase: Leaf,
     conditions: Loose<Condition>,
     current_run: Leaf,
     last_run: Loose<Run>,
@@ -323,6 +326,7 @@ mod tests {
         let spec = json!({ "action": "resume", "schedule": "@hourly", "suspend": true, "filters": { "all": true },
             "failurePolicy": { "openCircuitAfter": 3 } });
         let status = json!({
+            "phase": "AwaitingApproval",
             "conditions": [
                 { "type": "Ready", "status": "False", "reason": "CircuitOpen", "message": "m" },
                 { "type": "Running", "status": "False" },
@@ -355,6 +359,7 @@ mod tests {
                 (ConditionType::LastRunSucceeded, Truth::Unknown),
             ],
             is_running: true,
+            awaits_approval: true,
             last_run: time("2026-11-20T12:00:00.250Z"),
             last_success: time("2026-11-20T11:00:00Z"),
             next_run: time("2026-11-20T13:00:00Z"),

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Attempt;
-use super::effect::{Action, Effect, Found, Next, Notice, Purpose, Seen, Trouble};
+use super::effect::{Action, Effect, Found, Next, Seen};
 use super::held::{HeldRun, after};
+use super::purpose::Purpose;
 use super::stage::{Stage, Then, What};
+use super::told::{Notice, Trouble};
 use crate::plan::{Freshness, LOOK_AGAIN, Question, awaits_token, freshness};
+use crate::run::approval::awaited;
 use crate::run::past::Past;
 use crate::run::progress::deadline;
 use crate::spec::{Invalid, Policy};
 use crate::{Connectivity, Plan, Progress, plan, status};
-use dlq_crd::{DlqPolicyStatus, PolicyRun, Reason};
+use dlq_crd::{DlqPolicyStatus, Reason};
 
 impl Attempt {
     /// Makes a plan, and begins what it says. Returns an effect if something has to be found out first.
@@ -52,7 +55,7 @@ impl Attempt {
                 let next = status::claimed(&seen.policy, &next, start, &self.settings.holder, now);
                 self.take(seen, next, Purpose::Claim, now)
             }
-            Plan::Continue { run } => self.continue_run(seen, next, &run, now),
+            Plan::Continue { .. } => self.continue_run(seen, next, now),
             Plan::Cancel { run, why } => {
                 let held = self.held.as_ref().filter(|_| self.facts.holds_run);
                 let run = match held {
@@ -69,6 +72,7 @@ impl Attempt {
             | Plan::Paused
             | Plan::CircuitOpen
             | Plan::Waiting { .. }
+            | Plan::AwaitsApproval { .. }
             | Plan::Idle { .. }
             | Plan::Missed { .. } => {
                 if seen.is_status_readable {
@@ -83,13 +87,7 @@ impl Attempt {
     }
 
     /// Works on the run in progress, which may be another process' until now.
-    fn continue_run(
-        &mut self,
-        seen: &Arc<Seen>,
-        next: DlqPolicyStatus,
-        run: &PolicyRun,
-        now: Timestamp,
-    ) -> Stage {
+    fn continue_run(&mut self, seen: &Arc<Seen>, next: DlqPolicyStatus, now: Timestamp) -> Stage {
         let is_reset = !seen.status.label_probes.is_empty() && next.label_probes.is_empty();
         if let Some(held) = self.held.as_mut().filter(|_| self.facts.holds_run) {
             if is_reset {
@@ -98,8 +96,11 @@ impl Attempt {
             let current_run = Some(held.progress.run().clone());
             return Stage::Permit(Some(Box::new(DlqPolicyStatus { current_run, ..next })));
         }
+        let Some(run) = &next.current_run else { return Stage::Done(Next::Now) };
         let run = status::taken_over(run, &self.settings.holder);
-        self.notice(Notice::TakesOver(Box::new(run.clone())));
+        let waited = seen.status.current_run.as_ref().is_some_and(|run| awaited(run).is_some());
+        let told = Box::new(run.clone());
+        self.notice(if waited { Notice::Approved(told) } else { Notice::TakesOver(told) });
         self.take(seen, DlqPolicyStatus { current_run: Some(run), ..next }, Purpose::TakeOver, now)
     }
 
@@ -174,6 +175,7 @@ fn look_again(plan: &Plan, seen: &Seen, next: &DlqPolicyStatus, now: Timestamp) 
             let secret = (on.reason != Reason::NoConnection).then(|| after(now, LOOK_AGAIN));
             deadline.into_iter().chain(secret).min().map_or(Next::OnChange, Next::At)
         }
+        Plan::AwaitsApproval { until } => Next::At(*until),
         Plan::Idle { next: Some(next) } | Plan::Missed { next: Some(next), .. } => Next::At(*next),
         Plan::Idle { next: None } if awaits_token(&seen.policy, next) => soon,
         _ => Next::OnChange,

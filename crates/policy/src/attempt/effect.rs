@@ -5,14 +5,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::Plan;
+use super::purpose::Purpose;
+use super::told::{Told, Trouble};
 use crate::backlog::Look;
-use crate::changes::Changes;
 use crate::plan::Freshness;
 use crate::spec::{ConnectionRef, Invalid, Policy};
-use dlq_crd::{BacklogStatus, DlqPolicyStatus, PolicyRun};
+use dlq_crd::{BacklogStatus, DlqPolicyStatus};
 use dlq_upstash::error::ApiError;
-use dlq_upstash::types::{Call, Operation, Page};
+use dlq_upstash::types::{Call, Page};
 
 /// What to do now.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub enum Effect {
     },
     /// Write the status.
     Write(Box<StatusWrite>),
+    /// Make a random ID, by which a run is approved.
+    ApprovalId,
     /// Ask for the right to have a call under way with this account. Once granted it lasts until the turn is done.
     Permit(AccountId),
     /// Ask for the right to have one more call under way beside the others, if it is free and nobody waits for it.
@@ -77,6 +79,8 @@ pub enum Event {
     Written(WriteOutcome),
     /// Whether a call may be made now, or one more. If none may, the place in line is kept for the next turn.
     Permitted(bool),
+    /// The ID that was made.
+    ApprovalId(String),
     /// What a look found.
     Looked(Looked),
     /// What became of a call.
@@ -136,23 +140,6 @@ pub enum Fence {
     Status,
     /// The run in the status is this process', in the revision that was seen. Edits by others do not hold it up.
     Run,
-}
-
-/// What a write is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Purpose {
-    /// Says what was decided.
-    Settle,
-    /// Makes a new run this process'.
-    Claim,
-    /// Makes the run of another process this one's.
-    TakeOver,
-    /// Keeps what the run did.
-    Checkpoint,
-    /// Ends the run.
-    Finish,
-    /// Gives the run back.
-    Release,
 }
 
 /// What became of a write.
@@ -252,92 +239,4 @@ pub enum Next {
     Retry(Trouble),
     /// Never: the policy is gone.
     Forget,
-}
-
-/// A piece of IO that failed.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{problem}")]
-pub struct Trouble {
-    /// What was tried.
-    pub step: FailedStep,
-    /// What went wrong, with its causes.
-    pub problem: String,
-    /// Whether the API server has no answer for anybody, as far as one can tell.
-    pub is_of_everybody: bool,
-}
-
-/// What was tried when something went wrong.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FailedStep {
-    /// Reading the policy.
-    ReadPolicy,
-    /// Reading the Secret.
-    ReadSecret,
-    /// Writing a decision.
-    WriteStatus,
-    /// Writing a state of the run, for too long.
-    Checkpoint,
-    /// Any of them, without an answer in time.
-    Timeout,
-}
-
-/// Something to tell.
-#[derive(Clone, Debug)]
-pub enum Told {
-    /// What a status that was written says.
-    Changes {
-        /// Of which object.
-        uid: String,
-        /// What is new.
-        changes: Box<Changes>,
-    },
-    /// What no status says.
-    Notice(Notice),
-}
-
-/// What a turn did or met that no status says, for the log.
-#[derive(Clone, Debug)]
-pub enum Notice {
-    /// What is to be done.
-    Planned(Box<Plan>),
-    /// A run is about to be claimed.
-    Starts {
-        /// The run.
-        run: Box<PolicyRun>,
-        /// As in [`Seen`].
-        clock_offset: SignedDuration,
-    },
-    /// A run of another process is about to be taken over.
-    TakesOver(Box<PolicyRun>),
-    /// The token was refused, and the Secret has a newer one.
-    TokenChanged,
-    /// The answer to a call is not waited for any more.
-    Abandoned {
-        /// Of which run.
-        run_id: String,
-        /// The call.
-        operation: Operation,
-    },
-    /// A state of the run was not written.
-    NotWritten {
-        /// Of which run.
-        run_id: String,
-        /// What it was for.
-        purpose: Purpose,
-        /// What went wrong.
-        problem: String,
-    },
-    /// The run is another process', or its policy is gone.
-    Lost {
-        /// Which run.
-        run_id: String,
-        /// What was to be written.
-        purpose: Purpose,
-    },
-    /// Others wrote before or after a write that got no answer: what became of it is not known.
-    Overtaken,
-    /// What waits was not counted, as something else was to be done.
-    LookGivenUp,
-    /// The run is left, as its policy is gone or another's to manage.
-    Left(Box<PolicyRun>),
 }

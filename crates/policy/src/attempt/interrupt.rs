@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Attempt;
-use super::effect::{Action, CallId, Effect, Interrupt, Next, Notice, Seen, Trouble};
+use super::effect::{Action, CallId, Effect, Interrupt, Next, Seen};
 use super::stage::{CallUnderWay, Stage, Then, What};
+use super::told::{Notice, Trouble};
 use crate::{Facts, Plan, plan};
 
 /// How long a call under way may still take when the policy changes, and when the process stops.
@@ -144,10 +145,13 @@ impl Attempt {
             self.stage = Stage::write(What::Finish, Then::HandBack(next));
             return;
         }
+        let run = held.progress.run();
+        // Its question is all that is left to write.
+        let what = if held.progress.waiting().is_some() { What::Ask } else { What::Release };
         if why == Interrupt::Gone {
-            let run = Box::new(held.progress.run().clone());
+            let run = Box::new(run.clone());
             self.notice(Notice::Left(run));
         }
-        self.stage = Stage::write(What::Release, Then::HandBack(next));
+        self.stage = Stage::write(what, Then::HandBack(next));
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Attempt;
-use super::effect::{Action, Effect, Found, Interrupt, Looked, Next, Notice, Purpose, Trouble};
+use super::effect::{Action, Effect, Found, Interrupt, Looked, Next};
+use super::purpose::Purpose;
 use super::stage::{Stage, Then, What};
+use super::told::{Notice, Trouble};
 use crate::backlog::{Look, Tried, next_look};
 use crate::plan::Freshness;
 use crate::spec::Invalid;
@@ -29,7 +31,11 @@ impl Attempt {
             }
             // What keeps it from acting keeps nothing from expiring.
             Plan::Invalid(invalid) => invalid.reason == Reason::LabelsNotCarried,
-            Plan::Start(_) | Plan::Continue { .. } | Plan::Cancel { .. } | Plan::Waiting { .. } => false,
+            Plan::Start(_)
+            | Plan::Continue { .. }
+            | Plan::AwaitsApproval { .. }
+            | Plan::Cancel { .. }
+            | Plan::Waiting { .. } => false,
         };
         let is_readable = self.seen.as_ref().is_some_and(|seen| seen.is_status_readable);
         if !is_between_runs || !is_readable {

@@ -14,7 +14,9 @@ mod effect;
 mod held;
 mod interrupt;
 mod look;
+mod purpose;
 mod stage;
+mod told;
 mod work;
 mod write;
 
@@ -24,12 +26,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::effect::{
-    AccountId, Action, Answer, CallId, Effect, Event, FailedStep, Fence, Found, Interrupt, Looked, Next,
-    Notice, Purpose, Seen, StatusWrite, Stored, Told, Trouble, WriteOutcome,
+    AccountId, Action, Answer, CallId, Effect, Event, Fence, Found, Interrupt, Looked, Next, Seen,
+    StatusWrite, Stored, WriteOutcome,
 };
 pub use self::held::Kept;
 use self::held::{Doubt, HeldRun, Saving};
+pub use self::purpose::Purpose;
 use self::stage::{CallUnderWay, Stage};
+pub use self::told::{FailedStep, Notice, Told, Trouble};
 use crate::backlog::Tried;
 use crate::changes::Settled;
 use crate::spec::Policy;
@@ -238,6 +242,7 @@ impl Attempt {
             | Event::Resolved(_)
             | Event::Written(_)
             | Event::Permitted(_)
+            | Event::ApprovalId(_)
             | Event::Looked(_) => {
                 self.is_waiting = false;
             }
@@ -251,6 +256,7 @@ impl Attempt {
             Event::Looked(looked) => self.looked(looked, now),
             Event::Written(outcome) => self.written(outcome, now),
             Event::Permitted(granted) => self.permitted(granted, now),
+            Event::ApprovalId(id) => self.asks(id, now),
             Event::Interrupted(_) | Event::Woken | Event::Answered(..) => {}
         }
     }

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::effect::{CallId, Next, Purpose};
+use super::effect::{CallId, Next};
 use super::held::after;
+use super::purpose::Purpose;
 use crate::run::Activity;
 use dlq_crd::DlqPolicyStatus;
 use dlq_upstash::types::Call;
@@ -41,6 +42,8 @@ pub(super) enum What {
     Decision { next: Box<DlqPolicyStatus>, purpose: Purpose },
     /// What the run did so far, and what it does now.
     Checkpoint(Activity),
+    /// The run without a holder, until somebody approves it.
+    Ask,
     /// Its end.
     Finish,
     /// The run without a holder, so that another process can take it up.
@@ -67,6 +70,7 @@ impl What {
         match self {
             Self::Decision { purpose, .. } => *purpose,
             Self::Checkpoint(_) => Purpose::Checkpoint,
+            Self::Ask => Purpose::Ask,
             Self::Finish => Purpose::Finish,
             Self::Release => Purpose::Release,
         }
@@ -76,7 +80,7 @@ impl What {
 impl Write {
     /// Whether it is the last one of a turn that is to stop.
     pub(super) fn ends_turn(&self) -> bool {
-        matches!(self.what, What::Finish | What::Release)
+        self.what.purpose().ends_work()
     }
 
     /// Whether calls may be made while it fails.

@@ -106,6 +106,7 @@ impl Turn {
                     self.stored = write.next;
                     Event::Written(WriteOutcome::Done(self.seen()))
                 }
+                Action::Do(Effect::ApprovalId) => Event::ApprovalId("the-id".to_owned()),
                 Action::Do(Effect::Permit(_)) => Event::Permitted(true),
                 Action::Do(Effect::Call { id, .. }) => Event::Answered(id, Answer::Page(self.page())),
                 Action::Wait(until) => {
@@ -293,4 +294,5 @@ fn a_process_that_knows_of_a_run_or_of_a_write_without_an_answer_reads_whatever_
     assert!(is_read(&turn.next()));
 }
 
+mod approval;
 mod look;

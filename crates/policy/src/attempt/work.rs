@@ -3,9 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Attempt;
-use super::effect::{AccountId, Action, Answer, CallId, Effect, Found, Next, Notice, Purpose, Trouble};
+use super::effect::{AccountId, Action, Answer, CallId, Effect, Found, Next};
 use super::held::{Saving, after, has_passed};
+use super::purpose::Purpose;
 use super::stage::{CallUnderWay, Stage, Then, What};
+use super::told::{Notice, Trouble};
 use crate::plan::{Freshness, due};
 use crate::run::progress::Failure;
 use crate::run::{Activity, Outcome};
@@ -32,7 +34,7 @@ impl Attempt {
         let needs_permit = match held.progress.next(now) {
             Step::Call(_) => true,
             Step::Wait(until) => until.duration_since(now) <= LONGEST_OWN_WAIT,
-            Step::Await | Step::End(_) => false,
+            Step::Await | Step::Ask | Step::End(_) => false,
         };
         if needs_permit {
             let account = held.account;
@@ -141,6 +143,10 @@ impl Attempt {
             }
             Step::Call(call) => return Some(self.call(call, account, now)),
             Step::Await => return Some(self.wait_for_calls()),
+            Step::Ask if held.progress.waiting().is_none() => {
+                return Some(self.effect(Effect::ApprovalId));
+            }
+            Step::Ask => self.stage = Stage::write(What::Ask, Then::Decide),
             Step::End(_) if !self.calls.is_empty() => return Some(self.wait_for_calls()),
             Step::End(outcome) => {
                 let refused_secret = outcome.refusal().map(|_| held.version.clone());
@@ -165,6 +171,13 @@ impl Attempt {
         let id = self.last_call;
         self.calls.push(CallUnderWay::new(id, call.clone()));
         Action::Do(Effect::Call { id, call: Box::new(call), account })
+    }
+
+    /// Takes in by which ID the run is approved.
+    pub(super) fn asks(&mut self, id: String, now: Timestamp) {
+        if let Some(held) = &mut self.held {
+            held.progress.await_approval(id, now);
+        }
     }
 
     /// Takes in what became of a call.

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::effect::{
-    Action, Effect, FailedStep, Fence, Interrupt, Next, Notice, Purpose, Seen, StatusWrite, Trouble,
-    WriteOutcome,
-};
+use super::effect::{Action, Effect, Fence, Interrupt, Next, Seen, StatusWrite, WriteOutcome};
 use super::held::{Doubt, after};
+use super::purpose::Purpose;
 use super::stage::{Stage, Then, What, Write};
+use super::told::{FailedStep, Notice, Trouble};
 use super::{Attempt, Sight};
 use crate::changes;
 use crate::run::Activity;
@@ -51,10 +50,10 @@ impl Attempt {
         let fence = match &write.what {
             What::Decision { .. } if matches!(self.sight, Sight::Listed | Sight::InHand) => Fence::Version,
             What::Decision { .. } => Fence::Status,
-            What::Checkpoint(_) | What::Finish | What::Release => Fence::Run,
+            What::Checkpoint(_) | What::Ask | What::Finish | What::Release => Fence::Run,
         };
         let purpose = write.what.purpose();
-        if matches!(purpose, Purpose::Finish | Purpose::Release) {
+        if purpose.ends_work() {
             // The driver gives the permits back.
             self.turn.permits = 0;
             self.turn.has_all_permits = false;
@@ -77,6 +76,7 @@ impl Attempt {
             What::Checkpoint(activity) => {
                 status::running(policy()?, before, held()?.progress.run(), *activity, now)
             }
+            What::Ask => status::awaiting_approval(policy()?, before, &held()?.progress.waiting()?, now),
             What::Finish => {
                 let (run, outcome) = (held()?.progress.ended_run(), held()?.outcome.as_ref()?);
                 status::finished(policy()?, before, &run, outcome, now)
@@ -128,7 +128,7 @@ impl Attempt {
         if write.what.purpose() == Purpose::Finish {
             self.end_run();
         }
-        if write.what.purpose() == Purpose::Release {
+        if matches!(write.what.purpose(), Purpose::Ask | Purpose::Release) {
             self.held = None;
         }
         self.stage = match write.then {
@@ -222,7 +222,7 @@ impl Attempt {
         } else if is_unchanged || is_next_revision(known.as_ref(), found.as_ref()) {
             self.stage = Stage::Write(Box::new(Write { is_refused: false, ..*write }));
         } else if was_done {
-            // The write that got no answer ended the run.
+            // The write that got no answer ended the run, or gave it back.
             self.end_run();
             self.stage = match write.then {
                 Then::HandBack(next) => Stage::Done(next),

@@ -57,6 +57,8 @@ pub enum EventReason {
     UncertainPage,
     /// The policy may act on the same workflow runs for ever.
     LoopPossible,
+    /// A run waits for an approval.
+    AwaitingApproval,
     /// A list showed entries that the policy does not select.
     FilterMismatch,
     /// Entries that wait expire within a day.
@@ -83,6 +85,7 @@ impl EventReason {
             Self::RunRequestIgnored => "RunRequestIgnored",
             Self::UncertainPage => "UncertainPage",
             Self::LoopPossible => "LoopPossible",
+            Self::AwaitingApproval => "AwaitingApproval",
             Self::FilterMismatch => "FilterMismatch",
             Self::EntriesExpiring => "EntriesExpiring",
         }
@@ -136,6 +139,7 @@ impl EventReason {
             | Self::RunRequestIgnored
             | Self::UncertainPage
             | Self::LoopPossible
+            | Self::AwaitingApproval
             | Self::FilterMismatch
             | Self::EntriesExpiring => true,
         }

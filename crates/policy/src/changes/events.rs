@@ -28,6 +28,7 @@ pub(super) fn between(
     if after.loop_possible && !before.loop_possible {
         events.push(PolicyEvent::new(EventReason::LoopPossible, LOOP_POSSIBLE));
     }
+    events.extend(of_approval(before, after));
     events.extend(of_first_entries(before, after));
     if let Some(run) = ended {
         events.extend(of_end(after, run, returned(before, after)));
@@ -36,6 +37,20 @@ pub(super) fn between(
     events.extend(of_circuit(policy, before, after, ended));
     events.extend(of_expiring_entries(before, after));
     events
+}
+
+/// What is told when a run begins to wait for an approval.
+fn of_approval(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+    let (run, message) = awaiting_approval(after)?;
+    let is_told = awaiting_approval(before).is_some_and(|(known, _)| is_same(Some(known), run));
+    (!is_told).then(|| PolicyEvent::new(EventReason::AwaitingApproval, message))
+}
+
+/// The run that a status says to be waiting for an approval, and what it says of that.
+fn awaiting_approval(status: &DlqPolicyStatus) -> Option<(&PolicyRun, &str)> {
+    let running = find(&status.conditions, ConditionType::Running)?;
+    let run = status.current_run.as_ref()?;
+    (running.reason == Reason::AwaitingApproval.as_str()).then_some((run, running.message.as_str()))
 }
 
 /// A run that ends sooner is told of by its end alone.
@@ -143,6 +158,12 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
         ("resetAt", &requests.reset, &before.last_handled_reset_at, &after.last_handled_reset_at),
         ("cancelAt", &requests.cancel, &before.last_handled_cancel_at, &after.last_handled_cancel_at),
         ("requestedAt", &requests.run, &before.last_handled_requested_at, &after.last_handled_requested_at),
+        (
+            "approvedRun",
+            &requests.approved,
+            &before.last_handled_approved_run,
+            &after.last_handled_approved_run,
+        ),
     ] {
         if newly_handled(request.as_ref(), known.as_ref(), handled.as_ref())
             .is_some_and(|request| request.too_long)
@@ -162,7 +183,33 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
     if handled.is_some_and(|request| !request.too_long) && !began {
         events.push(of_ignored_request(policy, before));
     }
+    events.extend(of_ignored_approval(policy, before, after));
     events
+}
+
+/// An approval that starts nothing: it names no run that waits.
+fn of_ignored_approval(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    after: &DlqPolicyStatus,
+) -> Option<PolicyEvent> {
+    let approved = newly_handled(
+        policy.requests.approved.as_ref(),
+        before.last_handled_approved_run.as_ref(),
+        after.last_handled_approved_run.as_ref(),
+    )?;
+    let is_of = |run: &Option<PolicyRun>| {
+        run.as_ref().is_some_and(|run| run.approval_id.as_ref() == Some(&approved.value))
+    };
+    if approved.too_long || is_of(&before.current_run) {
+        return None;
+    }
+    let text = if is_of(&before.last_run) {
+        "dlq-operator.dev/approvedRun names a run that has ended"
+    } else {
+        "dlq-operator.dev/approvedRun names no run that waits; the ID of one that does is in status.currentRun.approvalId"
+    };
+    Some(PolicyEvent::new(EventReason::RunRequestIgnored, text))
 }
 
 /// Why a request was handled that started no run, and what to do.

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::event::{EventReason, PolicyEvent};
 pub use self::in_doubt::{InDoubt, Settled};
 use super::Policy;
+use crate::run::approval::waited;
 use dlq_crd::{Action, DlqPolicyStatus, PolicyRun, RunSummary, Trigger};
 
 /// What is new in a status.
@@ -98,10 +99,11 @@ fn growth(before: i64, after: i64) -> u64 {
     u64::try_from(after.saturating_sub(before)).unwrap_or(0)
 }
 
-/// How long a run that ended took. Clocks can be set back meanwhile.
+/// How long a run that ended took, without its wait for an approval. Clocks can be set back meanwhile.
 pub fn duration(run: &PolicyRun) -> SignedDuration {
     let end = run.completion_time.unwrap_or(run.start_time).timestamp();
-    end.duration_since(run.start_time.timestamp()).max(SignedDuration::ZERO)
+    let took = end.duration_since(run.start_time.timestamp()).saturating_sub(waited(run));
+    took.max(SignedDuration::ZERO)
 }
 
 /// By how much a run started after its scheduled time, jitter included.

@@ -77,11 +77,11 @@ fn a_run_is_counted_when_its_end_is_written() {
 }
 
 /// Each with whether it warns, and whether it tells of a run: 's' of its start or course, 'e' of its end.
-const REASONS: [(EventReason, bool, char); 19] = {
+const REASONS: [(EventReason, bool, char); 20] = {
     use EventReason::{
-        CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, LimitReached, MissedSchedule,
-        NotReady, PolicySuspended, PolicyUnsuspended, RunAlreadyActive, RunCancelled, RunFailed,
-        RunRequestIgnored, RunStarted, RunSucceeded, UncertainPage,
+        AwaitingApproval, CircuitClosed, CircuitOpened, DryRunSucceeded, FilterMismatch, LimitReached,
+        MissedSchedule, NotReady, PolicySuspended, PolicyUnsuspended, RunAlreadyActive, RunCancelled,
+        RunFailed, RunRequestIgnored, RunStarted, RunSucceeded, UncertainPage,
     };
     [
         (RunStarted, false, 's'),
@@ -103,6 +103,7 @@ const REASONS: [(EventReason, bool, char); 19] = {
         (NotReady(Reason::InvalidSchedule), true, '-'),
         (NotReady(Reason::SecretKeyNotFound), true, '-'),
         (RunRequestIgnored, true, '-'),
+        (AwaitingApproval, true, '-'),
     ]
 };
 

@@ -21,6 +21,8 @@ pub enum CancelCause {
     ForceDryRun,
     /// The next scheduled time is due, and `concurrencyPolicy` is `Replace`.
     Replaced,
+    /// It waited for an approval for as long as it may.
+    NotApproved,
     /// It waits for its Secret, and has taken as long as it may.
     DeadlineExceeded,
 }
@@ -41,6 +43,7 @@ impl CancelCause {
             Self::Replaced => {
                 "cancelled because the next scheduled time is due and concurrencyPolicy is Replace".to_owned()
             }
+            Self::NotApproved => return Outcome::expired(run),
             Self::DeadlineExceeded => return Outcome::deadline_exceeded(run),
         })
     }

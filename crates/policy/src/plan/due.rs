@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::is_circuit_open;
+use super::circuit::is_circuit_open;
+use crate::run::approval::awaited;
 use crate::schedule::Schedule;
 use crate::spec::policy::Policy;
 use dlq_crd::{ConcurrencyPolicy, DlqPolicyStatus, PolicyRun};
@@ -120,8 +121,11 @@ pub(crate) fn skipped_during(
 
 /// Whether a scheduled time replaces the run that is under way: only where the next run could start.
 pub fn replaces(policy: &Policy, status: &DlqPolicyStatus) -> bool {
+    // Nobody has a chance to approve what the next tick replaces.
+    let awaits_approval = status.current_run.as_ref().is_some_and(|run| awaited(run).is_some());
     // During a dry run that was asked for the policy may be held.
     policy.concurrency == ConcurrencyPolicy::Replace
+        && !awaits_approval
         && !policy.is_suspended_or_paused()
         && !is_circuit_open(policy, status)
 }

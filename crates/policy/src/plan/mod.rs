@@ -1,6 +1,7 @@
 //! What to do with a policy now.
 
 mod cancel;
+mod circuit;
 pub mod due;
 mod facts;
 mod last_seen;
@@ -11,6 +12,9 @@ mod start;
 use jiff::Timestamp;
 
 pub use self::cancel::CancelCause;
+pub(crate) use self::circuit::{
+    has_failed_enough, is_circuit_open, is_circuit_reset, is_new_work, new_request,
+};
 use self::due::{
     Due, due, handled_until, is_too_late, left_to_do, next_run, next_start, replaces, schedule_since,
 };
@@ -20,11 +24,11 @@ pub(crate) use self::loops::{labels_not_carried, may_loop};
 pub(crate) use self::request::{Asked, Ignored, asked, spoils_first_run};
 pub use self::start::Start;
 use self::start::new_run;
-use crate::run::progress;
+use crate::run::{approval, progress};
 use crate::schedule::Schedule;
 use crate::spec::hash::text_hash;
 use crate::spec::invalid::Invalid;
-use crate::spec::policy::{Mode, Policy, Request, Work};
+use crate::spec::policy::{Mode, Policy, Work};
 use dlq_crd::{DlqPolicyStatus, PolicyRun, ReasonClass, RequestedMode, SpecTrigger, Trigger};
 
 /// What to do with a policy now. The gates stand in this order; the first that holds decides.
@@ -34,6 +38,11 @@ pub enum Plan {
     Continue {
         /// The run as the status has it.
         run: PolicyRun,
+    },
+    /// A run is in progress, and acts on nothing before somebody approves it.
+    AwaitsApproval {
+        /// When it ends unless that happens.
+        until: Timestamp,
     },
     /// A run is in progress, and must end now.
     Cancel {
@@ -178,34 +187,13 @@ fn depends_on_connection(plan: &Plan, policy: &Policy, status: &DlqPolicyStatus)
                 || was_held(status)
                 || awaits_token(policy, status)
         }
-        Plan::Cancel { .. } | Plan::Invalid(_) | Plan::Suspended | Plan::Paused | Plan::CircuitOpen => false,
+        Plan::AwaitsApproval { .. }
+        | Plan::Cancel { .. }
+        | Plan::Invalid(_)
+        | Plan::Suspended
+        | Plan::Paused
+        | Plan::CircuitOpen => false,
     }
-}
-
-/// Whether too many runs failed in a row. A reset or new work closes the circuit.
-pub(crate) fn is_circuit_open(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    !is_circuit_reset(policy, status) && has_failed_enough(policy, status)
-}
-
-/// Whether as many runs failed in a row as open the circuit.
-pub(crate) fn has_failed_enough(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    policy.open_circuit_after.is_some_and(|limit| status.consecutive_failures >= limit)
-}
-
-/// Whether something closes the circuit now: a new `resetAt`, or a new spec hash.
-pub(crate) fn is_circuit_reset(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    new_request(policy.requests.reset.as_ref(), status.last_handled_reset_at.as_ref()).is_some()
-        || is_new_work(policy, status)
-}
-
-/// Whether action, filters, overrides, match, loopProtection, connection or dryRun differ from what was last handled.
-pub(crate) fn is_new_work(policy: &Policy, status: &DlqPolicyStatus) -> bool {
-    !policy.spec_hash.is_empty() && status.last_handled_spec_hash.as_ref() != Some(&policy.spec_hash)
-}
-
-/// The request, when its value was not handled yet and can be.
-pub(crate) fn new_request<'a>(request: Option<&'a Request>, handled: Option<&String>) -> Option<&'a Request> {
-    request.filter(|request| !request.too_long && Some(&request.value) != handled)
 }
 
 /// Whether new work starts a run, and with it another token than the one that was refused.
@@ -243,6 +231,17 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);
     }
+    if approval::awaited(run).is_some() {
+        // Nobody knows when an approval was given that is seen too late.
+        let until = approval::expiry(run);
+        if until <= now {
+            return cancel(CancelCause::NotApproved);
+        }
+        if !is_approved(policy, run) {
+            return Plan::AwaitsApproval { until };
+        }
+    }
+    let run = &approved(policy, run, now);
     // What came while the policy was held is skipped.
     if replaces(policy, status)
         && !was_held(status)
@@ -264,6 +263,21 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
         return Plan::Waiting { on: on.clone() };
     }
     Plan::Continue { run: run.clone() }
+}
+
+/// Whether somebody approves this run.
+fn is_approved(policy: &Policy, run: &PolicyRun) -> bool {
+    let approved = policy.requests.approved.as_ref().filter(|approved| !approved.too_long);
+    approval::awaited(run).is_some_and(|id| approved.is_some_and(|approved| approved.value == id))
+}
+
+/// The run, as it is approved from now on if somebody approves it.
+pub(crate) fn approved(policy: &Policy, run: &PolicyRun, now: Timestamp) -> PolicyRun {
+    let mut run = run.clone();
+    if is_approved(policy, &run) {
+        run.approved_time = Some(now.into());
+    }
+    run
 }
 
 fn unscheduled(

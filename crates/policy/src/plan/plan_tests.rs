@@ -1,3 +1,5 @@
+#[path = "plan_approval_tests.rs"]
+mod approval;
 #[path = "plan_by_hand_tests.rs"]
 mod by_hand;
 #[path = "plan_instants_tests.rs"]
@@ -101,6 +103,7 @@ fn badly() -> Outcome {
 fn word(plan: &Plan) -> String {
     match plan {
         Plan::Continue { run } => format!("continue {}", run.id),
+        Plan::AwaitsApproval { until } => format!("awaits approval until {until}"),
         Plan::Cancel { run, why } => {
             format!("cancel: {}", why.outcome(run).message.trim_start_matches("cancelled "))
         }

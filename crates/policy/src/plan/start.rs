@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use super::facts::Facts;
+use crate::run::approval::lowest;
 use crate::run::window;
 use crate::spec::{Policy, Selected, Work};
-use dlq_crd::{MilliTime, PolicyRun, Skipped, Trigger};
+use dlq_crd::{Limits, MilliTime, PolicyRun, Skipped, Trigger};
 
 /// A run that starts, and what its start makes of the schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,12 @@ pub struct Start {
     pub missed: Option<(Timestamp, i64)>,
     /// The scheduled time that is due, and that a run by hand goes before.
     pub postponed: Option<Timestamp>,
+}
+
+/// The limits of a run that starts now, whatever becomes of them during it.
+fn frozen_limits(policy: &Policy) -> Limits {
+    let approval_above = lowest([policy.limits.approval_above]);
+    Limits { approval_above, ..policy.limits.clone() }
 }
 
 /// The run that a trigger makes of a policy, in the time that Upstash reads. Nobody holds it yet.
@@ -54,7 +61,7 @@ pub(super) fn new_run(
         spec_hash: None,
         request_reason: None,
         window,
-        limits: Some(policy.limits.clone()),
+        limits: Some(frozen_limits(policy)),
         cursor: None,
         windows: Vec::new(),
         position: 0,
@@ -73,5 +80,9 @@ pub(super) fn new_run(
         waiting_reason: None,
         sample_workflow_run_ids: Vec::new(),
         summary: None,
+        matched: None,
+        approval_id: None,
+        approval_requested_time: None,
+        approved_time: None,
     }
 }

@@ -28,3 +28,8 @@ pub(crate) fn anew(run: PolicyRun) -> PolicyRun {
         ..run
     }
 }
+
+/// The run as it begins to count before it acts: of a count that was begun before, nothing is kept.
+pub(crate) fn uncounted(run: PolicyRun) -> PolicyRun {
+    PolicyRun { cursor: None, summary: None, ..anew(run) }
+}

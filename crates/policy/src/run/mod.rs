@@ -1,11 +1,13 @@
 //! A run: which call comes next, what an answer changes, when it ends.
 //!
 //! [`Progress`] is the machine. A refused page is taken apart by `bisection`, refused IDs by `chunks`; `cursors` knows where the
-//! next page begins, `pace` when it may be asked for, and `outcome` what is said at the end. Where a run selects by listing,
+//! next page begins, `pace` when it may be asked for, `approval` whether somebody has to approve it first, and `outcome` what is said at
+//! the end. Where a run selects by listing,
 //! `verdict` decides on each entry by `judge` and `attempts`, `in_hand` has what is to be acted on, and `label_probes` and `returns`
 //! look at what came back.
 
 mod activity;
+pub(crate) mod approval;
 pub(crate) mod attempts;
 pub mod backoff;
 pub(crate) mod batch;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::approval::threshold;
 use dlq_crd::{Action, PolicyRun, Reason, RunResult, TokenRefusal};
 use dlq_upstash::error::{ApiError, ErrorClass};
 
@@ -147,6 +148,23 @@ impl Outcome {
         Self::new(RunResult::LimitReached, Reason::LimitReached, message)
     }
 
+    /// The run may have acted on as many entries as it counted before it began.
+    pub(crate) fn matched_reached(matched: i64) -> Self {
+        let message = format!(
+            "stopped at the {} that matched when the run was counted for limits.approvalAbove; the outcome of some calls is \
+             unknown; a further run continues",
+            entries(matched)
+        );
+        Self::new(RunResult::LimitReached, Reason::LimitReached, message)
+    }
+
+    /// Nobody approved the run in time.
+    pub(crate) fn expired(run: &PolicyRun) -> Self {
+        let happened = format!("not approved within a day; {}", above_threshold(run));
+        let message = with_advice(&happened, "a further run counts anew and asks again");
+        Self::new(RunResult::Cancelled, Reason::Expired, message)
+    }
+
     /// The run has taken as long as it may.
     pub(crate) fn deadline_exceeded(run: &PolicyRun) -> Self {
         let seconds =
@@ -202,6 +220,14 @@ pub(crate) fn figures(run: &PolicyRun) -> String {
     };
     let left = left_by_choice(run);
     format!("{done} {lower_bound}{}{calls}, {} refused{left}", entries(run.processed), run.rejected)
+}
+
+/// Why a run needs an approval.
+pub(crate) fn above_threshold(run: &PolicyRun) -> String {
+    let matched = run.matched.unwrap_or_default();
+    let threshold = run.limits.as_ref().and_then(threshold).unwrap_or_default();
+    let verb = if matched == 1 { "matches" } else { "match" };
+    format!("{} {verb}, more than limits.approvalAbove ({threshold})", entries(matched))
 }
 
 /// What `match` and `loopProtection` left alone.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::chunks::fitting;
-use dlq_crd::{Limits, PolicyRun};
+use dlq_crd::Limits;
 use dlq_upstash::types::{Call, DlqId, Page, Selection};
 
 /// When the next call may be made.
@@ -88,8 +88,8 @@ pub(super) fn most_of_one_call(limits: &Limits) -> i64 {
 }
 
 /// Whether one call cannot name all of these.
-pub(crate) fn takes_several_calls(ids: &[DlqId], run: &PolicyRun, limits: &Limits) -> bool {
-    let most = if run.dry_run { 1 } else { most_of_one_call(limits) };
+pub(crate) fn takes_several_calls(ids: &[DlqId], lists_only: bool, limits: &Limits) -> bool {
+    let most = if lists_only { 1 } else { most_of_one_call(limits) };
     ids.len() > fitting(ids).min(usize::try_from(most).unwrap_or(1))
 }
 

@@ -208,6 +208,8 @@ struct Driver {
     permits: usize,
     most_windows: usize,
     most_at_once: usize,
+    /// The run as it was approved, if it asked: that is written before it acts.
+    approved: Option<PolicyRun>,
 }
 
 impl Driver {
@@ -219,7 +221,18 @@ impl Driver {
             permits: 1,
             most_windows: 0,
             most_at_once: 0,
+            approved: None,
         }
+    }
+
+    /// The run asks, and somebody approves it at once.
+    fn approve(&mut self, dlq: &Dlq) {
+        assert!(dlq.acted.is_empty(), "acts before its approval");
+        self.progress.await_approval("id".to_owned(), at(self.now));
+        let run = PolicyRun { approved_time: Some(at(self.now).into()), ..self.progress.waiting().unwrap() };
+        self.progress = Progress::new(work(&run), run.clone(), 10);
+        self.permits = 1;
+        self.approved = Some(run);
     }
 
     fn work(&mut self, dlq: &mut Dlq, most: usize) -> Option<Outcome> {
@@ -227,6 +240,10 @@ impl Driver {
         for _ in 0..200_000 {
             let wait = match self.progress.next(at(self.now)) {
                 Step::End(outcome) => return Some(outcome),
+                Step::Ask => {
+                    self.approve(dlq);
+                    continue;
+                }
                 // There are as many permits as it wants, once it says so.
                 Step::Call(_) | Step::Await if self.permits < self.progress.wants() => {
                     self.permits = self.progress.wants();
@@ -397,6 +414,7 @@ struct Setup {
     page_size: i32,
     dry_run: bool,
     most: Option<i64>,
+    approval_above: Option<i64>,
     per_second: Option<i32>,
     /// After so many answers each the process dies: the status is as many answers older.
     crashes: Vec<(usize, usize)>,
@@ -420,20 +438,25 @@ fn setup() -> impl Strategy<Value = Setup> {
         1_i32..=16,
         3_i32..=100,
         proptest::option::weighted(0.3, 1_i64..700),
+        proptest::option::weighted(0.3, 0_i64..500),
         proptest::option::weighted(0.3, 20_i32..2000),
     );
     let crashes = proptest::collection::vec((1_usize..40, 0_usize..12), 0..4);
     (0_u64..700, spread, account, limits, prop::bool::weighted(0.2), crashes).prop_map(
-        |(count, spread, account, (parallelism, page_size, most, per_second), dry_run, crashes)| Setup {
-            count,
-            spread,
-            account,
-            parallelism,
-            page_size,
-            dry_run,
-            most,
-            per_second,
-            crashes,
+        |(count, spread, account, limits, dry_run, crashes)| {
+            let (parallelism, page_size, most, approval_above, per_second) = limits;
+            Setup {
+                count,
+                spread,
+                account,
+                parallelism,
+                page_size,
+                dry_run,
+                most,
+                approval_above,
+                per_second,
+                crashes,
+            }
         },
     )
 }
@@ -445,6 +468,7 @@ fn live(setup: &Setup, dlq: &mut Dlq) -> (PolicyRun, Outcome) {
         "limits": {
             "pageSize": setup.page_size, "parallelism": setup.parallelism,
             "maxEntriesPerRun": setup.most, "entriesPerSecond": setup.per_second,
+            "approvalAbove": setup.approval_above,
         },
     }));
     let mut now = 0;
@@ -454,7 +478,8 @@ fn live(setup: &Setup, dlq: &mut Dlq) -> (PolicyRun, Outcome) {
             return (driver.progress.ended_run(), outcome);
         }
         // What was written, as the API server gives it back.
-        let written = serde_json::to_value(driver.progress.run()).unwrap();
+        driver.approved = None;
+        let written = driver.progress.run().clone();
         if let Some(outcome) = driver.work(dlq, *older + 1) {
             return (driver.progress.ended_run(), outcome);
         }
@@ -465,7 +490,8 @@ fn live(setup: &Setup, dlq: &mut Dlq) -> (PolicyRun, Outcome) {
             }
         }
         now = driver.now + 1000;
-        run = serde_json::from_value(written).unwrap();
+        let written = driver.approved.take().unwrap_or(written);
+        run = serde_json::from_value(serde_json::to_value(written).unwrap()).unwrap();
         run.interruptions += 1;
     }
     let mut driver = Driver { now, ..Driver::new(run) };
@@ -492,11 +518,20 @@ proptest! {
         prop_assert!(run.processed == acted || (!is_exact && run.processed <= acted), "{acted} {run:?}");
         match outcome.result {
             RunResult::Succeeded => prop_assert!(dlq.entries.is_empty(), "{} left: {run:?}", dlq.entries.len()),
-            RunResult::LimitReached => prop_assert!(setup.most.is_some()),
+            RunResult::LimitReached => {
+                prop_assert!(setup.most.is_some() || (run.matched.is_some() && run.uncertain_pages > 0));
+            }
             _ => prop_assert!(matches!(outcome.reason, Reason::RateLimited | Reason::UpstreamUnavailable)),
         }
         if let Some(most) = setup.most.filter(|_| run.interruptions == 0) {
             prop_assert!(acted <= most, "{acted} of at most {most}");
+        }
+        if let Some(above) = setup.approval_above {
+            // What was done since the last checkpoint is not known, and so not held to a limit of entries.
+            let is_allowed = run.approved_time.is_some() || (run.interruptions > 0 && setup.most.is_some());
+            prop_assert!(acted <= above || is_allowed, "{acted} without an approval, {above} may be");
+            let is_over = !matches!(outcome.result, RunResult::Failed);
+            prop_assert!(!is_over || run.interruptions > 0 || run.matched.is_none_or(|matched| acted <= matched));
         }
     }
 }

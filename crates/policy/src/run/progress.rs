@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::activity::Activity;
+use super::approval::{self, Tally, counts_first};
 use super::batch::Batch;
 use super::chunks::MAX_CHUNK;
-use super::flights::{Flight, Flights, Owner};
-use super::listing::{Listing, anew};
+use super::flights::Flights;
+use super::listing::{Listing, anew, uncounted};
 use super::outcome::{Outcome, are_all_refused};
 use super::pace::{Pace, most_of_one_call, takes_several_calls};
 use super::pages::Pages;
@@ -37,6 +38,8 @@ pub enum Step {
     Wait(Timestamp),
     /// Wait for the answer to a call under way.
     Await,
+    /// Ask for an approval: see [`Progress::await_approval`].
+    Ask,
     /// It ended.
     End(Outcome),
 }
@@ -77,6 +80,10 @@ pub struct Progress {
     retry_limit: u32,
     run: PolicyRun,
     outcome: Option<Outcome>,
+    /// While it counts before it acts.
+    tally: Option<Tally>,
+    /// By which ID it asks for an approval, and since when.
+    asks: Option<(String, Timestamp)>,
     workers: Workers,
     flights: Flights,
     /// Of what matches filters: the parts of the window that are not done, oldest first.
@@ -112,7 +119,7 @@ pub struct Progress {
     is_wait_asked_for: bool,
     /// How many entries one list may show without being too large.
     most_listed: u32,
-    /// What a dry run saw.
+    /// What it saw while it listed only.
     seen: Seen,
 }
 
@@ -122,6 +129,12 @@ const LONGEST_ASKED: SignedDuration = SignedDuration::from_hours(1);
 impl Progress {
     /// Takes up a run as its status tells it.
     pub fn new(work: Work, run: PolicyRun, retry_limit: u32) -> Self {
+        Self::of(Arc::new(work), run, retry_limit)
+    }
+
+    fn of(work: Arc<Work>, run: PolicyRun, retry_limit: u32) -> Self {
+        let tally = counts_first(&work, &run).then(Tally::default);
+        let lists_only = run.dry_run || tally.is_some();
         let limits = run.limits.clone().unwrap_or_default();
         let is_of_ids = matches!(work.selected, Selected::Ids(_));
         // What is looked at one by one is counted in order.
@@ -131,7 +144,7 @@ impl Progress {
         // checkpoint, a lost answer those of one call. Several calls at once may have done any of them out of order.
         let is_out_of_order =
             workers.are_several() && run.processed + run.not_found + run.rejected > run.position;
-        let uncertain = match (run.dry_run, run.interruptions, run.uncertain_pages) {
+        let uncertain = match (lists_only, run.interruptions, run.uncertain_pages) {
             (true, ..) => 0,
             (_, 0, 0) if !is_out_of_order => 0,
             (_, 0, _) if !workers.are_several() => MAX_CHUNK,
@@ -145,19 +158,26 @@ impl Progress {
         let at_once = i64::try_from(at_once).unwrap_or(i64::MAX);
         let several = match &work.selected {
             Selected::Matching { .. } => false,
-            Selected::Ids(ids) => takes_several_calls(ids, &run, &limits),
+            Selected::Ids(ids) => takes_several_calls(ids, lists_only, &limits),
         };
         let listing = work.by_listing.as_ref().map(|_| Listing::default());
         let begins_anew = listing.is_some()
             || (run.dry_run && !is_of_ids && run.cursor.is_none() && run.windows.is_empty());
-        let run = if begins_anew { anew(run) } else { run };
+        let run = match tally {
+            Some(_) => uncounted(run),
+            None if begins_anew => anew(run),
+            None => run,
+        };
         let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
         let mut progress = Self {
-            work: Arc::new(work),
-            pace: Pace::new(limits.entries_per_second),
+            work,
+            // Of a count nobody is to be spared.
+            pace: Pace::new(limits.entries_per_second.filter(|_| tally.is_none())),
             limits,
             retry_limit,
             outcome: None,
+            tally,
+            asks: None,
             workers,
             flights: Flights::default(),
             windows: Vec::new(),
@@ -233,6 +253,9 @@ impl Progress {
         if deadline.is_some_and(|deadline| now >= deadline) {
             return self.end(Outcome::deadline_exceeded(&self.run));
         }
+        if approval::is_needed(&self.run) {
+            return Step::Ask;
+        }
         // A clock that is set back makes no wait longer.
         let latest = now.saturating_add(self.longest_wait).unwrap_or(now);
         let waiting = self.run.waiting_until.map(|until| until.timestamp().min(latest));
@@ -243,10 +266,16 @@ impl Progress {
         }
         self.run.waiting_until = None;
         self.run.waiting_reason = None;
-        match &Arc::clone(&self.work).selected {
-            Selected::Matching { criteria, .. } => self.next_of_window(criteria),
-            Selected::Ids(ids) => self.next_ids(ids),
+        if !self.has_counted_all() {
+            let step = match &Arc::clone(&self.work).selected {
+                Selected::Matching { criteria, .. } => self.next_of_window(criteria),
+                Selected::Ids(ids) => self.next_ids(ids),
+            };
+            if !self.has_counted_all() {
+                return step;
+            }
         }
+        self.after_counting(now)
     }
 
     /// How many calls the run could have under way now.
@@ -266,25 +295,11 @@ impl Progress {
         deadline(&self.run)
     }
 
-    /// The call that was asked for last is under way.
-    pub fn sent(&mut self, call: &Call, now: Timestamp) {
-        let Some(of) = self.flights.offered() else { return };
-        let reserved = self.reserves(call, of);
-        // One call at a time is paid for by what it brought, once that is known.
-        let paid = if self.workers.are_several() { reserved } else { 0 };
-        self.pace.pay(paid, now);
-        let round = self.workers.round();
-        self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
-        if let Owner::Look(number) = of {
-            self.looks(number);
-        }
-    }
-
-    fn end_at_limit(&mut self) -> Step {
-        self.end(Outcome::limit_reached(self.limits.max_entries_per_run.unwrap_or_default()))
-    }
-
     fn succeed(&mut self) -> Step {
+        if let Some(tally) = &mut self.tally {
+            tally.is_complete = true;
+            return Step::Await;
+        }
         let run = &self.ended_run();
         let all_refused = are_all_refused(run);
         let unsendable = self.listing.as_ref().and_then(|listing| listing.unsendable.as_ref());
@@ -310,15 +325,17 @@ impl Progress {
     }
 }
 
-/// When a run must be over, by the limits that it began with.
+/// When a run must be over, by the limits that it began with. The wait for an approval does not count.
 pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
     let seconds = run.limits.as_ref()?.active_deadline_seconds?;
-    run.start_time.timestamp().checked_add(SignedDuration::from_secs(seconds)).ok()
+    let longest = SignedDuration::from_secs(seconds).saturating_add(approval::waited(run));
+    run.start_time.timestamp().checked_add(longest).ok()
 }
 
 mod answers;
 mod apart;
 mod calls;
+mod counting;
 mod failures;
 mod ids;
 mod listing;

@@ -307,3 +307,34 @@ fn a_delete_with_match_names_what_it_deletes_and_counts_what_was_gone() {
     let run = progress.run();
     assert_eq!((run.processed, run.not_found, run.skipped.status), (1, 1, 1));
 }
+
+#[test]
+fn a_run_that_counts_first_counts_what_match_selects_and_acts_on_no_more() {
+    let mut spec = protected();
+    spec["match"] = json!({ "responseStatuses": ["5xx"], "excludeResponseStatuses": ["503"] });
+    let fields = json!({ "limits": { "pageSize": 50, "approvalAbove": 3 } });
+    let busy = |number| ListedEntry { response_status: Some(503), ..entry(number, &[]) };
+    let mut progress = progress(&spec, &fields);
+    for (page, calls) in [
+        (page(vec![entry(0, &[]), busy(1), entry(2, &["dlq-attempt-3"])], Some("c")), None),
+        (page((3..6).map(|number| entry(number, &[])).collect(), None), Some("c")),
+    ] {
+        let list = call(&mut progress);
+        let Call::List { cursor, .. } = &list else { panic!("acts before it has counted: {list:?}") };
+        assert_eq!(cursor.as_ref().map(|cursor| cursor.0.as_str()), calls);
+        progress.answer(&list, &page, now());
+    }
+    assert_eq!(progress.next(now()), Step::Ask);
+    let run = progress.run();
+    assert_eq!((run.matched, run.processed, run.skipped.total(), run.exhausted), (Some(4), 0, 1, 1));
+    assert_eq!(run.summary.as_ref().unwrap().response_statuses[0].count, 4, "of what it would act on");
+    progress.await_approval("id".to_owned(), now());
+    let run = PolicyRun { approved_time: Some(now().into()), ..progress.waiting().unwrap() };
+    let policy = sample::policy(&spec, &[], &sample::permissions());
+    let mut progress = Progress::new(policy.work.unwrap(), run, 10);
+    let list = call(&mut progress);
+    // More match by now.
+    progress.answer(&list, &whole_page(0, &[], Some("c")), now());
+    assert_eq!(act(&mut progress), [(4, vec!["dlq-attempt-1".to_owned()])]);
+    assert!(matches!(progress.next(now()), Step::End(outcome) if outcome.reason == Reason::RunSucceeded));
+}

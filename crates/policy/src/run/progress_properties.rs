@@ -140,6 +140,7 @@ proptest! {
             match progress.next(now) {
                 Step::End(outcome) => break outcome,
                 Step::Await => unreachable!("no call is under way"),
+                Step::Ask => unreachable!("there is no threshold"),
                 Step::Wait(until) => {
                     prop_assert!(until > now);
                     prop_assert!(until.duration_since(now) <= SignedDuration::from_secs(4000));

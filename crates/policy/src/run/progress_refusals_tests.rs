@@ -89,6 +89,7 @@ impl Dlq {
                 Step::Call(call) => call,
                 Step::End(outcome) => return Some(outcome),
                 Step::Await => unreachable!("no call is under way"),
+                Step::Ask => unreachable!("there is no threshold"),
                 Step::Wait(until) => panic!("waits until {until}"),
             };
             match self.answer(&call) {

@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+#[path = "progress_approval_tests.rs"]
+mod approvals;
 #[path = "progress_failures_tests.rs"]
 mod failures;
 #[path = "progress_ids_tests.rs"]

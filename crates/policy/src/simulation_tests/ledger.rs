@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::approvals::awaits_approval;
 use super::side_by_side::check_windows;
 use crate::spec::policy::{Mode, Request, Work};
 use crate::{CancelCause, Plan, Policy, Schedule, Selected};
@@ -67,6 +68,9 @@ pub(super) struct Ledger {
     request: Option<String>,
     cancel: Option<String>,
     reset: Option<String>,
+    approval: Option<String>,
+    /// The IDs of runs that somebody approved while they waited.
+    pub(super) approved: BTreeSet<String>,
     work: Option<String>,
     failures: i64,
     totals: Totals,
@@ -101,9 +105,15 @@ impl Ledger {
             self.failures = 0;
         }
         self.reset = reset.or(self.reset.take());
+        self.approval = value(&requests.approved).or(self.approval.take());
         if let Plan::Cancel { why, .. } = plan {
             self.meet(format!("cancelled: {why:?}"));
+            if before.current_run.as_ref().is_some_and(awaits_approval) {
+                self.meet(format!("cancelled while it waits for an approval: {why:?}"));
+            }
             if *why == CancelCause::Replaced {
+                let waits = before.current_run.as_ref().is_some_and(awaits_approval);
+                assert!(!waits, "replaces a run that waits for an approval");
                 assert!(!self.is_circuit_open(policy), "ends a run, and none can start in its place");
             }
             if *why == CancelCause::Requested {
@@ -128,7 +138,12 @@ impl Ledger {
         }
         let passes = matches!(
             plan,
-            Plan::Suspended | Plan::Paused | Plan::CircuitOpen | Plan::Continue { .. } | Plan::Cancel { .. }
+            Plan::Suspended
+                | Plan::Paused
+                | Plan::CircuitOpen
+                | Plan::Continue { .. }
+                | Plan::AwaitsApproval { .. }
+                | Plan::Cancel { .. }
         );
         // Values are no times here.
         let is_first_sight = !std::mem::replace(&mut self.is_seen, true);
@@ -159,6 +174,7 @@ impl Ledger {
                 true
             }
             Plan::Continue { .. }
+            | Plan::AwaitsApproval { .. }
             | Plan::Cancel { .. }
             | Plan::Idle { .. }
             | Plan::Missed { .. }
@@ -195,7 +211,10 @@ impl Ledger {
         match (run(before), run(after)) {
             (None, Some(_)) => self.started(policy, after, at),
             (Some(run), None) => self.ended(policy, &run, after),
-            (Some(was), Some(is)) if was == is => check_steps(before, after),
+            (Some(was), Some(is)) if was == is => {
+                check_steps(before, after);
+                self.check_wait(before, after);
+            }
             (None, None) => {}
             (was, is) => panic!("a run takes another's place: {was:?}, {is:?}"),
         }
@@ -203,9 +222,14 @@ impl Ledger {
         assert_eq!(after.totals, self.totals, "totals are what the runs did");
         assert_eq!(after.missed_schedules, self.missed);
         assert_eq!(after.consecutive_failures, self.failures, "failures in a row");
-        let handled =
-            [&after.last_handled_requested_at, &after.last_handled_cancel_at, &after.last_handled_reset_at];
-        assert_eq!(handled, [&self.request, &self.cancel, &self.reset], "what was handled");
+        let handled = [
+            &after.last_handled_requested_at,
+            &after.last_handled_cancel_at,
+            &after.last_handled_reset_at,
+            &after.last_handled_approved_run,
+        ];
+        let known = [&self.request, &self.cancel, &self.reset, &self.approval];
+        assert_eq!(handled, known, "what was handled");
         assert!(after.history.len() <= policy.history_limit, "{} runs are kept", after.history.len());
         assert_eq!(after.history, self.ended[..after.history.len()], "the newest, newest first");
         for condition in &after.conditions {
@@ -316,6 +340,12 @@ impl Ledger {
         let is_held = policy.suspend || policy.paused.is_some();
         let is_replaced =
             policy.concurrency == ConcurrencyPolicy::Replace && !is_held && !self.is_circuit_open(policy);
+        let waits = |status: &DlqPolicyStatus| status.current_run.as_ref().is_some_and(awaits_approval);
+        if waits(before) && waits(after) {
+            // What is skipped is noted when the wait ends.
+            return;
+        }
+        let is_replaced = is_replaced && !waits(before) && !waits(after);
         if let (Some(run), false) = (&before.current_run, is_replaced)
             && let (Ok(Some(schedule)), Some(since)) = (&policy.schedule, &after.schedule_since)
         {
@@ -470,6 +500,7 @@ impl Deeds {
     /// Nobody knows what a process did between its last checkpoint and its death; all else is within the limit.
     fn check_limit(&self, run: &PolicyRun) {
         let most = run.limits.as_ref().and_then(|limits| limits.max_entries_per_run);
+        let most = [most, run.matched].into_iter().flatten().min();
         let done = if run.interruptions == 0 { self.acted.max(run.processed) } else { run.processed };
         assert!(most.is_none_or(|most| done <= most + self.beyond), "{done} of at most {most:?}");
     }
@@ -512,17 +543,22 @@ fn check_steps(before: &DlqPolicyStatus, after: &DlqPolicyStatus) {
 
 /// A process is about to call.
 pub(super) fn check_call(policy: &Policy, run: &PolicyRun, call: &Call, now: Timestamp, being_asked: i64) {
-    // No limit without an oracle: a new one does not compile until it is held here. Calls side by side have one of their own.
+    // No limit without an oracle: a new one does not compile until it is held here. Calls side by side, and an approval,
+    // have one of their own.
     let Limits {
         page_size,
         max_entries_per_run,
         entries_per_second,
         active_deadline_seconds,
         parallelism: _,
+        approval_above: _,
     } = run.limits.clone().unwrap_or_default();
     let start = run.start_time.timestamp();
     if let Some(most) = active_deadline_seconds {
-        assert!(now < start + SignedDuration::from_secs(most), "calls after its deadline");
+        let wait = run.approval_requested_time.zip(run.approved_time);
+        let wait = wait.map(|(since, until)| until.timestamp().duration_since(since.timestamp()));
+        let wait = wait.unwrap_or_default().max(SignedDuration::ZERO);
+        assert!(now < start + SignedDuration::from_secs(most) + wait, "calls after its deadline");
     }
     let is_asked_dry = run.requested_mode == Some(RequestedMode::DryRun);
     assert!(is_asked_dry || !policy.suspend && policy.paused.is_none(), "calls while held");

@@ -2,6 +2,7 @@
 //! loses writes and answers, processes that crash. Whatever happens in which order, what a policy promises holds.
 
 mod api_server;
+mod approvals;
 mod books;
 mod day;
 mod ledger;

@@ -36,6 +36,8 @@ pub(super) enum Operation {
     Edit(Value),
     /// An annotation is set or removed.
     Annotate(&'static str, Option<String>),
+    /// Somebody approves the run that waits, or waited last.
+    Approve,
     /// The Secret changes.
     Secret(Secret),
     /// So many workflow runs fail.
@@ -134,13 +136,22 @@ pub(super) struct Scenario {
     /// What it leads to from then on.
     pub(super) calm: Slice,
     pub(super) calm_secret: Secret,
+    /// Whether a run that waits then is approved.
+    pub(super) calm_approves: bool,
 }
 
 pub(super) fn scenario() -> impl Strategy<Value = Scenario> {
     let calm_secret = prop_oneof![4 => Just(Right::All), 1 => Just(Right::List), 1 => Just(Right::None)]
         .prop_map(|right| Secret::Token { number: 9, right });
-    (spec(), vec(operation(), 10..60), calm(), calm_secret)
-        .prop_map(|(spec, operations, calm, calm_secret)| Scenario { spec, operations, calm, calm_secret })
+    (spec(), vec(operation(), 10..60), calm(), calm_secret, any::<bool>()).prop_map(
+        |(spec, operations, calm, calm_secret, calm_approves)| Scenario {
+            spec,
+            operations,
+            calm,
+            calm_secret,
+            calm_approves,
+        },
+    )
 }
 
 fn calm() -> impl Strategy<Value = Slice> {
@@ -224,7 +235,10 @@ pub(super) fn slice() -> impl Strategy<Value = Slice> {
     ];
     let meanwhile = prop_oneof![
         3 => Just(Vec::new()),
-        1 => vec(prop_oneof![edit().prop_map(Operation::Edit), annotation()], 1..4),
+        1 => vec(
+            prop_oneof![edit().prop_map(Operation::Edit), annotation(), Just(Operation::Approve)],
+            1..4,
+        ),
     ];
     let unread = prop_oneof![4 => Just(Vec::new()), 1 => vec(any::<bool>(), 1..4)];
     let interrupt = prop_oneof![Just(Interrupt::Gone), Just(Interrupt::TermOver)];
@@ -297,6 +311,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(force_dry_run, pause_all)| Operation::Restart { force_dry_run, pause_all }),
         3 => edit().prop_map(Operation::Edit),
         3 => annotation(),
+        3 => Just(Operation::Approve),
         3 => secret.prop_map(Operation::Secret),
         2 => (1_u8..60).prop_map(Operation::Fail),
         2 => Just(Operation::Arrive),
@@ -309,7 +324,12 @@ fn annotation() -> impl Strategy<Value = Operation> {
         1 => Just(None),
         1 => Just(Some("é".repeat(200))),
     ];
-    let at = prop_oneof![4 => Just("requestedAt"), 2 => Just("cancelAt"), 2 => Just("resetAt")];
+    let at = prop_oneof![
+        4 => Just("requestedAt"),
+        2 => Just("cancelAt"),
+        2 => Just("resetAt"),
+        1 => Just("approvedRun"),
+    ];
     let paused =
         prop_oneof![3 => Just(None), 1 => Just(Some("false".to_owned())), 1 => Just(Some("yes".to_owned()))];
     let mode = prop_oneof![
@@ -442,13 +462,16 @@ fn limits() -> impl Strategy<Value = Value> {
     let rate = option::weighted(0.4, prop_oneof![1..10, 10..100, 100..3000]);
     let deadline = option::weighted(0.4, prop_oneof![1..5, 5..4000]);
     let parallelism = option::weighted(0.5, 1..=16);
-    (page, most, rate, deadline, parallelism).prop_map(|(page, most, rate, deadline, parallelism)| {
+    let approval = option::weighted(0.4, prop_oneof![Just(0), 1..40, Just(60)]);
+    let parts = (page, most, rate, deadline, parallelism, approval);
+    parts.prop_map(|(page, most, rate, deadline, parallelism, approval)| {
         let mut limits = json!({"pageSize": page});
         for (name, limit) in [
             ("maxEntriesPerRun", most),
             ("entriesPerSecond", rate),
             ("activeDeadlineSeconds", deadline),
             ("parallelism", parallelism),
+            ("approvalAbove", approval),
         ] {
             limits.as_object_mut().unwrap().extend(limit.map(|limit: i32| (name.to_owned(), limit.into())));
         }

@@ -296,6 +296,7 @@ impl World {
             }
             Told::Notice(Notice::Left(_)) => self.ledger.meet("a run left as its policy was gone"),
             Told::Notice(Notice::Lost { .. }) => self.ledger.meet("a run lost to another process"),
+            Told::Notice(Notice::Approved(_)) => self.ledger.meet("a run is approved"),
             Told::Notice(Notice::TakesOver(_)) => self.ledger.meet("a run taken over"),
             Told::Notice(Notice::TokenChanged) => self.ledger.meet("a newer token in the middle of a run"),
             Told::Notice(Notice::NotWritten { purpose, .. }) => {
@@ -325,6 +326,7 @@ impl World {
                 }),
             })),
             Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
+            Effect::ApprovalId => Event::ApprovalId(self.new_id()),
             Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),
             Effect::FurtherPermit(_) => {
                 let is_free = slice.further_permits > 0;
@@ -384,7 +386,7 @@ impl World {
                     self.ledger.meet("refused entries, all known");
                 }
             }
-            Purpose::Settle | Purpose::Checkpoint | Purpose::Release => {}
+            Purpose::Settle | Purpose::Checkpoint | Purpose::Ask | Purpose::Release => {}
         }
         if next == seen.status {
             self.write_same(policy, next, precondition, plan);
@@ -450,7 +452,9 @@ impl World {
         let is_over = run.window.as_ref().is_none_or(|window| window.to_date.timestamp() < self.time);
         let fate = if fate == Fate::Refail && !is_over { Fate::Served } else { fate };
         let right = self.secret.right_of(u8::try_from(account).unwrap());
-        let (asked, is_paced) = (asked(&call, run.dry_run), self.is_paced(&run, &call));
+        let is_counted = matches!(call, Call::Get { .. }) && !run.dry_run;
+        let asked = asked(&call, run.dry_run).filter(|_| !is_counted);
+        let is_paced = self.is_paced(&run, &call);
         let times = (self.now(), self.time);
         self.process.books.asks((&run, &call, is_paced), &fate, times);
         let served = self.upstash.serve(&call, &fate, right, self.time);
@@ -458,7 +462,9 @@ impl World {
             upstash::Answer::Page(page) if asked.is_some() => page.entries,
             _ => 0,
         };
-        self.ledger.done(&run, served.acted, shown, served.beyond);
+        // What is listed before it is decided on is held to no limit.
+        let counts = run.dry_run || call.operation().acts();
+        self.ledger.done(&run, served.acted, shown, if counts { served.beyond } else { 0 });
         // What may have been done counts as done.
         let may_have_acted = match &served.answer {
             upstash::Answer::Page(_) => false,

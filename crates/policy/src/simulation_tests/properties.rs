@@ -12,18 +12,25 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 62] = [
+const HAPPENS: [&str; 73] = [
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
     "a late write undoes nothing",
+    "a late approval",
     "a look",
     "a look that failed",
     "a look that was given up",
     "a look that was shared",
     "a newer token in the middle of a run",
     "a run left as its policy was gone",
+    "a run acts after its approval",
+    "a run acts on all that it counted",
+    "a run counts, and needs no approval",
+    "a run is approved",
     "a run taken over",
+    "a run waits for an approval",
+    "a run was approved and waits for its token",
     "a scheduled time came during a run",
     "a write of the run that failed: Checkpoint",
     "a write of the run that failed: Finish",
@@ -36,6 +43,7 @@ const HAPPENS: [&str; 62] = [
     "because: CursorLoop",
     "because: DeadlineExceeded",
     "because: DryRunSucceeded",
+    "because: Expired",
     "because: Forbidden",
     "because: LimitReached",
     "because: NothingMatched",
@@ -46,11 +54,14 @@ const HAPPENS: [&str; 62] = [
     "because: UpstreamUnavailable",
     "calls side by side",
     "cancelled: ForceDryRun",
+    "cancelled: NotApproved",
     "cancelled: Paused",
     "cancelled: Replaced",
     "cancelled: Requested",
     "cancelled: SpecChanged",
     "cancelled: Suspended",
+    "cancelled while it waits for an approval: Requested",
+    "cancelled while it waits for an approval: SpecChanged",
     "dry",
     "dry run by request, held: false",
     "dry run by request, held: true",
@@ -90,7 +101,7 @@ fn live(scenario: Scenario) -> BTreeSet<String> {
     for operation in scenario.operations {
         world.happen(operation);
     }
-    world.calm(&scenario.calm, scenario.calm_secret);
+    world.calm(&scenario.calm, scenario.calm_secret, scenario.calm_approves);
     world.met()
 }
 

@@ -40,7 +40,9 @@ impl Refusals {
 
     /// A run that succeeds has been told of each such entry that it selects, once.
     pub(super) fn check(&self, run: &PolicyRun, upstash: &Upstash) -> bool {
-        let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0;
+        // What came since it counted, within its window, it leaves alone.
+        let is_capped = run.matched == Some(run.processed);
+        let is_exact = !run.dry_run && run.uncertain_pages == 0 && run.interruptions == 0 && !is_capped;
         let Some(criteria) = self.criteria.as_ref().filter(|_| is_exact && !self.is_disturbed) else {
             return false;
         };

@@ -6,6 +6,7 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::Value;
 
 use super::api_server::{ApiServer, Fault, Precondition, Written};
+use super::approvals::awaits_approval;
 use super::ledger::{At, Ledger, asked, check_call};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) faults: Vec<Fault>,
     /// Writes that are held up on their way.
     late: Vec<Write>,
+    /// How many IDs were made.
+    ids: u32,
 }
 
 /// A write on its way.
@@ -72,6 +75,7 @@ impl World {
             skew: SignedDuration::ZERO,
             faults: Vec::new(),
             late: Vec::new(),
+            ids: 0,
         }
     }
 
@@ -109,10 +113,28 @@ impl World {
             }
             Operation::Edit(fields) => self.api.edit(&fields),
             Operation::Annotate(key, value) => self.api.annotate(key, value.as_ref()),
+            Operation::Approve => self.approve(),
             Operation::Secret(secret) => self.secret = secret,
             Operation::Arrive => self.arrive_late(),
             Operation::Fail(count) => self.upstash.fail(count, self.time),
         }
+    }
+
+    /// Somebody approves what the status shows.
+    fn approve(&mut self) {
+        let status = self.api.status();
+        let id = |run: &Option<PolicyRun>| run.as_ref().and_then(|run| run.approval_id.clone());
+        let (waits, waited) = (id(&status.current_run), id(&status.last_run));
+        self.ledger.approve(waits.as_deref(), waited.as_deref());
+        if let Some(id) = waits.or(waited) {
+            self.api.annotate("approvedRun", Some(&id));
+        }
+    }
+
+    /// An ID that there was not yet.
+    pub(super) fn new_id(&mut self) -> String {
+        self.ids += 1;
+        format!("id-{}", self.ids)
     }
 
     /// Writes, and puts it into the books when it arrives. `plan`: it comes from this one.
@@ -200,7 +222,7 @@ impl World {
 
     /// From now on calls lead to the same every time, writes arrive, and time passes: every run ends, and what is due
     /// then begins.
-    pub(super) fn calm(&mut self, slice: &Slice, secret: Secret) {
+    pub(super) fn calm(&mut self, slice: &Slice, secret: Secret, approves: bool) {
         self.secret = secret;
         self.faults.clear();
         self.arrive_late();
@@ -210,7 +232,7 @@ impl World {
             self.api.annotate("requestedAt", Some(&"at last".to_owned()));
         }
         self.turn(slice.clone());
-        self.end_run(slice);
+        self.end_run(slice, approves);
         let policy = self.policy();
         let status = self.api.status();
         if policy.suspend || policy.paused.is_some() {
@@ -220,10 +242,13 @@ impl World {
         self.check_due(&policy, &status, slice);
     }
 
-    fn end_run(&mut self, slice: &Slice) {
+    fn end_run(&mut self, slice: &Slice, approves: bool) {
         let run = |world: &Self| world.api.status().current_run.as_ref().map(super::ledger::key);
         let Some(current) = run(self) else { return };
         for _ in 0..LOOKS_TO_AN_END {
+            if approves && self.api.status().current_run.as_ref().is_some_and(awaits_approval) {
+                self.approve();
+            }
             let wait = self.process.wake.map_or(SignedDuration::ZERO, |wake| wake.duration_since(self.now()));
             self.time += wait.max(SignedDuration::from_millis(1));
             self.turn(slice.clone());
@@ -263,9 +288,10 @@ impl World {
     }
 
     /// A process is about to call: by the policy as it knows it. The watch may be behind, and a write's answer ahead of it.
-    pub(super) fn check_call(&self, run: &PolicyRun, call: &Call, beside: &[&Call], being_asked: i64) {
+    pub(super) fn check_call(&mut self, run: &PolicyRun, call: &Call, beside: &[&Call], being_asked: i64) {
         let policy = self.api.version(self.process.knows).policy(&self.process.permissions);
         check_call(&policy, run, call, self.now(), being_asked);
+        self.ledger.check_approval(&policy, run, call, being_asked);
         check_beside(run, call, beside);
         // What is acted on by IDs that nobody named is what the run selects.
         if let Call::Bulk { selection: Selection::Ids(ids), .. } = call
@@ -295,6 +321,10 @@ impl World {
 
     /// Whether a call is held to `entriesPerSecond`: not where it lists what is decided on afterwards.
     pub(super) fn is_paced(&self, run: &PolicyRun, call: &Call) -> bool {
+        // What is only counted before an approval is not.
+        if matches!(call, Call::Get { .. }) && !run.dry_run {
+            return false;
+        }
         let policy = self.api.version(self.process.knows).policy(&self.process.permissions);
         let is_by_listing = policy.work.is_ok_and(|work| work.by_listing.is_some());
         asked(call, run.dry_run && !is_by_listing).is_some()

@@ -105,6 +105,8 @@ pub struct Requests {
     pub cancel: Option<Request>,
     /// `resetAt`.
     pub reset: Option<Request>,
+    /// `approvedRun`.
+    pub approved: Option<Request>,
 }
 
 /// How a requested run acts.

@@ -54,6 +54,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
         request_reason: short(annotations::REQUEST_REASON),
         cancel: text(annotations::CANCEL_AT).map(request),
         reset: text(annotations::RESET_AT).map(request),
+        approved: text(annotations::APPROVED_RUN).map(request),
     };
     let annotated = text(annotations::PAUSED).filter(|value| *value != "false");
     let paused = if permissions.pause_all {

@@ -302,7 +302,7 @@ fn edits_of_what_is_done_with_what_change_the_hash() {
 }
 
 #[test]
-fn annotations_ask_for_runs_cancels_and_resets() {
+fn annotations_ask_for_runs_cancels_resets_and_approvals() {
     let asked = annotated(&[
         ("requestedAt", "now"),
         ("requestedMode", "DryRun"),
@@ -310,6 +310,7 @@ fn annotations_ask_for_runs_cancels_and_resets() {
         ("requestReason", "deploy"),
         ("cancelAt", "then"),
         ("resetAt", "later"),
+        ("approvedRun", "5f3c"),
     ]);
     let request = |value: &str| Some(Request { value: value.into(), too_long: false });
     let expected = Requests {
@@ -319,6 +320,7 @@ fn annotations_ask_for_runs_cancels_and_resets() {
         request_reason: Some("deploy".into()),
         cancel: request("then"),
         reset: request("later"),
+        approved: request("5f3c"),
     };
     assert_eq!(asked.requests, expected);
     let empty = annotated(&[("requestedAt", ""), ("requestedMode", ""), ("cancelAt", "")]);

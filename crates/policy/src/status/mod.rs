@@ -1,6 +1,7 @@
 //! What the status says next. Every write of a status is made here, from the status before and what happened.
 
 mod backlog;
+mod conclude;
 pub(crate) mod conditions;
 pub(crate) mod readiness;
 mod refusal;
@@ -13,21 +14,18 @@ use jiff::Timestamp;
 
 use self::backlog::forget_others;
 pub(crate) use self::backlog::looked;
+use self::conclude::{conclude, cut};
 pub use self::conditions::Truth;
-use self::conditions::{clear, find, seconds, set};
-use self::readiness::Readiness;
+use self::conditions::{find, seconds};
 use self::refusal::note_refusal;
 use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};
 use self::schedule::{note_schedule, note_skipped};
-use crate::plan::due::next_run;
-use crate::plan::{Plan, Start, is_circuit_reset, is_new_work, may_loop, refusal};
-use crate::run::Activity;
-use crate::run::outcome::{MAX_MESSAGE_CHARS, Outcome, counts_as_failed};
+use crate::plan::{Plan, Start, approved, is_circuit_reset, is_new_work, may_loop, refusal};
+use crate::run::outcome::{Outcome, counts_as_failed};
+use crate::run::{Activity, approval};
 use crate::spec::policy::Policy;
-use dlq_crd::{
-    ConditionType, DlqPolicyStatus, Phase, PolicyRun, Reason, ReasonClass, RequestedMode, RunResult, Trigger,
-};
+use dlq_crd::{ConditionType, DlqPolicyStatus, PolicyRun, Reason, RequestedMode, RunResult, Trigger};
 
 /// The status that a plan leads to, before anything is done.
 pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Timestamp) -> DlqPolicyStatus {
@@ -49,17 +47,25 @@ pub fn observed(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan, now: Tim
     }
     forget_others(policy, &mut status);
     note_schedule(policy, before, plan, &mut status, now);
-    if let Some(run) = &before.current_run {
+    // While a run waits for an approval nothing is written. What it skips is noted when its wait ends.
+    if let Some(run) = &before.current_run
+        && !matches!(plan, Plan::AwaitsApproval { .. })
+    {
         note_skipped(policy, run, &mut status, now);
     }
     handle_requests(policy, before, plan, &mut status);
+    if matches!(plan, Plan::Continue { .. } | Plan::Waiting { .. })
+        && let Some(run) = &before.current_run
+    {
+        status.current_run = Some(approved(policy, run, now));
+    }
     if let Plan::Missed { at, count, .. } = plan {
         status.last_missed_time = Some(seconds(*at));
         status.missed_schedules += count;
         status.pending_schedule_time = None;
     }
     let readiness = readiness::planned(policy, before, plan);
-    let activity = before.current_run.as_ref().map(|run| activity(before, run, now));
+    let activity = status.current_run.as_ref().map(|run| activity(before, run, now));
     conclude(&mut status, policy, &readiness, activity, now);
     status
 }
@@ -134,6 +140,16 @@ pub fn running(
     status
 }
 
+/// The status while a run waits for an approval. No process holds it: it costs nothing, and any process sees what becomes of it.
+pub fn awaiting_approval(
+    policy: &Policy,
+    before: &DlqPolicyStatus,
+    run: &PolicyRun,
+    now: Timestamp,
+) -> DlqPolicyStatus {
+    running(policy, before, run, Activity::AwaitingApproval, now)
+}
+
 /// The status after a run ended.
 pub fn finished(
     policy: &Policy,
@@ -206,6 +222,9 @@ fn failures_after(before: i64, run: &PolicyRun, outcome: &Outcome) -> i64 {
 
 /// What a run does that was last seen waiting, else what it is about to do.
 pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Activity {
+    if approval::awaited(run).is_some() {
+        return Activity::AwaitingApproval;
+    }
     if run.waiting_until.is_none_or(|until| until.timestamp() <= now) {
         return Activity::Working;
     }
@@ -221,127 +240,6 @@ pub fn activity(before: &DlqPolicyStatus, run: &PolicyRun, now: Timestamp) -> Ac
 
 fn is_running_because(status: &DlqPolicyStatus, reason: Reason) -> bool {
     find(&status.conditions, ConditionType::Running).is_some_and(|running| running.reason == reason.as_str())
-}
-
-/// Brings everything that follows from the rest into line: conditions, phase, message, times.
-fn conclude(
-    status: &mut DlqPolicyStatus,
-    policy: &Policy,
-    readiness: &Readiness,
-    activity: Option<Activity>,
-    now: Timestamp,
-) {
-    let generation = policy.generation;
-    let mut conditions = std::mem::take(&mut status.conditions);
-    let mut set = |kind, truth, reason, message: &str| {
-        set(&mut conditions, kind, truth, reason, &cut(message), generation, now);
-    };
-    let truth = |so| if so { Truth::True } else { Truth::False };
-    set(ConditionType::Ready, truth(readiness.ready), readiness.reason, &readiness.message(status));
-    match activity {
-        Some(activity) => set(ConditionType::Running, Truth::True, activity.reason(), activity.message()),
-        None => set(ConditionType::Running, Truth::False, Reason::Idle, "no run is in progress"),
-    }
-    match &status.last_run {
-        None => {
-            set(ConditionType::LastRunSucceeded, Truth::Unknown, Reason::NeverRun, "no run has ended yet");
-        }
-        Some(run) => {
-            // A newer operator's word for how it went is not known here: what that one said of it stays.
-            if let (Some(result), Some(reason)) = (run.result, run.reason) {
-                let well = matches!(result, RunResult::Succeeded | RunResult::LimitReached);
-                let message = run.message.as_deref().unwrap_or_default();
-                set(ConditionType::LastRunSucceeded, truth(well), reason, message);
-            }
-        }
-    }
-    let class = readiness.reason.class();
-    // What is in the Secret changes by an edit alone; that it is missing may be an order of events.
-    let may_come = class == ReasonClass::NoToken && readiness.reason != Reason::SecretInvalid;
-    let reconciling = !readiness.ready && may_come;
-    let stalled = !readiness.ready && !may_come && class != ReasonClass::CircuitOpen;
-    let kstatus = [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)];
-    for (kind, _) in kstatus.iter().filter(|(_, so)| *so) {
-        set(*kind, Truth::True, readiness.reason, &readiness.message);
-    }
-    for (kind, _) in kstatus.iter().filter(|(_, so)| !so) {
-        clear(&mut conditions, *kind);
-    }
-    status.conditions = conditions;
-    status.observed_generation = Some(generation);
-    status.next_schedule_time = next_time(policy, status, readiness, now);
-    let is_held = matches!(
-        class,
-        ReasonClass::Held | ReasonClass::Invalid | ReasonClass::NoToken | ReasonClass::CircuitOpen
-    );
-    status.held_since = (is_held && (activity.is_none() || waits_for_secret(readiness)))
-        .then(|| status.held_since.take().unwrap_or_else(|| seconds(now)));
-    status.phase = Some(phase(status, policy, readiness, activity));
-    status.message = Some(cut(&message(status, readiness, activity)));
-    size::fit(status);
-}
-
-fn next_time(
-    policy: &Policy,
-    status: &DlqPolicyStatus,
-    readiness: &Readiness,
-    now: Timestamp,
-) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time> {
-    let Ok(Some(schedule)) = &policy.schedule else { return None };
-    if !matches!(readiness.reason.class(), ReasonClass::Able | ReasonClass::Refused) {
-        return None;
-    }
-    let since = status.schedule_since.as_ref().map_or(now, |since| since.0);
-    // Rounded up: a status that names a second before the start would show a time that passes without a run.
-    next_run(schedule, status, since, now).map(|next| {
-        let up = jiff::TimestampRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Ceil);
-        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(next.round(up).unwrap_or(next))
-    })
-}
-
-fn phase(
-    status: &DlqPolicyStatus,
-    policy: &Policy,
-    readiness: &Readiness,
-    activity: Option<Activity>,
-) -> Phase {
-    if activity.is_some() && !waits_for_secret(readiness) {
-        return Phase::Running;
-    }
-    match readiness.reason {
-        Reason::Suspended => Phase::Suspended,
-        Reason::Paused => Phase::Paused,
-        Reason::CircuitOpen => Phase::CircuitOpen,
-        Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
-        reason if reason.class() == ReasonClass::Refused => Phase::Failed,
-        _ if !readiness.ready => Phase::Invalid,
-        _ if matches!(policy.schedule, Ok(Some(_))) => Phase::Scheduled,
-        _ => match status.last_run.as_ref().and_then(|run| run.result) {
-            None => Phase::Pending,
-            Some(RunResult::Succeeded | RunResult::LimitReached) => Phase::Succeeded,
-            Some(RunResult::Failed | RunResult::DeadlineExceeded | RunResult::Cancelled) => Phase::Failed,
-        },
-    }
-}
-
-fn message(status: &DlqPolicyStatus, readiness: &Readiness, activity: Option<Activity>) -> String {
-    if let Some(activity) = activity.filter(|_| !waits_for_secret(readiness)) {
-        return activity.message().to_owned();
-    }
-    let last = status.last_run.as_ref().and_then(|run| run.message.clone());
-    match readiness.reason {
-        Reason::Idle | Reason::Scheduled => last.unwrap_or_else(|| readiness.message.clone()),
-        _ => readiness.message.clone(),
-    }
-}
-
-/// No run makes progress, though one may be open.
-fn waits_for_secret(readiness: &Readiness) -> bool {
-    readiness.reason.class() == ReasonClass::NoToken
-}
-
-pub(crate) fn cut(message: &str) -> String {
-    message.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub(crate) fn planned(policy: &Policy, before: &DlqPolicyStatus, plan: &Plan) ->
         Plan::Suspended | Plan::Paused => able(policy),
         Plan::CircuitOpen => circuit_open(before),
         Plan::Continue { .. }
+        | Plan::AwaitsApproval { .. }
         | Plan::Cancel { .. }
         | Plan::Idle { .. }
         | Plan::Missed { .. }

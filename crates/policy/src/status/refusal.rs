@@ -2,6 +2,7 @@
 
 use crate::plan::starts_by_itself;
 use crate::run::Outcome;
+use crate::run::approval::is_gated;
 use crate::spec::policy::Policy;
 use dlq_crd::{DlqPolicyStatus, PolicyRun, Reason, TokenRefusal, Trigger};
 
@@ -25,8 +26,10 @@ pub(super) fn note_refusal(
     let got_through =
         run.pages > 0 || run.rejected > 0 || run.left_alone > 0 || outcome.reason == Reason::BadRequest;
     let is_by_listing = policy.work.as_ref().is_ok_and(|work| work.by_listing.is_some());
-    let has_only_listed = run.dry_run
-        || (is_by_listing && run.processed == 0 && run.not_found == 0 && run.uncertain_pages == 0);
+    let has_done_nothing = run.processed == 0 && run.not_found == 0 && run.uncertain_pages == 0;
+    // Before its approval a run lists only.
+    let may_have_counted = is_gated(run) && run.rejected == 0;
+    let has_only_listed = run.dry_run || (has_done_nothing && (is_by_listing || may_have_counted));
     // Of what the token may do a list tells only that it may list.
     if got_through && !(has_only_listed && status.refused_reason == Some(TokenRefusal::ReadOnlyToken)) {
         status.refused_reason = None;

@@ -21,9 +21,14 @@ pub(super) fn handle_requests(
     {
         status.last_handled_cancel_at = Some(cancel.value.clone());
     }
-    let leads_to_nothing =
-        matches!(plan, Plan::Suspended | Plan::Paused | Plan::Continue { .. } | Plan::Cancel { .. })
-            || matches!(asked(policy, before), Asked::Ignored(_));
+    if let Some(approved) = &requests.approved {
+        status.last_handled_approved_run = Some(approved.value.clone());
+    }
+    let is_under_way =
+        matches!(plan, Plan::Continue { .. } | Plan::AwaitsApproval { .. } | Plan::Cancel { .. });
+    let leads_to_nothing = is_under_way
+        || matches!(plan, Plan::Suspended | Plan::Paused)
+        || matches!(asked(policy, before), Asked::Ignored(_));
     // A dry run by request is possible there, but for want of a token.
     let leads_to_nothing = leads_to_nothing || matches!(plan, Plan::CircuitOpen);
     if let Some(request) = &requests.run

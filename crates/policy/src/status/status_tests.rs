@@ -1,3 +1,5 @@
+#[path = "status_approval_tests.rs"]
+mod approval;
 #[path = "status_requests_tests.rs"]
 mod requests;
 
@@ -9,7 +11,7 @@ use crate::sample::Known;
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::Pause;
 use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
-use dlq_crd::TokenRefusal;
+use dlq_crd::{Phase, TokenRefusal};
 
 fn at(clock: &str) -> Timestamp {
     format!("2026-11-20T{clock}Z").parse().unwrap()

@@ -42,12 +42,12 @@ impl Progress {
     /// A page that the API answered counts.
     pub(super) fn count_page(&mut self, page: &Page) {
         self.run.pages += 1;
-        self.run.processed = self.run.processed.saturating_add(entries_of(page));
+        self.add_counted(entries_of(page));
         let room = MAX_SAMPLES - self.run.sample_workflow_run_ids.len().min(MAX_SAMPLES);
         let samples = page.workflow_run_ids.iter().filter(|id| id.len() <= 256).take(room).cloned();
         self.run.sample_workflow_run_ids.extend(samples);
         self.is_request_fine |= page.entries > 0;
-        if self.run.dry_run {
+        if self.lists_only() {
             page.listed.iter().for_each(|entry| self.seen.add(entry));
             self.run.summary = self.seen.summary().map(Box::new);
         }

@@ -1,8 +1,12 @@
 //! Which call comes next.
 
+use jiff::Timestamp;
+
 use super::{Progress, Question, Step, most_of_one_call};
+use crate::run::approval;
 use crate::run::bisection::NOBODYS;
-use crate::run::flights::Owner;
+use crate::run::flights::{Flight, Owner};
+use crate::run::in_hand::PAGE;
 use crate::run::outcome::Outcome;
 use crate::run::pace::asked;
 use crate::run::pages::Look;
@@ -14,6 +18,20 @@ use dlq_upstash::types::{Call, Criteria, Detail, DlqId, Overrides, Selection};
 const LOOK: u32 = 100;
 
 impl Progress {
+    /// The call that was asked for last is under way.
+    pub fn sent(&mut self, call: &Call, now: Timestamp) {
+        let Some(of) = self.flights.offered() else { return };
+        let reserved = self.reserves(call, of);
+        // One call at a time is paid for by what it brought, once that is known.
+        let paid = if self.workers.are_several() { reserved } else { 0 };
+        self.pace.pay(paid, now);
+        let round = self.workers.round();
+        self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
+        if let Owner::Look(number) = of {
+            self.looks(number);
+        }
+    }
+
     pub(super) fn next_of_window(&mut self, criteria: &Criteria) -> Step {
         let Some(frozen) = self.run.window.clone() else {
             let message = "the run has no window, as its status was edited by hand; set dlq-operator.dev/requestedAt to a new value to start another";
@@ -42,7 +60,7 @@ impl Progress {
             let of = Owner::Look(pages.number);
             return self.offer(call, of);
         };
-        let list = self.run.dry_run;
+        let list = self.lists_only();
         let most_listed = self.most_listed;
         let Some(pages) = self.windows.get_mut(index) else { return Step::Await };
         let cursor = pages.cursors.next().cloned();
@@ -98,21 +116,22 @@ impl Progress {
     /// How many entries the next call may ask for: no more than one call may, nor than is left of the run's limit.
     /// `None` when nothing is left.
     pub(super) fn count(&self) -> Option<u32> {
-        u32::try_from(self.left().min(most_of_one_call(&self.limits))).ok().filter(|count| *count > 0)
+        let one_call = if self.tally.is_some() { PAGE.into() } else { most_of_one_call(&self.limits) };
+        u32::try_from(self.left().min(one_call)).ok().filter(|count| *count > 0)
     }
 
     /// How many entries the run may still act on, were those that calls under way ask for acted on.
     pub(super) fn left(&self) -> i64 {
-        let spent = self.run.processed.saturating_add(self.doubted).saturating_add(self.flights.reserved());
-        self.limits.max_entries_per_run.map_or(i64::MAX, |most| most.saturating_sub(spent))
+        let spent = self.counted().saturating_add(self.doubted).saturating_add(self.flights.reserved());
+        approval::most(&self.limits, &self.run).map_or(i64::MAX, |most| most.saturating_sub(spent))
     }
 
-    /// How many entries a call may act on, or list in a dry run.
+    /// How many entries a call may act on, or list where the run only lists.
     pub(super) fn reserves(&self, call: &Call, of: Owner) -> i64 {
         let counts = match of {
             Owner::Question | Owner::Look(_) => false,
             Owner::Batch(_) => true,
-            Owner::Window(_) => call.operation().acts() || (self.run.dry_run && self.listing.is_none()),
+            Owner::Window(_) => call.operation().acts() || (self.lists_only() && self.listing.is_none()),
         };
         if counts { asked(call) } else { 0 }
     }

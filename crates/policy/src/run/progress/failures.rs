@@ -231,9 +231,11 @@ impl Progress {
             (Call::Bulk { selection: Selection::Ids(_), .. } | Call::Single { .. } | Call::Get { .. }, _) => {
                 self.failures = 0;
                 self.run.pages += 1;
+                // While entries are only counted, none that is missing is told.
+                let is_told = self.tally.is_none();
                 if let Owner::Batch(number) = of {
                     self.pass(number, 1, false, |batch| {
-                        if !batch.chunks.is_uncertain() {
+                        if is_told && !batch.chunks.is_uncertain() {
                             batch.not_found += 1;
                         }
                     });

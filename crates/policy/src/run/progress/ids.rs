@@ -35,17 +35,18 @@ impl Progress {
             Some(index) => index,
             None if rest.is_empty() => return Step::Await,
             None => {
-                let size = if self.run.dry_run { 1 } else { most.min(fitting(rest)).min(rest.len()) };
+                let size = if self.lists_only() { 1 } else { most.min(fitting(rest)).min(rest.len()) };
                 self.deal(rest.iter().take(size).cloned().collect());
                 self.batches.len() - 1
             }
         };
         let action = self.work.api_action();
+        let lists_only = self.lists_only();
         let Some(batch) = self.batches.get_mut(index) else { return Step::Await };
         let of = Owner::Batch(batch.number);
         let named = batch.next(most);
         let call = match (named.first(), ids) {
-            (Some(id), _) if self.run.dry_run => Call::Get { id: id.clone() },
+            (Some(id), _) if lists_only => Call::Get { id: id.clone() },
             (_, [only]) if action == Action::Resume => {
                 Call::Single { action, id: only.clone(), overrides: self.work.overrides.clone() }
             }
@@ -106,9 +107,11 @@ impl Progress {
         // What comes after entries that are not done is not told yet: a process that takes up the run acts on it again.
         while let Some(first) = self.batches.front_mut() {
             let (done, not_found, rejected) = first.take_done();
-            self.run.position += done;
-            self.run.not_found += not_found;
-            self.run.rejected += rejected;
+            if self.tally.is_none() {
+                self.run.position += done;
+                self.run.not_found += not_found;
+                self.run.rejected += rejected;
+            }
             if !first.is_done() {
                 break;
             }

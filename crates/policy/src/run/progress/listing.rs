@@ -62,7 +62,7 @@ impl Progress {
         let batch = self.ready_batch();
         // What was refused as a whole is taken apart before anything else has its turn.
         let is_worth_listing =
-            self.run.dry_run || (batch.is_none() && (in_hand == 0 || (has_room && waiting < left)));
+            self.lists_only() || (batch.is_none() && (in_hand == 0 || (has_room && waiting < left)));
         if let Some(pages) =
             self.ready_window().filter(|_| is_worth_listing).map(|index| &self.windows[index])
         {
@@ -121,11 +121,15 @@ impl Progress {
             labels: &work.overrides.labels,
             now: self.run.start_time.timestamp(),
         };
+        let (lists_only, before) = (self.lists_only(), self.counted());
         let Some(listing) = &mut self.listing else { return };
+        let counted = match &mut self.tally {
+            Some(tally) => &mut tally.entries,
+            None => &mut self.run.processed,
+        };
         // Entries without an ID that could be sent.
         let shown = i64::try_from(page.entries).unwrap_or(i64::MAX);
         self.run.rejected += (shown - i64::try_from(page.listed.len()).unwrap_or(shown)).max(0);
-        let processed = self.run.processed;
         listing.in_hand.listed();
         let mut is_cut = false;
         for entry in &page.listed {
@@ -138,12 +142,12 @@ impl Progress {
                 return;
             }
             match rules.verdict(entry) {
-                Verdict::Act(_) if self.run.dry_run => {
-                    is_cut = self.limits.max_entries_per_run.is_some_and(|most| self.run.processed >= most);
+                Verdict::Act(_) if lists_only => {
+                    is_cut = self.limits.max_entries_per_run.is_some_and(|most| *counted >= most);
                     if is_cut {
                         break;
                     }
-                    self.run.processed += 1;
+                    *counted += 1;
                     self.seen.add(entry);
                 }
                 Verdict::Act(labels) => listing.in_hand.add(&entry.id, labels),
@@ -157,9 +161,9 @@ impl Progress {
             }
         }
         self.has_more |= listing.in_hand.len() > MAX_CHUNK;
-        if self.run.dry_run {
+        if lists_only {
             self.run.summary = self.seen.summary().map(Box::new);
-            self.pace.spend(self.run.processed - processed, now);
+            self.pace.spend(self.counted() - before, now);
         }
         let Some(pages) = self.windows.get_mut(index) else { return };
         pages.size.drain(page);

@@ -67,7 +67,7 @@ impl Progress {
     /// Splits windows for as many workers as have nothing to do.
     pub(super) fn split_windows(&mut self) {
         // What is listed is split by its first page.
-        if !self.workers.are_several() || self.run.dry_run || self.listing.is_some() {
+        if !self.workers.are_several() || self.lists_only() || self.listing.is_some() {
             return;
         }
         let mut looks = 0;
@@ -202,7 +202,7 @@ impl Progress {
                     pages.size.drain(page);
                 }
                 let shown = page.entries > 0;
-                let turned = Turned { shown, progressed: shown && !self.run.dry_run };
+                let turned = Turned { shown, progressed: shown && !self.lists_only() };
                 self.turn_page(index, turned, page.cursor.as_ref());
             }
         }
@@ -254,7 +254,7 @@ impl Progress {
         let is_unsure = self.run.uncertain_pages > 0 || self.run.interruptions > 0;
         // Once the limit is used up there is no call to be made, and nothing is known to be left.
         let has_parts = self.pass.is_split && self.left() > 0;
-        !self.run.dry_run && !self.pass.is_last && (is_unsure || has_parts)
+        !self.lists_only() && !self.pass.is_last && (is_unsure || has_parts)
     }
 
     pub(super) fn begin_last_pass(&mut self) {
@@ -268,19 +268,20 @@ impl Progress {
         self.pass.is_split = false;
         self.take_whole_window(None);
         self.list_again();
-        if self.run.dry_run {
+        if self.lists_only() {
             self.seen = Seen::default();
         }
+        self.count_again();
         self.note_windows();
     }
 
     /// Begins again without a cursor that was refused: they go stale. What was acted on is gone from the DLQ, so that
     /// repeats nothing. Once for each window.
     pub(super) fn restart(&mut self, index: usize) -> bool {
+        let is_alone = self.pass.is_split && !self.lists_only() && self.listing.is_none();
         let Some(pages) = self.windows.get_mut(index).filter(|pages| pages.cursors.next().is_some()) else {
             return false;
         };
-        let is_alone = self.pass.is_split && !self.run.dry_run && self.listing.is_none();
         let has_begun_again =
             if is_alone { &mut pages.has_begun_again } else { &mut self.pass.has_begun_again };
         if std::mem::replace(has_begun_again, true) {
@@ -304,7 +305,7 @@ impl Progress {
         self.run.windows = self.windows.iter().map(Pages::told).collect();
         let bytes = |cursor: &Option<String>| cursor.as_ref().map_or(0, String::len);
         while self.run.windows.iter().map(|told| bytes(&told.cursor)).sum::<usize>() > MAX_CURSOR_BYTES {
-            if self.run.dry_run {
+            if self.lists_only() {
                 // A process that takes up the run begins it again, so that no entry is counted twice.
                 return self.run.windows.clear();
             }

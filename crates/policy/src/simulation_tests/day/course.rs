@@ -86,7 +86,7 @@ impl Course {
         }
         let sums = self.account.close(&self.kind);
         let calm = Slice { latency: 20, every_page: true, ..Slice::default() };
-        self.world.calm(&calm, Secret::Token { number: 9, right: Right::All });
+        self.world.calm(&calm, Secret::Token { number: 9, right: Right::All }, false);
         (sums, self.world.met())
     }
 
