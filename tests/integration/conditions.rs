@@ -10,11 +10,12 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{Entry, eventually, workspace_root};
 
+use crate::approval::expire;
 use crate::at_most_once::tempt;
 use crate::cluster::control_plane;
 use crate::generated_files::{assert_is_current, schema};
 use crate::scene::{PATIENCE, Scene, condition};
-use states::{CANCELLED, HOLDER, Health, QUEUED, Secret, State, UNCARRIED, UNREADABLE, states};
+use states::{CANCELLED, EXPIRED, HOLDER, Health, QUEUED, Secret, State, UNCARRIED, UNREADABLE, states};
 
 const FOLDER: &str = "tests/data/conditions";
 /// One that is not in the table, as it shows no conditions.
@@ -79,6 +80,8 @@ async fn bring_about(scene: &Scene, states: &[State]) {
     let goes_on = |status: &Value| status["currentRun"].is_object();
     scene.status(CANCELLED, "its run continues", goes_on).await;
     scene.annotate(CANCELLED, &[("cancelAt", "now")]).await;
+    scene.condition(EXPIRED, "Running", "True", "AwaitingApproval").await;
+    expire(scene, EXPIRED).await;
     scene.condition(UNREADABLE, "Ready", "True", "Scheduled").await;
     // The API server takes this time, and Rust's types do not.
     let poison = json!([{ "op": "add", "path": "/status/scheduleSince", "value": "9999-12-31T23:59:59Z" }]);
@@ -141,7 +144,9 @@ fn recorded(policy: &Value) -> String {
     });
     object["status"].as_object_mut().unwrap().retain(|_, field| !field.is_null());
     let namespace = metadata["namespace"].as_str().unwrap();
-    serde_json::to_string_pretty(&object).unwrap().replace(namespace, "payments")
+    let id = status["currentRun"]["approvalId"].as_str().unwrap_or(namespace);
+    let text = serde_json::to_string_pretty(&object).unwrap().replace(namespace, "payments");
+    text.replace(id, "0123456789abcdef")
 }
 
 /// `kubectl wait` for each of these policies to be ready; whether it was, and what it said.

@@ -4,6 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
 
 mod api_server_trouble;
+mod approval;
 mod at_most_once;
 mod backlog;
 mod by_hand;

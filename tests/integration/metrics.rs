@@ -22,6 +22,7 @@ const METRICS: &str = "
     dlq_operator_runs_total                         counter    namespace name action trigger result
     dlq_operator_run_duration_seconds               histogram  action result
     dlq_operator_run_active                         gauge      namespace name
+    dlq_operator_run_awaiting_approval              gauge      namespace name
     dlq_operator_last_run_timestamp_seconds         gauge      namespace name
     dlq_operator_last_success_timestamp_seconds     gauge      namespace name
     dlq_operator_next_run_timestamp_seconds         gauge      namespace name

@@ -15,6 +15,7 @@ use dlq_policy::Truth;
 
 /// What metrics show of a policy. Both replicas that act and those that stand by have it.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is of its own: two of them are metrics")]
 pub(crate) struct PolicySummary {
     pub(crate) action: Box<str>,
     pub(crate) schedule: Box<str>,

@@ -13,6 +13,7 @@ fn words(health: Health) -> [&'static str; 2] {
     match health {
         Health::Healthy => ["Current", "Healthy"],
         Health::NeedsAPerson => ["Current", "Degraded"],
+        Health::WaitsForAPerson => ["Current", "Suspended"],
         Health::InProgress => ["InProgress", "Progressing"],
         Health::Failed => ["Failed", "Degraded"],
     }
@@ -73,6 +74,7 @@ fn assert_make_sense(name: &str, policy: &Value, actions: &Value) {
     // What each is to set, and when it is to be offered.
     let table = [
         ("cancel", annotations::CANCEL_AT, is_running),
+        ("approve", annotations::APPROVED_RUN, policy["status"]["phase"] == "AwaitingApproval"),
         ("reset", annotations::RESET_AT, policy["status"]["phase"] == "CircuitOpen"),
         ("run", annotations::REQUESTED_AT, !is_held && !is_running),
         ("pause", annotations::PAUSED, !is_paused),

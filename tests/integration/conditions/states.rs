@@ -39,6 +39,8 @@ pub(super) enum Health {
     Healthy,
     /// Ready to those that fail a deploy, and not to those that show it to people.
     NeedsAPerson,
+    /// Ready to those that fail a deploy, and waiting to those that show it to people.
+    WaitsForAPerson,
     InProgress,
     Failed,
 }
@@ -47,6 +49,7 @@ impl State {
     pub(super) fn health(&self) -> Health {
         match self.ready {
             (true, "CircuitOpen") => Health::NeedsAPerson,
+            (true, _) if self.running.1 == "AwaitingApproval" => Health::WaitsForAPerson,
             (true, _) => Health::Healthy,
             (false, "SecretNotFound" | "SecretKeyNotFound") => Health::InProgress,
             (false, _) => Health::Failed,
@@ -62,7 +65,7 @@ impl State {
             ["LastRunSucceeded", self.last_run.0.map_or("Unknown", truth), self.last_run.1],
         ];
         match (self.health(), self.ready.1) {
-            (Health::Healthy | Health::NeedsAPerson, _) => {}
+            (Health::Healthy | Health::NeedsAPerson | Health::WaitsForAPerson, _) => {}
             (Health::InProgress, reason) => conditions.push(["Reconciling", "True", reason]),
             (Health::Failed, reason) => conditions.push(["Stalled", "True", reason]),
         }
@@ -138,10 +141,33 @@ pub(super) const HOLDER: &str = "holder";
 pub(super) const CANCELLED: &str = "cancelled";
 pub(super) const UNREADABLE: &str = "unreadable";
 pub(super) const QUEUED: &str = "queued";
+/// Its wait for an approval is over.
+pub(super) const EXPIRED: &str = "expired";
 /// What it acts on comes back, without the label that counts.
 pub(super) const UNCARRIED: &str = "labels-not-carried";
 
+/// Those of runs that need an approval.
+fn gated() -> Vec<State> {
+    vec![
+        State {
+            entries: 3,
+            running: (true, "AwaitingApproval"),
+            last_run: NEVER,
+            ..state("awaiting-approval", json!({ "limits": { "approvalAbove": 2 } }))
+        },
+        State {
+            entries: 3,
+            last_run: badly("Expired"),
+            ..state(EXPIRED, json!({ "limits": { "approvalAbove": 0 } }))
+        },
+    ]
+}
+
 pub(super) fn states() -> Vec<State> {
+    ungated().into_iter().chain(gated()).collect()
+}
+
+fn ungated() -> Vec<State> {
     let yearly = || json!({ "schedule": "0 0 1 1 *" });
     let evil = json!({ "url": "https://evil.example", "tokenSecretRef": { "name": "url-not-allowed", "key": "token" } });
     vec![

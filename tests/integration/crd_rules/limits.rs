@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use super::{Row, accepted, rejected, spec};
 
 pub(super) fn rows() -> Vec<Row> {
-    [history(), page_sizes(), parallelism(), other_limits(), failures()].into_iter().flatten().collect()
+    [history(), page_sizes(), parallelism(), approval(), other_limits(), failures()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn limits(limits: Value) -> Value {
@@ -65,6 +68,23 @@ fn parallelism() -> Vec<Row> {
             calls(json!(17)),
             at,
             "less than or equal to 16",
+        ),
+    ]
+}
+
+fn approval() -> Vec<Row> {
+    let above = |above: Value| limits(json!({ "approvalAbove": above }));
+    let at = "spec.limits.approvalAbove";
+    vec![
+        accepted("whatever matches needs an approval", above(json!(0))),
+        accepted("the highest threshold", above(json!(2_147_483_647))),
+        accepted("null for a threshold is none", above(json!(null))),
+        rejected("a threshold is not negative", above(json!(-1)), at, "greater than or equal to 0"),
+        rejected(
+            "a threshold fits into 32 bits",
+            above(json!(2_147_483_648_u64)),
+            at,
+            "less than or equal to 2147483647",
         ),
     ]
 }

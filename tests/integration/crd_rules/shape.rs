@@ -29,6 +29,7 @@ fn full(filters: &Value) -> Value {
             "entriesPerSecond": 20,
             "activeDeadlineSeconds": 3600,
             "parallelism": 8,
+            "approvalAbove": 500,
         },
         "failurePolicy": { "openCircuitAfter": 3 },
         "historyLimit": 10,

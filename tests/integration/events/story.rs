@@ -24,7 +24,7 @@ const NORMAL: [&str; 9] = [
     "CircuitClosed",
     "RunAlreadyActive",
 ];
-const WARNING: [&str; 11] = [
+const WARNING: [&str; 12] = [
     "RunFailed",
     "MissedSchedule",
     "InvalidSchedule",
@@ -36,6 +36,7 @@ const WARNING: [&str; 11] = [
     "RunRequestIgnored",
     "UncertainPage",
     "LoopPossible",
+    "AwaitingApproval",
 ];
 
 fn resume(further: Value) -> Value {
@@ -70,6 +71,7 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
     let (slow, broken) = (account(&scene, "slow", 200).await, account(&scene, "broken", 3).await);
     let lossy = account(&scene, "lossy", 3).await;
     let (dry, limited) = (account(&scene, "dry", 3).await, account(&scene, "limited", 3).await);
+    let large = account(&scene, "large", 3).await;
     let evil = json!({ "url": "https://evil.example", "tokenSecretRef": secret("slow")["tokenSecretRef"] });
     let table = [
         ("late", resume(json!({ "schedule": "@every 6s", "startingDeadlineSeconds": 1 }))),
@@ -78,6 +80,7 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
         ("lossy", resume(json!({ "connection": lossy }))),
         ("dry", resume(json!({ "dryRun": true, "connection": dry }))),
         ("limited", resume(json!({ "limits": { "maxEntriesPerRun": 2 }, "connection": limited }))),
+        ("large", resume(json!({ "limits": { "approvalAbove": 2 }, "connection": large }))),
         ("held", resume(json!({ "suspend": true }))),
         ("cron", resume(json!({ "schedule": "61 * * * *" }))),
         ("zone", resume(json!({ "schedule": "@hourly", "timeZone": "Mars/Olympus" }))),
@@ -104,7 +107,12 @@ async fn every_event_of_the_list_comes_about_and_regards_its_policy() {
     let status = scene.status("late", "it is seen", |status| status["scheduleSince"].is_string()).await;
     scene.ran("late", 1).await;
     wait_until_told(&scene, "broken", "CircuitClosed", 1).await;
-    for (name, reason) in [("slow", "RunCancelled"), ("lossy", "RunSucceeded"), ("dry", "DryRunSucceeded")] {
+    for (name, reason) in [
+        ("slow", "RunCancelled"),
+        ("lossy", "RunSucceeded"),
+        ("dry", "DryRunSucceeded"),
+        ("large", "AwaitingApproval"),
+    ] {
         wait_until_told(&scene, name, reason, 1).await;
     }
     scene.operator.kill().unwrap();

@@ -71,7 +71,7 @@ their number does not grow with the policies':
 
 - the counters `runs_total`, `entries_processed_total`, `uncertain_pages_total` and `missed_schedules_total` keep their other \
 labels and count all policies together, those that are gone too;
-- `run_active`, `circuit_open` and `policy_condition` say how many policies it holds for;
+- `run_active`, `run_awaiting_approval`, `circuit_open` and `policy_condition` say how many policies it holds for;
 - `policy_info`, `consecutive_failures`, the three times and what is said of backlogs are left out: their sums would say nothing, as \
 policies may select the same entries.
 "

@@ -32,7 +32,7 @@ fn a_run_waits_for_its_approval_unless_something_ends_it() {
     let gate = json!({ "limits": { "approvalAbove": 10 } });
     let on = format!("continue {}", status.current_run.as_ref().unwrap().id);
     let next_day = "2026-11-21T12:04:59Z";
-    for (row, policy, now, expected) in [
+    for (row, policy, now, expected) in vec![
         ("nothing changed", gated(&json!({}), &[]), "2026-11-20T12:06:00Z", AWAITS),
         ("its deadline has passed", gated(&json!({}), &[]), "2026-11-20T12:30:00Z", AWAITS),
         ("the last second", gated(&json!({}), &[]), next_day, AWAITS),

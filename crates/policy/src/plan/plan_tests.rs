@@ -231,7 +231,7 @@ fn the_gates_stand_in_their_order() {
     let circuit = json!({"failurePolicy": {"openCircuitAfter": 1}});
     let mut broken = everything.clone();
     broken["filters"] = json!({"labels": []});
-    let table = [
+    let table = vec![
         ("invalid comes before suspended", quarterly(&broken, held), "invalid: InvalidSpec"),
         (
             "an invalid schedule too",

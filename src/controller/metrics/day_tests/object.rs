@@ -203,6 +203,7 @@ impl Object {
                 Event::Resolved(Ok(Ok(Found { version: "secret/1".to_owned(), account: Some(1) })))
             }
             Effect::Write(write) => Event::Written(self.write(process, *write, dice)),
+            Effect::ApprovalId => Event::ApprovalId("1".to_owned()),
             Effect::Permit(_) | Effect::FurtherPermit(_) => Event::Permitted(true),
             Effect::Call { id, call, .. } => {
                 self.works(attempt, process);
