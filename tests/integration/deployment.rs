@@ -1,6 +1,7 @@
 //! The chart as it runs: installed with the real Helm on a node of real parts; and, for what the API server alone decides, as a
 //! process with the `ServiceAccount`, flags and environment of its Deployment.
 
+mod approvers;
 mod containers;
 mod defaults;
 mod from_chart;

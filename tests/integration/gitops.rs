@@ -10,7 +10,7 @@ use crate::cluster::control_plane;
 use crate::generated_files::assert_is_current;
 
 const PATCH: &str = "docs/gitops/argocd/argocd-cm.yaml";
-const ACTIONS: [&str; 5] = ["run", "cancel", "pause", "unpause", "reset"];
+const ACTIONS: [&str; 6] = ["run", "approve", "cancel", "pause", "unpause", "reset"];
 
 fn script(path: &str) -> String {
     fs::read_to_string(workspace_root().join("docs/gitops/argocd").join(path)).unwrap()

@@ -9,12 +9,13 @@ use serde_json::Value;
 use testbed::{Prometheus, promtool, workspace_root};
 
 /// The names that users configure routes and silences by.
-const ALERTS: [&str; 11] = [
+const ALERTS: [&str; 12] = [
     "DlqOperatorDown",
     "DlqOperatorNoLeader",
     "DlqOperatorQuotaExceeded",
     "DlqOperatorRateLimited",
     "DlqOperatorUpstreamErrors",
+    "DlqPolicyAwaitingApproval",
     "DlqPolicyCircuitOpen",
     "DlqPolicyEntriesExpiring",
     "DlqPolicyMissedSchedules",

@@ -38,6 +38,7 @@ async fn the_commands_of_the_runbooks_work() {
                 .env("KUBECONFIG", scene.control_plane.kubeconfig())
                 .env("NS", scene.namespace.name())
                 .env("POLICY", "typed")
+                .env("ID", "0123456789abcdef")
                 .output()
                 .await
                 .unwrap();

@@ -3,7 +3,8 @@
 --
 -- It says what kstatus says, which Flux and Helm ask: a policy is healthy when it is accepted and able to run, be it idle,
 -- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red. An open
--- circuit is ready to kstatus, so that it fails no deploy, and degraded here, where people look.
+-- circuit is ready to kstatus, so that it fails no deploy, and degraded here, where people look. So is a run that waits for an
+-- approval: suspended here, as other things that wait for a person.
 
 local status = obj.status or {}
 if (status.observedGeneration or -1) < 0 then
@@ -33,6 +34,9 @@ if is_true("Reconciling") then
 end
 if is_true("Stalled") then
   return say("Degraded", "Stalled")
+end
+if status.phase == "AwaitingApproval" then
+  return { status = "Suspended", message = "AwaitingApproval: " .. (status.message or "") }
 end
 if is_true("Ready") then
   return say("Healthy", "Ready")

@@ -107,7 +107,9 @@ async fn people_get_roles_that_join_those_of_kubernetes() {
     assert_eq!(view["rules"][0]["verbs"], json!(["get", "list", "watch"]));
     let writes = json!(["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]);
     assert_eq!(edit["rules"][0]["verbs"], writes);
-    for role in [view, edit] {
+    let approve = named(&objects, "ClusterRole", "dlq-system:dlq-operator:approve");
+    assert_eq!(approve["rules"][0]["verbs"], json!(["approve"]));
+    for role in [view, edit, approve] {
         assert_eq!(role["rules"].as_array().unwrap().len(), 1);
         // The status is the operator's.
         assert_eq!(role["rules"][0]["resources"], json!(["dlqpolicies"]));
@@ -116,9 +118,15 @@ async fn people_get_roles_that_join_those_of_kubernetes() {
     for to in ["edit", "admin"] {
         assert_eq!(edit["metadata"]["labels"][format!("{LABEL}-{to}")], "true");
     }
+    assert_eq!(approve["metadata"]["labels"][format!("{LABEL}-admin")], "true");
+    assert_eq!(
+        approve["metadata"]["labels"][format!("{LABEL}-edit")],
+        Value::Null,
+        "who asks may not approve"
+    );
     let alone = json!({ "aggregateToView": false, "aggregateToEdit": false, "aggregateToAdmin": false });
     let objects = rendered(&json!({ "rbac": alone })).await.unwrap();
-    assert_eq!(of_kind(&objects, "ClusterRole").len(), 3);
+    assert_eq!(of_kind(&objects, "ClusterRole").len(), 4);
     for role in of_kind(&objects, "ClusterRole") {
         assert!(!role["metadata"]["labels"].to_string().contains(LABEL));
     }

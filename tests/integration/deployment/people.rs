@@ -10,7 +10,7 @@ use crate::scene::PATIENCE;
 
 const SAMPLE: &str = "examples/admission/deleting-needs-a-permission.yaml";
 
-async fn bind(control_plane: &ControlPlane, namespace: &Namespace, role: &str, user: User) {
+pub(super) async fn bind(control_plane: &ControlPlane, namespace: &Namespace, role: &str, user: User) {
     let group = "rbac.authorization.k8s.io";
     let binding = json!({
         "apiVersion": format!("{group}/v1"),
@@ -25,7 +25,7 @@ async fn bind(control_plane: &ControlPlane, namespace: &Namespace, role: &str, u
     control_plane.kubectl(&["create", "--filename", file.to_str().unwrap()]).await.unwrap().ok().unwrap();
 }
 
-fn policy(namespace: &Namespace, name: &str, spec: Value) -> Value {
+pub(super) fn policy(namespace: &Namespace, name: &str, spec: Value) -> Value {
     let mut policy = json!({
         "apiVersion": "dlq-operator.dev/v1alpha1",
         "kind": "DlqPolicy",
@@ -37,12 +37,12 @@ fn policy(namespace: &Namespace, name: &str, spec: Value) -> Value {
 }
 
 /// What kubectl says to somebody, in a namespace; `Err` where it is refused.
-async fn asked(kubectl: &Kubectl, namespace: &Namespace, args: &[&str]) -> Result<String, String> {
+pub(super) async fn asked(kubectl: &Kubectl, namespace: &Namespace, args: &[&str]) -> Result<String, String> {
     let args: Vec<_> = ["--namespace", namespace.name()].into_iter().chain(args.iter().copied()).collect();
     kubectl.run(&args).await.unwrap().ok().map_err(|error| error.to_string())
 }
 
-async fn applied(kubectl: &Kubectl, policy: &Value) -> Result<String, String> {
+pub(super) async fn applied(kubectl: &Kubectl, policy: &Value) -> Result<String, String> {
     kubectl.apply(&policy.to_string()).await.unwrap().ok().map_err(|error| error.to_string())
 }
 
@@ -78,7 +78,10 @@ async fn the_roles_that_people_have_let_them_read_policies_and_write_them() {
         .iter()
         .filter(is_ours)
         .flat_map(|rule| rule["verbs"].as_array().unwrap());
-    assert!(verbs.into_iter().any(|verb| verb == "delete"), "{admin:#}");
+    let verbs: Vec<_> = verbs.collect();
+    assert!(["delete", "approve"].iter().all(|verb| verbs.contains(&&json!(verb))), "{admin:#}");
+    let approve = asked(&bob, namespace, &["auth", "can-i", "approve", "dlqpolicies"]).await.unwrap_err();
+    assert!(approve.ends_with("no\n"), "an editor may not approve: {approve:?}");
 
     let refused = applied(&alice, &policy(namespace, "another", json!({}))).await.unwrap_err();
     assert!(refused.contains("cannot create resource \"dlqpolicies\""), "{refused}");

@@ -13,6 +13,9 @@ end
 
 return {
   run = { displayName = "Run now", iconClass = "fa fa-fw fa-play", disabled = is_held or is_running },
+  approve = {
+    displayName = "Approve the run", iconClass = "fa fa-fw fa-check", disabled = status.phase ~= "AwaitingApproval",
+  },
   cancel = { displayName = "Cancel the run", iconClass = "fa fa-fw fa-stop", disabled = not is_running },
   pause = { displayName = "Pause", iconClass = "fa fa-fw fa-pause", disabled = is_paused },
   unpause = { displayName = "Unpause", iconClass = "fa fa-fw fa-redo", disabled = not is_paused },
