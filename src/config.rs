@@ -133,6 +133,11 @@ pub struct Flags {
     #[arg(long, env = "DLQ_OPERATOR_PER_POLICY_METRICS", value_parser = BoolishValueParser::new(),
         action = ArgAction::Set, default_value = "on", value_name = "SWITCH")]
     per_policy_metrics: bool,
+
+    /// Let policies use a `ClusterDlqConnection`: on, or off where the operator may not read these and the labels of namespaces
+    #[arg(long, env = "DLQ_OPERATOR_CLUSTER_CONNECTIONS", value_parser = BoolishValueParser::new(),
+        action = ArgAction::Set, default_value = "on", value_name = "SWITCH")]
+    cluster_connections: bool,
 }
 
 /// What comes from the environment alone: a token on a command line could be read by anybody on the machine, and a
@@ -164,6 +169,7 @@ impl Environment {
 }
 
 /// What the operator runs with.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug)]
 pub struct Config {
     /// Namespaces to watch; empty: all.
@@ -190,6 +196,8 @@ pub struct Config {
     pub audit: bool,
     /// Whether metrics tell policies apart.
     pub per_policy_metrics: bool,
+    /// Whether policies may use cluster-wide connections.
+    pub cluster_connections: bool,
     /// The lease of the leader; none: nobody is elected, and this process always acts.
     pub lease: Option<LeaseConfig>,
     /// Address of the admin server.
@@ -253,6 +261,7 @@ impl Config {
             audit_log,
             otlp_endpoint,
             per_policy_metrics,
+            cluster_connections,
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
         let is_given = qstash_url.is_some();
@@ -302,6 +311,7 @@ impl Config {
             watch_secrets: secret_access == SecretAccess::Watch,
             audit: audit_log,
             per_policy_metrics,
+            cluster_connections,
             lease,
             admin_address,
             log_format,
@@ -387,6 +397,8 @@ mod tests {
         {
             assert_eq!(config(&["--per-policy-metrics", argument]).per_policy_metrics, is_on, "{argument}");
             assert_eq!(config(&["--audit-log", argument]).audit, is_on, "{argument}");
+            let cluster_wide = config(&["--cluster-connections", argument]).cluster_connections;
+            assert_eq!(cluster_wide, is_on, "{argument}");
         }
         assert!(refuses(&["--per-policy-metrics=some"]) && refuses(&["--audit-log=some"]));
     }

@@ -6,7 +6,7 @@ import (
 
 // interpret runs a script as Argo CD does: with the object as the global obj, and few libraries. What the script returned
 // is on the top of the stack.
-func interpret(policy map[string]any, script string) (*lua.LState, error) {
+func interpret(object map[string]any, script string) (*lua.LState, error) {
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	for name, open := range map[string]lua.LGFunction{
 		lua.LoadLibName:   lua.OpenPackage,
@@ -20,7 +20,7 @@ func interpret(policy map[string]any, script string) (*lua.LState, error) {
 			return nil, err
 		}
 	}
-	l.SetGlobal("obj", value(l, policy))
+	l.SetGlobal("obj", value(l, object))
 	if err := l.DoString(script); err != nil {
 		l.Close()
 		return nil, err

@@ -1,4 +1,4 @@
-// Command kstatus says what deploy tools make of the policies in a folder, a JSON file each: kstatus, which Flux and Helm's
+// Command kstatus says what deploy tools make of the policies and connections in a folder, a JSON file each: kstatus, which Flux and Helm's
 // --wait ask, and Argo CD with the scripts that docs/gitops ships, in the interpreter that Argo CD has.
 // Before that it reads the manifests of the guide for Flux as strictly as Flux' own types are.
 //
@@ -28,10 +28,10 @@ type row struct {
 	State   string `json:"state"`
 	Kstatus string `json:"kstatus"`
 	ArgoCD  string `json:"argocd"`
-	// The same policy after an edit that the operator has not seen yet.
+	// The same object after an edit that the operator has not seen yet.
 	EditedKstatus string `json:"editedKstatus"`
 	EditedArgoCD  string `json:"editedArgocd"`
-	// What each action of Argo CD that is offered then changes.
+	// What each action of Argo CD that is offered then changes. Only policies have actions.
 	Actions map[string]map[string]any `json:"actions"`
 }
 
@@ -82,34 +82,36 @@ func read(path, health string) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	policy := &unstructured.Unstructured{}
-	if err := policy.UnmarshalJSON(text); err != nil {
+	object := &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON(text); err != nil {
 		return row{}, err
 	}
 	r := row{State: strings.TrimSuffix(filepath.Base(path), ".json")}
-	if r.Kstatus, r.ArgoCD, err = ask(policy, health); err != nil {
+	if r.Kstatus, r.ArgoCD, err = ask(object, health); err != nil {
 		return row{}, err
 	}
-	if r.Actions, err = offered(policy.Object); err != nil {
-		return row{}, err
+	if object.GetKind() == "DlqPolicy" {
+		if r.Actions, err = offered(object.Object); err != nil {
+			return row{}, err
+		}
 	}
-	policy.SetGeneration(policy.GetGeneration() + 1)
-	r.EditedKstatus, r.EditedArgoCD, err = ask(policy, health)
+	object.SetGeneration(object.GetGeneration() + 1)
+	r.EditedKstatus, r.EditedArgoCD, err = ask(object, health)
 	return r, err
 }
 
-func ask(policy *unstructured.Unstructured, health string) (string, string, error) {
-	computed, err := status.Compute(policy)
+func ask(object *unstructured.Unstructured, health string) (string, string, error) {
+	computed, err := status.Compute(object)
 	if err != nil {
 		return "", "", err
 	}
-	argo, err := argocd(policy.Object, health)
+	argo, err := argocd(object.Object, health)
 	return computed.Status.String(), argo, err
 }
 
-// argocd says what the health script makes of a policy.
-func argocd(policy map[string]any, health string) (string, error) {
-	l, err := interpret(policy, health)
+// argocd says what the health script makes of an object.
+func argocd(object map[string]any, health string) (string, error) {
+	l, err := interpret(object, health)
 	if err != nil {
 		return "", err
 	}

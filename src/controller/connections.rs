@@ -20,7 +20,7 @@ use crate::controller::names::lock;
 use dlq_crd::{Reason, SecretKeyRef};
 use dlq_policy::attempt::{FailedStep, Trouble};
 use dlq_policy::plan::{self, Freshness};
-use dlq_policy::{ConnectionRef, Invalid};
+use dlq_policy::{ConnectionName, ConnectionRef, Invalid};
 use dlq_upstash::client::Transport;
 use dlq_upstash::{Client, Token};
 
@@ -30,14 +30,16 @@ const LOOK_AGAIN: Duration = plan::LOOK_AGAIN.unsigned_abs();
 /// How long a token that was found serves others that name its Secret.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// A Secret's key in a namespace, or the operator's own connection.
-type Key = (String, ConnectionRef);
-
 /// When somebody looked, and what was found: a Secret's version or what is missing. Never the token.
 type Look = (Instant, Result<String, Invalid>);
 
 /// Writes down what was found, and forgets what is too old to be of use: references come and go with policies.
-fn remember(looks: &mut HashMap<Key, Look>, key: Key, found: Result<String, Invalid>, now: Instant) {
+fn remember(
+    looks: &mut HashMap<ConnectionRef, Look>,
+    key: ConnectionRef,
+    found: Result<String, Invalid>,
+    now: Instant,
+) {
     looks.retain(|_, (at, _)| now.duration_since(*at) < LOOK_AGAIN);
     looks.insert(key, (now, found));
 }
@@ -50,22 +52,30 @@ pub(crate) struct Connected {
     pub(crate) fingerprint: u64,
     /// Which Secret it is, in which version. The operator's own token changes with the process alone.
     pub(crate) secret: String,
+    /// The connection that policies share it by.
+    pub(crate) shared: Option<ConnectionName>,
 }
 
 impl Connected {
-    fn new(transport: &Transport, url: Url, token: Token, secret: String) -> Self {
-        let fingerprint = fingerprint(&url, &token);
-        Self { client: Client::new(transport.clone(), url, token), fingerprint, secret }
+    fn new(
+        transport: &Transport,
+        url: Url,
+        token: Token,
+        secret: String,
+        shared: Option<ConnectionName>,
+    ) -> Self {
+        let fingerprint = fingerprint(&url, &token, shared.as_ref());
+        Self { client: Client::new(transport.clone(), url, token), fingerprint, secret, shared }
     }
 }
 
 /// A look at a Secret that others may wait for too.
 type Flight = Shared<BoxFuture<'static, Result<Result<Connected, Invalid>, Trouble>>>;
 
-/// One token may stand for two accounts, at two URLs.
-fn fingerprint(url: &Url, token: &Token) -> u64 {
+/// One token may stand for two accounts, at two URLs. Connections that policies share have limits of their own.
+fn fingerprint(url: &Url, token: &Token, shared: Option<&ConnectionName>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (url, token.fingerprint()).hash(&mut hasher);
+    (url, token.fingerprint(), shared).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -75,8 +85,8 @@ pub(crate) struct Connections {
     transport: Transport,
     default: Option<(Url, Token)>,
     process: String,
-    looks: Mutex<HashMap<Key, Look>>,
-    flights: Mutex<HashMap<Key, (Instant, Flight)>>,
+    looks: Mutex<HashMap<ConnectionRef, Look>>,
+    flights: Mutex<HashMap<ConnectionRef, (Instant, Flight)>>,
     /// How many Secrets changed that somebody waits for.
     changes: AtomicU64,
 }
@@ -105,25 +115,22 @@ impl Connections {
         match connection {
             ConnectionRef::Default => self.default.as_ref().map(|(url, _)| url),
             ConnectionRef::Secret { url, .. } => Some(url),
+            ConnectionRef::Missing(_) => None,
         }
         .map_or(SignedDuration::ZERO, |url| self.transport.clock_offset(url))
     }
 
     /// What was found within the last minute: how policies that wait share one look per Secret.
-    pub(crate) fn known(
-        &self,
-        namespace: &str,
-        connection: &ConnectionRef,
-    ) -> Option<Result<String, Invalid>> {
+    pub(crate) fn known(&self, connection: &ConnectionRef) -> Option<Result<String, Invalid>> {
         let mut looks = lock(&self.looks);
         looks.retain(|_, (at, _)| at.elapsed() < LOOK_AGAIN);
-        looks.get(&(namespace.to_owned(), connection.clone())).map(|(_, found)| found.clone())
+        looks.get(connection).map(|(_, found)| found.clone())
     }
 
     /// Forgets what was found of a Secret: it changed.
     pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let is_of = |(of, connection): &Key| {
-            let ConnectionRef::Secret { secret, .. } = connection else { return false };
+        let is_of = |connection: &ConnectionRef| {
+            let ConnectionRef::Secret { namespace: of, secret, .. } = connection else { return false };
             of == namespace && secret.name.as_str() == name
         };
         self.changes.fetch_add(1, Ordering::Relaxed);
@@ -134,28 +141,31 @@ impl Connections {
     /// Reads the token. When many policies are due, one look at a Secret serves all that name it.
     pub(crate) async fn look(
         &self,
-        namespace: &str,
         connection: &ConnectionRef,
         freshness: Freshness,
     ) -> Result<Result<Connected, Invalid>, Trouble> {
-        let ConnectionRef::Secret { url, secret } = connection else { return Ok(self.default()) };
+        let (url, namespace, secret, shared) = match connection {
+            ConnectionRef::Default => return Ok(self.default()),
+            ConnectionRef::Missing(missing) => return Ok(Err(missing.clone())),
+            ConnectionRef::Secret { url, namespace, secret, shared } => (url, namespace, secret, shared),
+        };
         let changes = self.changes.load(Ordering::Relaxed);
-        let key = (namespace.to_owned(), connection.clone());
         let flight = {
             let now = Instant::now();
             let mut flights = lock(&self.flights);
             flights.retain(|_, (since, _)| now.duration_since(*since) < SHARED_FOR);
-            let shared = flights.get(&key).filter(|(_, flight)| {
+            let known = flights.get(connection).filter(|(_, flight)| {
                 // What is missing may have come since.
                 freshness != Freshness::New && flight.peek().is_none_or(|found| matches!(found, Ok(Ok(_))))
             });
-            if let Some((_, flight)) = shared {
+            if let Some((_, flight)) = known {
                 flight.clone()
             } else {
                 let (kube, transport) = (self.kube.clone(), self.transport.clone());
-                let flight = read(kube, transport, namespace.to_owned(), url.clone(), secret.clone());
+                let flight =
+                    read(kube, transport, url.clone(), (namespace.clone(), secret.clone()), shared.clone());
                 let flight = flight.boxed().shared();
-                flights.insert(key.clone(), (now, flight.clone()));
+                flights.insert(connection.clone(), (now, flight.clone()));
                 flight
             }
         };
@@ -164,7 +174,7 @@ impl Connections {
         let mut looks = lock(&self.looks);
         // What was read while a Secret changed may be of before.
         if self.changes.load(Ordering::Relaxed) == changes {
-            remember(&mut looks, key, outcome, Instant::now());
+            remember(&mut looks, connection.clone(), outcome, Instant::now());
         }
         Ok(found)
     }
@@ -177,7 +187,7 @@ impl Connections {
                 "the operator has no connection of its own: QSTASH_TOKEN is not set",
             )
         })?;
-        Ok(Connected::new(&self.transport, url, token, self.process.clone()))
+        Ok(Connected::new(&self.transport, url, token, self.process.clone(), None))
     }
 }
 
@@ -185,12 +195,12 @@ impl Connections {
 async fn read(
     kube: kube::Client,
     transport: Transport,
-    namespace: String,
     url: Url,
-    reference: SecretKeyRef,
+    (namespace, reference): (String, SecretKeyRef),
+    shared: Option<ConnectionName>,
 ) -> Result<Result<Connected, Invalid>, Trouble> {
     let token = token(kube, &namespace, &reference).await?;
-    Ok(token.map(|(token, version)| Connected::new(&transport, url, token, version)))
+    Ok(token.map(|(token, version)| Connected::new(&transport, url, token, version, shared)))
 }
 
 /// A Secret's token, and its version.
@@ -241,7 +251,12 @@ mod tests {
     #[test]
     fn looks_that_are_out_of_date_are_forgotten_when_others_come() {
         let mut looks = HashMap::new();
-        let key = |name: u64| (format!("team-{name}"), ConnectionRef::Default);
+        let key = |name: u64| ConnectionRef::Secret {
+            url: Url::parse("https://qstash.upstash.io").unwrap(),
+            namespace: format!("team-{name}"),
+            secret: serde_json::from_str(r#"{"name":"upstash"}"#).unwrap(),
+            shared: None,
+        };
         let start = Instant::now();
         for second in 0..1000 {
             let now = start + Duration::from_secs(second);
@@ -256,9 +271,13 @@ mod tests {
         let transport = Transport::new(ClientOptions::new(Duration::from_secs(1))).unwrap();
         let url = Url::parse("https://qstash.upstash.io").unwrap();
         let token = Token::parse("a-token-of-its-own").unwrap();
-        let fingerprint = fingerprint(&url, &token);
-        let connected =
-            Connected { client: Client::new(transport, url, token), fingerprint, secret: String::new() };
+        let fingerprint = fingerprint(&url, &token, None);
+        let connected = Connected {
+            client: Client::new(transport, url, token),
+            fingerprint,
+            secret: String::new(),
+            shared: None,
+        };
         let shown = format!("{connected:?} {connected:#?}");
         assert!(shown.contains("fingerprint") && !shown.contains("a-token-of-its-own"), "{shown}");
     }

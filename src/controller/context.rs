@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::api::persist::StatusWriter;
+use crate::controller::budgets::Budgets;
 use crate::controller::connections::Connections;
 use crate::controller::looks::Looks;
 use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::Clock;
+use crate::controller::shared::SharedConnections;
 use crate::controller::slots::Slots;
 use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
@@ -24,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) status: StatusWriter,
     pub(crate) events: Events,
     pub(crate) connections: Connections,
+    pub(crate) shared: Arc<SharedConnections>,
+    pub(crate) budgets: Budgets,
     pub(crate) looks: Looks,
     pub(crate) permissions: Permissions,
     pub(crate) clock: Clock,

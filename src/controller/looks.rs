@@ -128,6 +128,7 @@ mod tests {
             created: None,
             annotations: &std::collections::BTreeMap::new(),
             spec: Ok(&spec),
+            shared: None,
         };
         let backlog = validate(&source, &permissions).backlog.unwrap();
         Look::new(&backlog, SignedDuration::ZERO, after(seconds))

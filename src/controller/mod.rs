@@ -9,6 +9,8 @@
 //! ```
 
 mod api;
+mod budgets;
+mod checks;
 mod connections;
 mod context;
 mod dispatch;
@@ -18,6 +20,7 @@ mod memory;
 pub mod metrics;
 mod names;
 mod reconcile;
+mod shared;
 mod slots;
 mod tell;
 mod watch;

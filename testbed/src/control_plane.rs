@@ -204,7 +204,12 @@ impl ControlPlane {
         let path = path.to_str().context("a path that is not UTF-8")?;
         // Server-side, as an annotation with the last applied version would be too big for a long schema.
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path]).await?.ok()?;
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", path]).await?.ok()?;
+        // One that was made this moment has no conditions yet, which is an error to it.
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f", path];
+        let mut patience = Patience::new(START_TIMEOUT, "the definition is established");
+        while let Err(error) = self.kubectl(&wait).await?.ok() {
+            patience.not_yet(error).await?;
+        }
         let names = "jsonpath={range .items[*]}{.spec.names.plural}.{.spec.group} {end}\
                      {range @}{.spec.names.plural}.{.spec.group}{end}";
         let names = self.kubectl(&["get", "-f", path, "-o", names]).await?.ok()?;

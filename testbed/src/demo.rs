@@ -13,6 +13,8 @@ use testbed::{ControlPlane, Entry, Operator, OperatorOptions, Simulator, workspa
 use tokio::time::{Instant, sleep};
 
 const NAMESPACE: &str = "payments";
+/// Where the Secret of the cluster's connection is.
+const PLATFORM: &str = "platform";
 const DLQ: &str = "demo";
 const TOKEN: &str = "demo-token";
 const FIRST_RUNS: Duration = Duration::from_secs(120);
@@ -21,9 +23,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 pub(crate) async fn run(once: bool) -> Result<()> {
     println!("Starting etcd and kube-apiserver ...");
     let control_plane = ControlPlane::start().await?;
-    let crds = workspace_root().join("crds/dlqpolicies.yaml");
-    control_plane.install_crd(&crds).await?;
-    control_plane.kubectl_apply(&namespace_and_secret()).await?.ok()?;
+    control_plane.install_crd(&workspace_root().join("crds")).await?;
+    control_plane.kubectl_apply(&namespaces_and_secrets()).await?.ok()?;
 
     println!("Starting a simulated Upstash, and filling its dead letter queue ...");
     let simulator = Simulator::start().await?;
@@ -69,15 +70,24 @@ async fn kubectl(control_plane: &ControlPlane, args: &[&str]) -> Result<String> 
 }
 
 /// What the examples expect to be there. JSON is YAML.
-fn namespace_and_secret() -> String {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let secret = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "upstash", "namespace": NAMESPACE},
-        "stringData": {"token": TOKEN},
-    });
-    format!("{namespace}\n---\n{secret}\n")
+fn namespaces_and_secrets() -> String {
+    let namespace = |name: &str, labels: serde_json::Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    let secret = |namespace: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "upstash", "namespace": namespace},
+            "stringData": {"token": TOKEN},
+        })
+    };
+    let objects = [
+        // The label by which the cluster's connection selects it.
+        namespace(NAMESPACE, json!({"upstash": "allowed"})),
+        namespace(PLATFORM, json!({})),
+        secret(NAMESPACE),
+        secret(PLATFORM),
+    ];
+    objects.map(|object| object.to_string()).join("\n---\n")
 }
 
 /// Entries for every example, and some that none selects. Gives their number.
@@ -127,6 +137,8 @@ async fn fill(control_plane: &ControlPlane, simulator: &Simulator) -> Result<usi
         (250, shipment(503, "the carrier had a timeout")),
         (120, shipment(503, "closed for maintenance")),
         (90, shipment(422, "no such address")),
+        (130, failed(2 * HOUR, "subscription-renewal", "CALLBACK_FAIL")),
+        (170, failed(3 * HOUR, "payout", "CALLBACK_FAIL")),
     ];
     let mut count = 0;
     for (number, entry) in &batches {
@@ -154,7 +166,13 @@ fn unix_milliseconds() -> Result<i64> {
 async fn dlq_ids_of_the_examples(control_plane: &ControlPlane) -> Result<Vec<String>> {
     let examples = workspace_root().join("examples").display().to_string();
     let list = kubectl(control_plane, &["apply", "--dry-run=server", "-o", "json", "-f", &examples]).await?;
-    let list: List = serde_json::from_str(&list).context("read what kubectl makes of the examples")?;
+    let mut list: serde_json::Value =
+        serde_json::from_str(&list).context("read what kubectl makes of the examples")?;
+    // Connections are examples too.
+    if let Some(items) = list["items"].as_array_mut() {
+        items.retain(|item| item["kind"] == "DlqPolicy");
+    }
+    let list: List = serde_json::from_value(list).context("read the policies of the examples")?;
     Ok(list.items.into_iter().flat_map(|policy| policy.spec.filters.dlq_ids).collect())
 }
 

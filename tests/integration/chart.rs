@@ -94,6 +94,7 @@ fn everything() -> Value {
         "commonLabels": { "owner": "platform" },
         "watchNamespaces": ["payments", "orders"],
         "watchLabelSelector": "team=payments,stage in (live,test)",
+        "clusterConnections": { "enabled": true, "secretNamespaces": ["platform"] },
         "pauseAll": true,
         "config": {
             "allowedUrls": ["https://qstash-*.upstash.io", "http://127.0.0.1:9"],

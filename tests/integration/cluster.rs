@@ -1,17 +1,17 @@
-//! The control plane that all tests of this binary share, with the definition installed.
+//! The control plane that all tests of this binary share, with the definitions installed.
 
 use std::path::Path;
 
-use dlq_crd::DlqPolicy;
+use dlq_crd::{ClusterDlqConnection, DlqConnection, DlqPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource as _};
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Namespace, Node, ScratchDir};
 use tokio::sync::OnceCell;
 
-use crate::generated_files::definition;
+use crate::generated_files::definitions;
 
-/// The control plane, with the definition as the types render it now: whether the committed file says the same is a
+/// The control plane, with the definitions as the types render them now: whether the committed files say the same is a
 /// test of its own.
 pub(crate) async fn control_plane() -> &'static ControlPlane {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
@@ -27,7 +27,7 @@ pub(crate) async fn own_control_plane() -> &'static ControlPlane {
     control_plane
 }
 
-/// The node that all tests of this binary share, with the definition installed.
+/// The node that all tests of this binary share, with the definitions installed.
 pub(crate) async fn node() -> &'static Node {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let node = Node::shared().await.unwrap();
@@ -36,9 +36,9 @@ pub(crate) async fn node() -> &'static Node {
 }
 
 async fn install(control_plane: &ControlPlane) {
-    let dir = ScratchDir::create("definition").unwrap();
-    let path = dir.path().join("dlqpolicies.yaml");
-    std::fs::write(&path, definition()).unwrap();
+    let dir = ScratchDir::create("definitions").unwrap();
+    let path = dir.path().join("crds.yaml");
+    std::fs::write(&path, definitions().map(|(_, text)| text).join("---\n")).unwrap();
     control_plane.install_crd(&path).await.unwrap();
 }
 
@@ -63,6 +63,17 @@ pub(crate) struct Refusal {
     pub(crate) causes: Vec<(String, String)>,
 }
 
+/// Reads an object as the operator would; `Err` says why it cannot.
+pub(crate) fn decoded(kind: &str, object: Value) -> Result<(), String> {
+    let read = match kind {
+        "DlqPolicy" => serde_json::from_value::<DlqPolicy>(object).map(drop),
+        "DlqConnection" => serde_json::from_value::<DlqConnection>(object).map(drop),
+        "ClusterDlqConnection" => serde_json::from_value::<ClusterDlqConnection>(object).map(drop),
+        other => return Err(format!("no resource of ours: {other}")),
+    };
+    read.map_err(|error| error.to_string())
+}
+
 impl Judge {
     pub(crate) async fn new() -> Self {
         let control_plane = control_plane().await;
@@ -70,16 +81,25 @@ impl Judge {
         Self { client, namespace: control_plane.namespace("judge").await.unwrap() }
     }
 
-    /// What would be stored, defaults filled in.
+    /// What would be stored, defaults filled in. A manifest that does not say its kind is a policy's.
     pub(crate) async fn judge(&self, manifest: &Value) -> Result<Value, Refusal> {
         let mut object = manifest.clone();
         object["apiVersion"] = DlqPolicy::api_version(&()).into();
-        object["kind"] = DlqPolicy::kind(&()).into();
+        let kind = object["kind"].as_str().unwrap_or("DlqPolicy").to_owned();
+        object["kind"] = kind.as_str().into();
         if object["metadata"].is_null() {
             object["metadata"] = json!({ "name": "judged" });
         }
-        object["metadata"]["namespace"] = self.namespace.name().into();
-        let path = DlqPolicy::url_path(&(), Some(self.namespace.name()));
+        let namespace = (kind != "ClusterDlqConnection").then_some(self.namespace.name());
+        if let Some(namespace) = namespace {
+            object["metadata"]["namespace"] = namespace.into();
+        }
+        let path = match kind.as_str() {
+            "DlqPolicy" => DlqPolicy::url_path(&(), namespace),
+            "DlqConnection" => DlqConnection::url_path(&(), namespace),
+            "ClusterDlqConnection" => ClusterDlqConnection::url_path(&(), namespace),
+            other => panic!("no resource of ours: {other}"),
+        };
         let request = http::Request::post(format!("{path}?dryRun=All&fieldValidation=Strict"))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(serde_json::to_vec(&object).unwrap())

@@ -1,10 +1,11 @@
-//! What `kubectl get dlqp` shows.
+//! What `kubectl get` shows of policies and connections.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use testbed::Entry;
+use testbed::{ControlPlane, Entry};
 
+use crate::cluster::own_control_plane;
 use crate::generated_files::assert_is_current;
 use crate::scene::{DLQ, Scene, condition};
 
@@ -118,7 +119,10 @@ async fn kubectl_shows_every_state_in_columns_that_fit() {
     assert_is_current("tests/data/kubectl-get.txt", &steady(&narrow, namespace));
     let wide = scene.kubectl(&["get", "dlqp", "--output=wide"]).await;
     assert_is_current("tests/data/kubectl-get-wide.txt", &steady(&wide, namespace));
-    assert_eq!(scene.kubectl(&["get", "upstash", "--output=name"]).await.lines().count(), table.len());
+    // Beside them, connections of the cluster that other tests made.
+    let upstash = scene.kubectl(&["get", "upstash", "--output=name"]).await;
+    let policies = upstash.lines().filter(|line| line.starts_with("dlqpolicy."));
+    assert_eq!(policies.count(), table.len(), "{upstash}");
     for (selector, expected) in [
         ("spec.action=delete", vec!["delete-old-preview"]),
         ("spec.suspend=true", vec!["restart-emails"]),
@@ -132,4 +136,57 @@ async fn kubectl_shows_every_state_in_columns_that_fit() {
         let selected: Vec<_> = selected.lines().map(|name| name.split_once('/').unwrap().1).collect();
         assert_eq!(selected, expected, "{selector}");
     }
+}
+
+/// As an operator would write it. No test's operator is there to write another.
+async fn connection(control_plane: &ControlPlane, mut object: Value, [ready, reason, message]: [&str; 3]) {
+    object["apiVersion"] = json!("dlq-operator.dev/v1alpha1");
+    control_plane.kubectl_apply(&object.to_string()).await.unwrap().ok().unwrap();
+    let condition = json!({
+        "type": "Ready", "status": ready, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-11-20T12:00:00Z", "observedGeneration": 1,
+    });
+    let status = json!({ "observedGeneration": 1, "policies": 3, "day": "2026-11-20", "entriesToday": 1200, "conditions": [condition] });
+    let patch = format!("--patch={}", json!({ "status": status }));
+    let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+    let patch = ["patch", kind, name, "--namespace=payments", "--subresource=status", "--type=merge", &patch];
+    control_plane.kubectl(&patch).await.unwrap().ok().unwrap();
+}
+
+#[tokio::test]
+async fn kubectl_shows_in_a_line_how_a_connection_fares() {
+    let control_plane = own_control_plane().await;
+    control_plane.kubectl(&["create", "namespace", "payments"]).await.unwrap().ok().unwrap();
+    let well = ["True", "Idle", "the token works"];
+    let badly = ["False", "SecretNotFound", "the Secret platform/upstash does not exist"];
+    let url = "https://qstash-us-east-1.upstash.io";
+    let own = json!({
+        "kind": "DlqConnection",
+        "metadata": { "name": "production", "namespace": "payments" },
+        "spec": { "tokenSecretRef": { "name": "upstash" } },
+    });
+    let shared = json!({
+        "kind": "ClusterDlqConnection",
+        "metadata": { "name": "production" },
+        "spec": {
+            "url": url, "tokenSecretRef": { "namespace": "platform", "name": "upstash" },
+            "limits": { "maxEntriesPerDay": 20000 },
+        },
+    });
+    connection(control_plane, own, well).await;
+    connection(control_plane, shared, badly).await;
+    let get = async |args: &[&str]| {
+        let args = [&["get", "--namespace=payments"], args].concat();
+        control_plane.kubectl(&args).await.unwrap().ok().unwrap()
+    };
+    let mut shown = String::new();
+    for short in ["dlqc", "cdlqc"] {
+        for args in [&[short][..], &[short, "--output=wide"]] {
+            writeln!(shown, "$ kubectl get {}\n{}", args.join(" "), steady(&get(args).await, "payments"))
+                .unwrap();
+        }
+    }
+    assert_is_current("tests/data/kubectl-get-connections.txt", &shown);
+    let names = get(&["upstash", "--output=name"]).await;
+    assert_eq!(names.lines().count(), 2, "{names}");
 }

@@ -15,7 +15,11 @@ use crate::at_most_once::tempt;
 use crate::cluster::control_plane;
 use crate::generated_files::{assert_is_current, schema};
 use crate::scene::{PATIENCE, Scene, condition};
-use states::{CANCELLED, EXPIRED, HOLDER, Health, QUEUED, Secret, State, UNCARRIED, UNREADABLE, states};
+pub(crate) use readers::assert_read;
+pub(crate) use states::Health;
+use states::{
+    CANCELLED, EXPIRED, GUARDED, HOLDER, QUEUED, SPENT, Secret, State, UNCARRIED, UNREADABLE, states,
+};
 
 const FOLDER: &str = "tests/data/conditions";
 /// One that is not in the table, as it shows no conditions.
@@ -49,6 +53,21 @@ fn manifests(namespace: &str, state: &State) -> Vec<Value> {
     has_secret.then_some(secret).into_iter().chain([policy]).collect()
 }
 
+/// The connections that states share, each with the Secret of the state that needs one.
+fn connections(namespace: &str) -> Vec<Value> {
+    let connection = |name: &str, mut spec: Value| {
+        spec["tokenSecretRef"] = json!({ "name": SPENT });
+        json!({
+            "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqConnection",
+            "metadata": { "name": name, "namespace": namespace }, "spec": spec,
+        })
+    };
+    vec![
+        connection(SPENT, json!({ "limits": { "maxEntriesPerDay": 2 } })),
+        connection(GUARDED, json!({ "allowedActions": ["restart"] })),
+    ]
+}
+
 /// Brings every state about.
 async fn bring_about(scene: &Scene, states: &[State]) {
     let faults = states
@@ -75,6 +94,7 @@ async fn bring_about(scene: &Scene, states: &[State]) {
     scene.apply_all(holder).await;
     let works = |status: &Value| status["currentRun"]["pages"].as_i64() > Some(0);
     scene.status(HOLDER, "it holds the slot", works).await;
+    scene.apply_all(connections(namespace)).await;
     scene.apply_all(states.iter().flat_map(|state| manifests(namespace, state)).collect()).await;
 
     let goes_on = |status: &Value| status["currentRun"].is_object();
@@ -188,7 +208,7 @@ async fn every_state_is_read_by_deploy_tools_as_a_person_would_read_it() {
         assert!(!ready, "{name}: {said}");
     }
     let read = states.iter().map(|state| (state.name, &seen[state.name], state.health()));
-    readers::assert_read(&read.collect::<Vec<_>>()).await;
+    assert_read(&read.collect::<Vec<_>>()).await;
     for (name, policy) in &seen {
         assert_is_current(&format!("{FOLDER}/{name}.json"), &recorded(policy));
     }
@@ -228,7 +248,7 @@ async fn a_policy_that_no_operator_has_seen_says_so_to_deploy_tools() {
     let policy = control_plane.kubectl(&args).await.unwrap().ok().unwrap();
     let policy: Value = serde_json::from_str(&policy).unwrap();
     assert_eq!(policy["status"]["observedGeneration"], -1, "{policy:#}");
-    readers::assert_read(&[(UNSEEN, &policy, Health::InProgress)]).await;
+    assert_read(&[(UNSEEN, &policy, Health::InProgress)]).await;
     assert_is_current(&format!("{FOLDER}/{UNSEEN}.json"), &recorded(&policy));
 }
 
@@ -241,8 +261,10 @@ fn values(field: &Value) -> BTreeSet<String> {
 #[test]
 fn no_reason_is_without_a_state_that_shows_it() {
     let schema = schema();
-    let reasons = values(&schema["properties"]["status"]["properties"]["lastRun"]["properties"]["reason"]);
+    let mut reasons =
+        values(&schema["properties"]["status"]["properties"]["lastRun"]["properties"]["reason"]);
     assert!(reasons.len() > 30, "{reasons:?}");
+    assert!(reasons.remove("Connected"), "a connection's, and no policy's");
     let shown = states().iter().flat_map(State::conditions).map(|[_, _, reason]| reason.to_owned()).collect();
     assert_eq!(reasons, shown);
 }

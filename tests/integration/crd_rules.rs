@@ -1,10 +1,11 @@
-//! The rules of the resource, as a table of manifests. The real API server judges each of them; what CEL decides is
+//! The rules of the resources, as a table of manifests. The real API server judges each of them; what CEL decides is
 //! judged by a CEL implementation in this process too, so that the rules depend on no oddity of either.
 
 mod account;
 mod ages;
 mod backlog;
 mod completeness;
+mod connections;
 mod dates;
 mod filters;
 mod limits;
@@ -12,15 +13,17 @@ mod listing;
 mod local;
 mod overrides;
 mod shape;
+mod shared_limits;
 mod timing;
 
-use dlq_crd::DlqPolicy;
 use serde_json::{Value, json};
 
-use crate::cluster::{Judge, Refusal};
+use crate::cluster::{Judge, Refusal, decoded};
 
 /// A manifest, and what becomes of it.
 struct Row {
+    /// The kind of the manifest.
+    kind: &'static str,
     /// Reads as a sentence.
     name: &'static str,
     /// Without `apiVersion`, `kind` and `metadata`.
@@ -38,12 +41,24 @@ enum Verdict {
     },
 }
 
+impl Row {
+    /// That of a policy, which most are.
+    fn new(name: &'static str, manifest: Value, verdict: Verdict) -> Self {
+        Self { kind: "DlqPolicy", name, manifest, verdict }
+    }
+
+    /// The same of another kind.
+    fn of(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
+    }
+}
+
 fn accepted(name: &'static str, spec: Value) -> Row {
-    Row { name, manifest: json!({ "spec": spec }), verdict: Verdict::Accepted }
+    Row::new(name, json!({ "spec": spec }), Verdict::Accepted)
 }
 
 fn rejected(name: &'static str, spec: Value, field: &'static str, message: &'static str) -> Row {
-    Row { name, manifest: json!({ "spec": spec }), verdict: Verdict::Rejected { field, message } }
+    Row::new(name, json!({ "spec": spec }), Verdict::Rejected { field, message })
 }
 
 /// A valid spec with these fields in place of its own.
@@ -80,6 +95,7 @@ fn table() -> Vec<Row> {
         account::rows(),
         listing::rows(),
         backlog::rows(),
+        connections::rows(),
     ]
     .into_iter()
     .flatten()
@@ -109,10 +125,12 @@ async fn the_api_server_judges_every_manifest_as_the_table_says() {
     let judge = Judge::new().await;
     let mut failures = Vec::new();
     for row in table() {
-        let name = row.name;
-        match (judge.judge(&row.manifest).await, row.verdict) {
+        let name = format!("{}: {}", row.kind, row.name);
+        let mut manifest = row.manifest;
+        manifest["kind"] = row.kind.into();
+        match (judge.judge(&manifest).await, row.verdict) {
             (Ok(stored), Verdict::Accepted) => {
-                if let Err(error) = serde_json::from_value::<DlqPolicy>(stored) {
+                if let Err(error) = decoded(row.kind, stored) {
                     failures.push(format!("{name}: accepted, but cannot be decoded: {error}"));
                 }
             }
@@ -129,8 +147,8 @@ async fn the_api_server_judges_every_manifest_as_the_table_says() {
 }
 
 #[test]
-fn no_two_rows_have_one_name() {
-    let mut names: Vec<_> = table().iter().map(|row| row.name).collect();
+fn no_two_rows_of_a_kind_have_one_name() {
+    let mut names: Vec<_> = table().iter().map(|row| (row.kind, row.name)).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();

@@ -14,6 +14,7 @@ mod pods;
 mod release;
 mod replicas;
 mod rights;
+mod sharing;
 mod simulator;
 mod story;
 mod trust;

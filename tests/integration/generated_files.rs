@@ -1,25 +1,45 @@
-//! The files that are generated, and what must be true of the definition they come from.
+//! The files that are generated, and what must be true of the definitions they come from.
 //!
 //! `UPDATE_GENERATED=1 cargo test --test integration generated_files` writes them.
 
 use std::path::Path;
 
-use dlq_crd::DlqPolicy;
+use dlq_crd::{ClusterDlqConnection, DlqConnection, DlqPolicy};
 use kube::CustomResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::workspace_root;
 
 use crate::{metrics, reference};
 
-/// The definition, as `dlq-operator crd` prints it.
-pub(crate) fn definition() -> String {
-    dlq_operator::cli::definition().unwrap()
+/// The definitions, each with its plural name: one after the other they are what `dlq-operator crd` prints.
+pub(crate) fn definitions() -> [(String, String); 3] {
+    dlq_operator::cli::definitions().unwrap()
 }
 
-/// The schema of the one version.
+/// That of `DlqPolicy`.
+pub(crate) fn definition() -> String {
+    let [(_, policies), ..] = definitions();
+    policies
+}
+
+/// The definitions as values, that of `DlqPolicy` first.
+fn crds() -> [Value; 3] {
+    [DlqPolicy::crd(), DlqConnection::crd(), ClusterDlqConnection::crd()]
+        .map(|crd| serde_json::to_value(crd).unwrap())
+}
+
+fn schema_of(crd: &Value) -> Value {
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// The kinds, that of policies first, each with the schema of its one version.
+pub(crate) fn schemas() -> [(String, Value); 3] {
+    crds().map(|crd| (crd["spec"]["names"]["kind"].as_str().unwrap().to_owned(), schema_of(&crd)))
+}
+
+/// The schema of `DlqPolicy`.
 pub(crate) fn schema() -> Value {
-    let definition = serde_json::to_value(DlqPolicy::crd()).unwrap();
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    schema_of(&crds()[0])
 }
 
 /// The schemas of an object's fields, and of an array's items as `path[]`.
@@ -51,13 +71,18 @@ fn write(file: &Path, content: &str) {
 }
 
 #[test]
-fn the_committed_definition_is_what_the_types_say() {
-    assert_is_current("crds/dlqpolicies.yaml", &definition());
+fn the_committed_definitions_are_what_the_types_say() {
+    let definitions = definitions();
+    for (plural, definition) in &definitions {
+        assert_is_current(&format!("crds/{plural}.yaml"), definition);
+    }
+    let files = std::fs::read_dir(workspace_root().join("crds")).unwrap().count();
+    assert_eq!(files, definitions.len(), "crds/ holds the definitions and nothing else");
 }
 
 #[test]
 fn the_committed_reference_is_what_the_types_say() {
-    assert_is_current("docs/reference.md", &reference::render(&schema()));
+    assert_is_current("docs/reference.md", &reference::render(&schemas()));
 }
 
 #[test]
@@ -88,32 +113,68 @@ fn the_committed_prometheusrule_is_what_the_alerts_say() {
     assert_is_current("docs/monitoring/prometheusrule.yaml", &rule);
 }
 
-#[test]
-fn kubectl_shows_what_people_look_for() {
-    let definition = serde_json::to_value(DlqPolicy::crd()).unwrap();
-    let columns = definition["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
-    let names = |wide: bool| -> Vec<&str> {
+/// The columns that `kubectl get` shows of a kind, and those that `--output=wide` adds.
+fn columns(crd: &Value) -> [Vec<&str>; 2] {
+    let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap();
+    [false, true].map(|wide| {
         let columns = columns.iter().filter(|column| wide == (column["priority"] == 1));
         columns.filter_map(|column| column["name"].as_str()).collect()
-    };
+    })
+}
+
+#[test]
+fn kubectl_shows_what_people_look_for() {
+    let [policies, own, shared] = crds();
     assert_eq!(
-        names(false),
-        ["Action", "Schedule", "Suspend", "Phase", "Result", "Dry Run", "Processed", "Last Run", "Age"]
+        columns(&policies),
+        [
+            vec![
+                "Action",
+                "Schedule",
+                "Suspend",
+                "Phase",
+                "Result",
+                "Dry Run",
+                "Processed",
+                "Last Run",
+                "Age"
+            ],
+            vec!["Next Run", "Total", "Skipped", "Backlog", "Message"],
+        ]
     );
-    assert_eq!(names(true), ["Next Run", "Total", "Skipped", "Backlog", "Message"]);
-    let names = &definition["spec"]["names"];
-    assert_eq!(names["shortNames"], serde_json::json!(["dlqp"]));
-    assert_eq!(names["categories"], serde_json::json!(["upstash"]));
+    for connections in [&own, &shared] {
+        assert_eq!(
+            columns(connections),
+            [vec!["Ready", "Reason", "Policies", "Today", "Age"], vec!["Limit", "URL", "Message"]]
+        );
+    }
+    for (crd, short) in [(&policies, "dlqp"), (&own, "dlqc"), (&shared, "cdlqc")] {
+        let names = &crd["spec"]["names"];
+        assert_eq!(names["shortNames"], json!([short]));
+        assert_eq!(names["categories"], json!(["upstash"]));
+    }
+}
+
+#[test]
+fn a_policy_and_its_own_connection_are_in_a_namespace_and_a_shared_connection_is_not() {
+    let scopes = crds().map(|crd| crd["spec"]["scope"].clone());
+    assert_eq!(scopes, ["Namespaced", "Namespaced", "Cluster"]);
 }
 
 #[test]
 fn every_column_reads_a_field_that_exists() {
-    let definition = serde_json::to_value(DlqPolicy::crd()).unwrap();
-    let (schema, version) = (schema(), &definition["spec"]["versions"][0]);
-    for column in version["additionalPrinterColumns"].as_array().unwrap() {
-        let path = column["jsonPath"].as_str().unwrap().trim_start_matches('.');
-        let field = path.split('.').fold(&schema, |schema, name| &schema["properties"][name]);
-        assert!(path.starts_with("metadata.") || field.is_object(), "no field {path}");
+    for crd in crds() {
+        let (schema, version) = (schema_of(&crd), &crd["spec"]["versions"][0]);
+        for column in version["additionalPrinterColumns"].as_array().unwrap() {
+            let path = column["jsonPath"].as_str().unwrap().trim_start_matches('.');
+            // Of conditions the one of this type.
+            let plain = path.replace("[?(@.type==\"Ready\")]", "[]");
+            let field = plain.split('.').fold(&schema, |schema, name| match name.strip_suffix("[]") {
+                Some(name) => &schema["properties"][name]["items"],
+                None => &schema["properties"][name],
+            });
+            assert!(path.starts_with("metadata.") || field.is_object(), "no field {path}");
+        }
     }
 }
 
@@ -125,14 +186,16 @@ fn fields<'a>(path: &str, schema: &'a Value, into: &mut Vec<(String, &'a Value)>
     }
 }
 
-fn assert_all(path: &str, is_right: impl Fn(&str, &Value) -> bool, what: &str) {
-    let schema = schema();
-    let mut found = Vec::new();
-    fields(path, &schema["properties"][path], &mut found);
-    assert!(found.len() > 20, "only {} fields below {path}", found.len());
-    let wrong: Vec<_> =
-        found.into_iter().filter(|(path, field)| !is_right(path, field)).map(|(path, _)| path).collect();
-    assert!(wrong.is_empty(), "{what}: {}", wrong.join(", "));
+fn assert_all(half: &str, is_right: impl Fn(&str, &Value) -> bool, what: &str) {
+    for (kind, schema) in schemas() {
+        let mut found = Vec::new();
+        fields(half, &schema["properties"][half], &mut found);
+        let expected = if kind == "DlqPolicy" { 20 } else { 8 };
+        assert!(found.len() > expected, "only {} fields below {half} of {kind}", found.len());
+        let wrong: Vec<_> =
+            found.into_iter().filter(|(path, field)| !is_right(path, field)).map(|(path, _)| path).collect();
+        assert!(wrong.is_empty(), "{kind}: {what}: {}", wrong.join(", "));
+    }
 }
 
 #[test]
@@ -163,11 +226,11 @@ fn every_string_of_the_spec_has_a_longest_form() {
 
 #[test]
 fn every_list_of_the_spec_is_a_set_with_bounds() {
-    let is_bounded = |_: &str, field: &Value| {
-        field["type"] != "array"
-            || (field["minItems"] == 1
-                && field["maxItems"].is_number()
-                && field["x-kubernetes-list-type"] == "set")
+    let is_bounded = |path: &str, field: &Value| {
+        let is_set = field["minItems"] == 1 && field["x-kubernetes-list-type"] == "set";
+        // Kubernetes' own selectors are replaced as a whole.
+        let is_selectors = path.starts_with("spec.namespaceSelector.");
+        field["type"] != "array" || (field["maxItems"].is_number() && (is_set || is_selectors))
     };
     assert_all("spec", is_bounded, "not a bounded set");
 }

@@ -46,7 +46,7 @@ fn container() -> Option<Arc<MemoryCgroup>> {
 }
 
 /// Resident memory and its peak, in KiB.
-fn memory(operator: &Operator) -> (u64, u64) {
+pub(crate) fn memory(operator: &Operator) -> (u64, u64) {
     (operator.process().resident_kib().unwrap(), operator.process().peak_kib().unwrap())
 }
 

@@ -37,6 +37,9 @@ const METRICS: &str = "
     dlq_operator_backlog_entries                    gauge      namespace name
     dlq_operator_backlog_oldest_timestamp_seconds   gauge      namespace name
     dlq_operator_backlog_expiring_entries           gauge      namespace name
+    dlq_operator_connection_ready                   gauge      kind namespace name
+    dlq_operator_connection_entries_today           gauge      kind namespace name
+    dlq_operator_connection_entries_limit           gauge      kind namespace name
     dlq_operator_upstash_requests_total             counter    operation code
     dlq_operator_upstash_request_duration_seconds   histogram  operation
     dlq_operator_rate_limited_seconds_total         counter

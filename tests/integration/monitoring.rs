@@ -9,7 +9,9 @@ use serde_json::Value;
 use testbed::{Prometheus, promtool, workspace_root};
 
 /// The names that users configure routes and silences by.
-const ALERTS: [&str; 12] = [
+const ALERTS: [&str; 14] = [
+    "DlqConnectionBudgetSpent",
+    "DlqConnectionNotReady",
     "DlqOperatorDown",
     "DlqOperatorNoLeader",
     "DlqOperatorQuotaExceeded",

@@ -6,27 +6,38 @@ use serde_json::Value;
 
 use crate::generated_files::children;
 
-/// The whole page.
-pub(crate) fn render(schema: &Value) -> String {
+/// The whole page, of the schemas of these kinds.
+pub(crate) fn render(schemas: &[(String, Value)]) -> String {
     let mut page = String::from(
         "# API reference\n\n\
-         `DlqPolicy`, group `dlq-operator.dev`, version `v1alpha1`. This page is generated from the definition: \
+         Group `dlq-operator.dev`, version `v1alpha1`. This page is generated from the definitions: \
          `make generate` writes it.\n\n\
-         A list is written as `name[]`. *Required* means: required where the object it stands in is given.\n",
+         A list is written as `name[]`. *Required* means: required where the object it stands in is given.\n\n",
     );
+    for (kind, _) in schemas {
+        let _ = writeln!(page, "- [{kind}](#{})", kind.to_lowercase());
+    }
+    for (kind, schema) in schemas {
+        resource(kind, schema, &mut page);
+    }
+    page
+}
+
+fn resource(kind: &str, schema: &Value, page: &mut String) {
+    let _ = write!(page, "\n## {kind}\n\n{}\n", one_line(&schema["description"]));
     for half in ["spec", "status"] {
         let half_schema = &schema["properties"][half];
-        let _ = write!(page, "\n## {half}\n\n{}\n\n", one_line(&half_schema["description"]));
+        let _ = write!(page, "\n### {half} of {kind}\n\n{}\n\n", one_line(&half_schema["description"]));
         page.push_str("| field | type | default | bounds | description |\n| --- | --- | --- | --- | --- |\n");
-        rows(half, half_schema, &mut page);
+        rows(half, half_schema, page);
     }
-    page.push_str(
-        "\n## Rules\n\n\
-         The API server refuses a policy that breaks one of these, with the message given here.\n\n\
-         | field | message |\n| --- | --- |\n",
+    let _ = write!(
+        page,
+        "\n### rules of {kind}\n\n\
+         The API server refuses a `{kind}` that breaks one of these, with the message given here.\n\n\
+         | field | message |\n| --- | --- |\n"
     );
-    rules("spec", &schema["properties"]["spec"], &mut page);
-    page
+    rules("spec", &schema["properties"]["spec"], page);
 }
 
 fn rows(path: &str, schema: &Value, page: &mut String) {
@@ -96,6 +107,7 @@ fn bounds(field: &Value) -> String {
     range("minimum", "maximum", "");
     range("minLength", "maxLength", " characters");
     range("minItems", "maxItems", " items");
+    range("minProperties", "maxProperties", " entries");
     if field["x-kubernetes-list-type"] == "set" {
         parts.push("no duplicates".to_owned());
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, Entry, Fate, ScratchDir, Simulator, workspace_root};
 
 use crate::definition_changes::released;
-use crate::generated_files::definition;
+use crate::generated_files::{definition, definitions};
 use crate::scene::{DLQ, PATIENCE, Scene, TOKEN};
 
 /// The DLQ of the policy `bare`, and its token.
@@ -21,10 +21,13 @@ fn stored(name: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// Installs this definition of policies, and beside it those of connections as they are now.
 async fn install(control_plane: &ControlPlane, definition: &Value) {
-    let dir = ScratchDir::create("definition").unwrap();
-    let path = dir.path().join("definition.json");
-    fs::write(&path, definition.to_string()).unwrap();
+    let dir = ScratchDir::create("definitions").unwrap();
+    let path = dir.path().join("crds.yaml");
+    let [_, own, shared] = definitions().map(|(_, text)| text);
+    // JSON is YAML.
+    fs::write(&path, [definition.to_string(), own, shared].join("\n---\n")).unwrap();
     control_plane.install_crd(&path).await.unwrap();
 }
 

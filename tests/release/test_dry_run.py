@@ -60,6 +60,8 @@ class DryRun(unittest.TestCase):
             "install.yaml",
             "kustomize.tgz",
             "docs.tgz",
+            "clusterdlqconnections.yaml",
+            "dlqconnections.yaml",
             "dlqpolicies.yaml",
             "notes.md",
             "SHA256SUMS",
@@ -240,7 +242,8 @@ class DryRun(unittest.TestCase):
         with tarfile.open(self.folder / f"dlq-operator-{self.version}.tgz") as chart:
             about = chart.extractfile("dlq-operator/Chart.yaml").read().decode()
         self.assertIn(f"\nversion: {self.version}\n", about)
-        self.assertEqual((self.folder / "dlqpolicies.yaml").read_text(), (ROOT / "crds/dlqpolicies.yaml").read_text())
+        for crd in (ROOT / "crds").iterdir():
+            self.assertEqual((self.folder / crd.name).read_text(), crd.read_text())
         self.assertIn(f":{self.version}", (self.folder / "install.yaml").read_text())
         self.assertIn("- ", (self.folder / "notes.md").read_text())
 

@@ -9,8 +9,8 @@ from .drain import STATUSES, VARIANTS
 from .starts import seconds_until_ready
 
 FEW, MORE, ENTRIES = 10, 30, 500
-# Of each start: two lists, the watch, the Secret.
-CONSTANT = 5
+# Of each start: two lists, the watch, the Secret; of each of the two kinds of connections, a list and a watch.
+CONSTANT = 5 + 2 * 2
 # Policies that changed during the list and are read individually.
 READS = 2
 # Calls that a drain with several cursors, or by listing, may need beside one for each page.

@@ -45,6 +45,9 @@
 {{- if not .Values.metrics.perPolicy }}
 - "--per-policy-metrics=off"
 {{- end }}
+{{- if not (include "dlq-operator.clusterConnections" .) }}
+- "--cluster-connections=off"
+{{- end }}
 {{- if ne .Values.rbac.secretAccess "get" }}
 - {{ printf "--secret-access=%s" .Values.rbac.secretAccess | quote }}
 {{- end }}

@@ -118,13 +118,13 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{- /* What the operator may do with policies of the namespaces it manages. */}}
+{{- /* What the operator may do with policies and connections of the namespaces it manages. */}}
 {{- define "dlq-operator.rules" -}}
 - apiGroups: [dlq-operator.dev]
-  resources: [dlqpolicies]
+  resources: [dlqpolicies, dlqconnections]
   verbs: [get, list, watch]
 - apiGroups: [dlq-operator.dev]
-  resources: [dlqpolicies/status]
+  resources: [dlqpolicies/status, dlqconnections/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [secrets]
@@ -132,4 +132,30 @@ affinity:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end }}
+
+{{- /* Whether policies may use a ClusterDlqConnection: "true", or nothing. With namespaces to watch only if it is asked for, as it
+takes permissions in the whole cluster. */}}
+{{- define "dlq-operator.clusterConnections" -}}
+{{- $enabled := .Values.clusterConnections.enabled }}
+{{- if kindIs "invalid" $enabled }}
+{{- $enabled = empty .Values.watchNamespaces }}
+{{- end }}
+{{- if and .Values.clusterConnections.secretNamespaces (not $enabled) }}
+{{- fail "clusterConnections.secretNamespaces needs clusterConnections.enabled: true: without it no policy can use a ClusterDlqConnection, and their Secrets need not be read" }}
+{{- end }}
+{{- if $enabled }}true{{ end }}
+{{- end }}
+
+{{- /* What a ClusterDlqConnection takes in the whole cluster. Of namespaces, the labels that a selector asks for. */}}
+{{- define "dlq-operator.clusterConnectionRules" -}}
+- apiGroups: [dlq-operator.dev]
+  resources: [clusterdlqconnections]
+  verbs: [get, list, watch]
+- apiGroups: [dlq-operator.dev]
+  resources: [clusterdlqconnections/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
 {{- end }}

@@ -71,6 +71,12 @@ pub enum Reason {
     Unauthorized,
     /// The token may list but not act.
     ReadOnlyToken,
+    /// The token of a shared connection works.
+    Connected,
+    /// There is no connection of this name, or not for this namespace.
+    ConnectionNotFound,
+    /// The connection does not allow what the policy does.
+    GuardrailViolated,
     /// The operator does not allow this URL.
     UrlNotAllowed,
     /// The operator does not allow this action.
@@ -95,6 +101,8 @@ pub enum Reason {
     NothingMatched,
     /// The run stopped at `maxEntriesPerRun`.
     LimitReached,
+    /// The connection's `maxEntriesPerDay` is used up.
+    BudgetSpent,
     /// The dry run counted what matches.
     DryRunSucceeded,
     /// Upstash refused the request.
@@ -149,16 +157,20 @@ impl Reason {
     /// What kind of reason it is. One place for all, so that a new reason does not compile until it has a class.
     pub fn class(self) -> ReasonClass {
         match self {
-            Self::Scheduled | Self::Idle => ReasonClass::Able,
+            Self::Scheduled | Self::Idle | Self::Connected => ReasonClass::Able,
             Self::Suspended | Self::Paused => ReasonClass::Held,
             Self::InvalidSpec
             | Self::InvalidSchedule
             | Self::InvalidTimeZone
             | Self::NoConnection
+            | Self::GuardrailViolated
             | Self::UrlNotAllowed
             | Self::ActionNotAllowed
             | Self::LabelsNotCarried => ReasonClass::Invalid,
-            Self::SecretNotFound | Self::SecretKeyNotFound | Self::SecretInvalid => ReasonClass::NoToken,
+            Self::ConnectionNotFound
+            | Self::SecretNotFound
+            | Self::SecretKeyNotFound
+            | Self::SecretInvalid => ReasonClass::NoToken,
             Self::Unauthorized | Self::ReadOnlyToken => ReasonClass::Refused,
             Self::CircuitOpen => ReasonClass::CircuitOpen,
             Self::RunInProgress
@@ -169,6 +181,7 @@ impl Reason {
             Self::RunSucceeded
             | Self::NothingMatched
             | Self::LimitReached
+            | Self::BudgetSpent
             | Self::DryRunSucceeded
             | Self::BadRequest
             | Self::Forbidden
@@ -199,6 +212,9 @@ impl Reason {
             Self::SecretInvalid => "SecretInvalid",
             Self::Unauthorized => "Unauthorized",
             Self::ReadOnlyToken => "ReadOnlyToken",
+            Self::Connected => "Connected",
+            Self::ConnectionNotFound => "ConnectionNotFound",
+            Self::GuardrailViolated => "GuardrailViolated",
             Self::UrlNotAllowed => "UrlNotAllowed",
             Self::ActionNotAllowed => "ActionNotAllowed",
             Self::LabelsNotCarried => "LabelsNotCarried",
@@ -211,6 +227,7 @@ impl Reason {
             Self::RunSucceeded => "RunSucceeded",
             Self::NothingMatched => "NothingMatched",
             Self::LimitReached => "LimitReached",
+            Self::BudgetSpent => "BudgetSpent",
             Self::DryRunSucceeded => "DryRunSucceeded",
             Self::BadRequest => "BadRequest",
             Self::Forbidden => "Forbidden",

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
-use super::DlqPolicy;
+use super::{ClusterDlqConnection, DlqConnection, DlqPolicy};
 
-/// The files whose types are fields of the resource. Those of `text` and `time` are texts to people; what they must look
+/// The files whose types are fields of the resources. Those of `text` and `time` are texts to people; what they must look
 /// like is told by their rules.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("backlog.rs"),
     include_str!("conditions.rs"),
     include_str!("connection.rs"),
+    include_str!("dlq_connection.rs"),
     include_str!("filters.rs"),
     include_str!("history.rs"),
     include_str!("limits.rs"),
@@ -38,13 +39,15 @@ struct Field<'a> {
 fn documented() -> (BTreeMap<&'static str, String>, Vec<Field<'static>>) {
     let (mut types, mut fields) = (BTreeMap::new(), Vec::new());
     for source in SOURCES {
-        let (mut doc, mut owner) = (Vec::new(), "");
+        let (mut doc, mut owner, mut is_flat) = (Vec::new(), "", false);
         for line in source.lines() {
             let words = line.trim();
             if let Some(text) = words.strip_prefix("///") {
                 doc.push(text.trim());
                 continue;
             }
+            // Its fields stand in its place, each with a description of its own.
+            is_flat |= words == "#[serde(flatten)]";
             let Some(item) = words.strip_prefix("pub ") else {
                 // Attributes and their lines stand between the documentation and what it is about.
                 if words.is_empty() || words == "}" {
@@ -54,6 +57,9 @@ fn documented() -> (BTreeMap<&'static str, String>, Vec<Field<'static>>) {
             };
             let text = doc.join(" ");
             doc.clear();
+            if std::mem::take(&mut is_flat) {
+                continue;
+            }
             if let Some(name) = item.strip_prefix("struct ").or_else(|| item.strip_prefix("enum ")) {
                 owner = name.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
                 types.insert(owner, text);
@@ -76,7 +82,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Every description in the CRD.
+/// Every description in a CRD.
 fn shown(schema: &Value, into: &mut BTreeSet<String>) {
     match schema {
         Value::Object(keys) => {
@@ -89,13 +95,15 @@ fn shown(schema: &Value, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn what_the_documentation_of_a_field_says_is_in_the_crd() {
+fn what_the_documentation_of_a_field_says_is_in_a_crd() {
     let mut descriptions = BTreeSet::new();
-    shown(&serde_json::to_value(DlqPolicy::crd()).unwrap(), &mut descriptions);
+    for crd in [DlqPolicy::crd(), DlqConnection::crd(), ClusterDlqConnection::crd()] {
+        shown(&serde_json::to_value(crd).unwrap(), &mut descriptions);
+    }
     let (_, fields) = documented();
     let lost = fields.iter().filter(|field| !descriptions.contains(&one_line(&field.doc)));
     let lost: Vec<_> = lost.map(|field| field.path.as_str()).collect();
-    assert!(lost.is_empty(), "the CRD shows something else for {}", lost.join(", "));
+    assert!(lost.is_empty(), "the CRDs show something else for {}", lost.join(", "));
 }
 
 #[test]

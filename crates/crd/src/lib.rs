@@ -1,7 +1,7 @@
-//! The resource: its types, their documentation and rules, and the names of conditions, reasons and annotations.
+//! The resources: their types, their documentation and rules, and the names of conditions, reasons and annotations.
 //!
 //! There is no behaviour here beyond reading and writing YAML, and nothing of the rest of the operator, so that other
-//! programs can use the types. `dlq-operator crd` prints the definition made from them.
+//! programs can use the types. `dlq-operator crd` prints the definitions made from them.
 
 #![expect(unreachable_pub, reason = "KubeSchema makes a private twin of each type it is derived for")]
 
@@ -11,6 +11,7 @@ mod conditions;
 mod connection;
 #[cfg(test)]
 mod described;
+mod dlq_connection;
 mod filters;
 mod history;
 mod limits;
@@ -28,7 +29,11 @@ mod words;
 
 pub use backlog::{Backlog, BacklogStatus};
 pub use conditions::{ConditionType, Reason, ReasonClass};
-pub use connection::{Connection, SecretKeyRef};
+pub use connection::{Connection, ConnectionKind, SecretKeyRef};
+pub use dlq_connection::{
+    ClusterDlqConnection, ClusterDlqConnectionSpec, ConnectionLimits, ConnectionStatus, DlqConnection,
+    DlqConnectionSpec, Guardrails, NamespacedSecretKeyRef,
+};
 pub use filters::{FailureFunctionState, Filters};
 pub use history::RunSummary;
 pub use limits::{FailurePolicy, Limits};
@@ -39,9 +44,9 @@ pub use spec::{Action, ConcurrencyPolicy, DlqPolicy, DlqPolicySpec, SpecTrigger}
 pub use status::{DlqPolicyStatus, Phase, TokenRefusal, Totals};
 pub use summary::{EntrySummary, ValueCount};
 pub use text::{
-    AgeText, CallbackUrlText, CallerIpText, ConnectionUrlText, DateTimeText, DelayText, DlqIdText,
-    ExpressionText, FilterText, FlowControlKeyText, JitterText, OverrideLabelText, PeriodText,
-    RetryDelayText, ScheduleText, SecretKeyText, SecretNameText, StatusText, TimeZoneText, WorkflowRunIdText,
-    WorkflowUrlText,
+    AgeText, CallbackUrlText, CallerIpText, ConnectionNameText, ConnectionUrlText, DateTimeText, DelayText,
+    DlqIdText, ExpressionText, FilterText, FlowControlKeyText, JitterText, NamespaceText, OverrideLabelText,
+    PeriodText, RetryDelayText, ScheduleText, SecretKeyText, SecretNameText, StatusText, TimeZoneText,
+    UrlPatternText, WorkflowRunIdText, WorkflowUrlText,
 };
 pub use time::MilliTime;

@@ -1,5 +1,6 @@
 //! What the API server may hand out is read and written as it was, or refused; nothing panics.
 
+mod connections;
 mod values;
 
 use proptest::collection::vec;
@@ -47,6 +48,9 @@ fn spec() -> BoxedStrategy<Value> {
         ],
     );
     let secret = object(vec![("name", text()), ("key", text())], vec![]);
+    let kind = one_of(&["DlqConnection", "ClusterDlqConnection"]);
+    let connection =
+        object(vec![], vec![("url", text()), ("tokenSecretRef", secret), ("name", text()), ("kind", kind)]);
     object(
         // With what the API server defaults.
         vec![
@@ -72,7 +76,7 @@ fn spec() -> BoxedStrategy<Value> {
             ("concurrencyPolicy", one_of(&["Forbid", "Replace"])),
             ("limits", limits()),
             ("failurePolicy", object(vec![], vec![("openCircuitAfter", number())])),
-            ("connection", object(vec![], vec![("url", text()), ("tokenSecretRef", secret)])),
+            ("connection", connection),
         ],
     )
 }
@@ -147,6 +151,7 @@ fn run() -> BoxedStrategy<Value> {
         ("sampleWorkflowRunIds", texts()),
         ("requestedMode", one_of(&["DryRun"])),
         ("specHash", text()),
+        ("connectionHash", text()),
         ("summary", seen()),
         ("skipped", object(vec![("status", some())], SKIPPED.map(|name| (name, some())).into())),
         ("exhausted", some()),
@@ -180,9 +185,7 @@ fn seen() -> BoxedStrategy<Value> {
     )
 }
 
-fn status() -> BoxedStrategy<Value> {
-    let (required, optional) = told();
-    let summary = object(required, optional);
+fn conditions() -> BoxedStrategy<Value> {
     let condition = object(
         vec![
             ("type", text()),
@@ -193,6 +196,12 @@ fn status() -> BoxedStrategy<Value> {
         ],
         vec![("observedGeneration", count())],
     );
+    vec(condition, 1..4).prop_map(Value::from).boxed()
+}
+
+fn status() -> BoxedStrategy<Value> {
+    let (required, optional) = told();
+    let summary = object(required, optional);
     let probe = object(
         vec![("workflowRunId", text()), ("startTime", millis()), ("attempt", count())],
         vec![("lostLabel", Just(json!(true)).boxed())],
@@ -213,7 +222,7 @@ fn status() -> BoxedStrategy<Value> {
             ("labelProbes", vec(probe, 1..4).prop_map(Value::from).boxed()),
             ("loopPossible", Just(json!(true)).boxed()),
             ("backlog", backlog),
-            ("conditions", vec(condition, 1..4).prop_map(Value::from).boxed()),
+            ("conditions", conditions()),
             ("observedSchedule", text()),
             ("scheduleSince", seconds()),
             ("lastScheduleTime", seconds()),

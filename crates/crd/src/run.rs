@@ -85,6 +85,11 @@ pub struct PolicyRun {
     #[schemars(length(max = 64))]
     pub spec_hash: Option<String>,
 
+    /// Of a run with a shared connection: the hash of the connection's URL and token reference. An edit of these ends the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub connection_hash: Option<String>,
+
     /// The annotation `requestReason` of a run by hand: free text, unverified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

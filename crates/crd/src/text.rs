@@ -1,70 +1,17 @@
-//! The strings of a policy: each a type of its own, so that its rule sits on the string itself and a rejection names
+//! The strings of policies and connections: each a type of its own, so that its rule sits on the string itself and a rejection names
 //! the item (`spec.filters.labels[3]`), not just the list.
 //!
 //! The types hold what the API server accepted and promise no more: `policy::validate` parses them.
 
-use std::borrow::Cow;
-use std::fmt;
+mod account;
+mod shape;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use schemars::json_schema;
 
-/// One CEL rule and what the API server answers when it does not hold.
-type Rule = (&'static str, &'static str);
-
-fn text_schema(min: u32, max: u32, rules: &[Rule]) -> Schema {
-    let rules: Vec<Value> =
-        rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
-    json_schema!({
-        "type": "string",
-        "minLength": min,
-        "maxLength": max,
-        "x-kubernetes-validations": rules,
-    })
-}
-
-macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $schema:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
-
-        impl $name {
-            /// The text as it stands in the manifest.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self {
-                Self(text.to_owned())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                $schema
-            }
-        }
-    };
-}
+pub use self::account::{
+    ConnectionNameText, ConnectionUrlText, NamespaceText, SecretKeyText, SecretNameText, UrlPatternText,
+};
+use self::shape::{text, text_schema};
 
 text!(
     /// A DLQ ID. It ends up in a URL's path, so it may hold nothing that changes the path.
@@ -257,22 +204,6 @@ text!(
 );
 
 text!(
-    /// The base URL of an Upstash region.
-    ConnectionUrlText,
-    text_schema(
-        1,
-        2048,
-        &[
-            (
-                "self.matches('^https?://[!-~]+$') && isURL(self) && url(self).getHostname() != ''",
-                "the value must be an http:// or https:// URL",
-            ),
-            ("!self.matches('[@?#]')", "a base URL must have no user, query or fragment"),
-        ]
-    )
-);
-
-text!(
     /// A CronJob's schedule: five fields, a macro, or `@every` and a duration.
     ScheduleText,
     text_schema(1, 100, &[("!self.contains('TZ=')", "the schedule must hold no TZ= or CRON_TZ=; use timeZone")])
@@ -286,25 +217,6 @@ text!(
         64,
         &[("self.matches('^[A-Za-z0-9_+/-]+$')", "the value must be an IANA name such as Europe/Berlin")]
     )
-);
-
-text!(
-    /// The name of a Secret in the policy's namespace.
-    SecretNameText,
-    text_schema(
-        1,
-        253,
-        &[(
-            "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
-        )]
-    )
-);
-
-text!(
-    /// A key of a Secret.
-    SecretKeyText,
-    text_schema(1, 253, &[("self.matches('^[-._a-zA-Z0-9]+$')", "the value must be a key of a Secret: letters, digits, -, _ and . only")])
 );
 
 text!(

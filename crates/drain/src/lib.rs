@@ -69,7 +69,12 @@ pub async fn drive<P: Ports>(attempt: &mut Attempt, ports: &P) -> Next {
                     span.in_scope(|| answered.log(run, ports));
                 }
             }
-            Action::Done(next) => return next,
+            Action::Done(next) => {
+                if let Some((account, unused)) = attempt.take_unused() {
+                    ports.give_back(account, unused).await;
+                }
+                return next;
+            }
         }
     }
 }
@@ -82,6 +87,7 @@ async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
             Event::Resolved(ports.resolve(*connection, freshness).await)
         }
         Effect::Write(write) => Event::Written(ports.write(*write).await),
+        Effect::Reserve { account, entries } => Event::Reserved(ports.reserve(account, entries).await),
         Effect::ApprovalId => Event::ApprovalId(format!("{:016x}", fastrand::u64(..))),
         Effect::Permit(account) => Event::Permitted(ports.permit(account)),
         Effect::FurtherPermit(account) => Event::Permitted(ports.further_permit(account)),

@@ -11,6 +11,7 @@ use dlq_policy::attempt::{
     AccountId, Found, Interrupt, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
 };
 use dlq_policy::backlog::Look;
+use dlq_policy::budget::{Reserved, Unused};
 use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
@@ -32,6 +33,16 @@ pub trait Ports: Sync {
 
     /// Writes the status, if the fence holds.
     fn write(&self, write: StatusWrite) -> impl Future<Output = WriteOutcome> + Send;
+
+    /// Asks for so many entries of the budget that the connection's policies share.
+    fn reserve(
+        &self,
+        account: AccountId,
+        entries: u64,
+    ) -> impl Future<Output = Result<Reserved, Trouble>> + Send;
+
+    /// Gives back what was granted and not used, or counts what was acted on beyond it.
+    fn give_back(&self, account: AccountId, unused: Unused) -> impl Future<Output = ()> + Send;
 
     /// Asks for a permit, which lasts until this is dropped. If there is none, the place in line is kept.
     fn permit(&self, account: AccountId) -> bool;

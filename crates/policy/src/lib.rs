@@ -10,6 +10,7 @@
 
 pub mod attempt;
 pub mod backlog;
+pub mod budget;
 pub mod changes;
 mod json_bytes;
 pub mod plan;
@@ -27,5 +28,8 @@ pub use changes::{Changes, EventReason, InDoubt, PolicyEvent, Settled, changes};
 pub use plan::{CancelCause, Connectivity, Facts, Plan, Question, Start, plan};
 pub use run::{Activity, Outcome, Progress, Step, with_advice};
 pub use schedule::Schedule;
-pub use spec::{ConnectionRef, Invalid, Permissions, Policy, Requests, Selected, Work, validate};
+pub use spec::{
+    ConnectionName, ConnectionRef, Invalid, Permissions, Policy, Requests, Selected, SharedConnection, Work,
+    validate,
+};
 pub use status::Truth;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::validate::Source;
 use super::{Connectivity, Facts, Permissions, Plan, plan, validate};
-use crate::Policy;
+use crate::{Invalid, Policy, SharedConnection};
 use dlq_crd::DlqPolicyStatus;
 
 pub(crate) fn permissions() -> Permissions {
@@ -36,6 +36,16 @@ pub(crate) fn spec(fields: &Value) -> Value {
 
 /// The policy with other fields, annotations without their prefix, and permissions.
 pub(crate) fn policy(fields: &Value, annotations: &[(&str, &str)], permissions: &Permissions) -> Policy {
+    policy_with(fields, annotations, permissions, None)
+}
+
+/// The same, where the spec names a shared connection.
+pub(crate) fn policy_with(
+    fields: &Value,
+    annotations: &[(&str, &str)],
+    permissions: &Permissions,
+    shared: Option<Result<&SharedConnection, &Invalid>>,
+) -> Policy {
     let spec = serde_json::from_value(spec(fields)).unwrap();
     let annotations: BTreeMap<_, _> = annotations
         .iter()
@@ -48,6 +58,7 @@ pub(crate) fn policy(fields: &Value, annotations: &[(&str, &str)], permissions: 
         created: Some("2026-11-20T12:00:00Z".parse().unwrap()),
         annotations: &annotations,
         spec: Ok(&spec),
+        shared,
     };
     validate(&source, permissions)
 }

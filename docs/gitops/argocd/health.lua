@@ -1,14 +1,14 @@
--- What Argo CD says of a DlqPolicy. Put it into the ConfigMap argocd-cm, under the key
--- resource.customizations.health.dlq-operator.dev_DlqPolicy
+-- What Argo CD says of a DlqPolicy, a DlqConnection and a ClusterDlqConnection. Put it into the ConfigMap argocd-cm, under the key
+-- resource.customizations.health.dlq-operator.dev_DlqPolicy, and under those of the other two.
 --
 -- It says what kstatus says, which Flux and Helm ask: a policy is healthy when it is accepted and able to run, be it idle,
--- running, suspended or paused. How its last run went is in the condition LastRunSucceeded, and turns nothing red. An open
--- circuit is ready to kstatus, so that it fails no deploy, and degraded here, where people look. So is a run that waits for an
--- approval: suspended here, as other things that wait for a person.
+-- running, suspended or paused; a connection is healthy when its token works. How the last run of a policy went is in the condition
+-- LastRunSucceeded, and turns nothing red. An open circuit is ready to kstatus, so that it fails no deploy, and degraded here, where
+-- people look. So is a run that waits for an approval: suspended here, as other things that wait for a person.
 
 local status = obj.status or {}
 if (status.observedGeneration or -1) < 0 then
-  return { status = "Progressing", message = "the operator has not seen the policy yet" }
+  return { status = "Progressing", message = "the operator has not seen it yet" }
 end
 if status.observedGeneration ~= obj.metadata.generation then
   return { status = "Progressing", message = "the operator has not seen the last edit yet" }
@@ -44,4 +44,4 @@ end
 if conditions.Ready ~= nil then
   return say("Progressing", "Ready")
 end
-return { status = "Progressing", message = "the policy says nothing of itself yet" }
+return { status = "Progressing", message = "it says nothing of itself yet" }

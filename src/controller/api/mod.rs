@@ -1,5 +1,6 @@
 //! What is read from the API server and written to it.
 
+pub(crate) mod connection;
 pub(crate) mod observe;
 pub(crate) mod persist;
 mod unknown;

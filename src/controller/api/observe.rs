@@ -10,11 +10,12 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::controller::error;
+use crate::controller::shared::SharedConnections;
 use crate::controller::watched::policy::ChangeKey;
 use dlq_crd::{DlqPolicy, DlqPolicySpec, DlqPolicyStatus};
 use dlq_policy::attempt::{FailedStep, Trouble};
 use dlq_policy::spec::validate::Source;
-use dlq_policy::{Permissions, Policy, validate, with_advice};
+use dlq_policy::{ConnectionName, Permissions, Policy, validate, with_advice};
 use dlq_upstash::error::printable;
 
 /// How long the API server may take for one answer.
@@ -36,8 +37,10 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// What its spec and annotations mean.
-    pub(crate) fn policy(&self, permissions: &Permissions) -> Policy {
+    pub(crate) fn policy(&self, permissions: &Permissions, shared: &SharedConnections) -> Policy {
         let none = BTreeMap::new();
+        let connection = self.spec.as_ref().ok().and_then(|spec| spec.connection.as_ref());
+        let found = shared.find(connection, self.metadata.namespace.as_deref().unwrap_or_default());
         let source = Source {
             namespace: self.metadata.namespace.as_deref().unwrap_or_default(),
             name: self.metadata.name.as_deref().unwrap_or_default(),
@@ -45,12 +48,16 @@ impl Observed {
             created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
             annotations: self.metadata.annotations.as_ref().unwrap_or(&none),
             spec: self.spec.as_ref().map_err(String::as_str),
+            shared: found.as_ref().map(Result::as_ref),
         };
         validate(&source, permissions)
     }
 
-    pub(crate) fn key(&self) -> ChangeKey {
-        ChangeKey::of(&self.metadata)
+    pub(crate) fn key(&self, shared: &SharedConnections) -> ChangeKey {
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let connection = self.spec.as_ref().ok().and_then(|spec| spec.connection.as_ref());
+        let name = connection.and_then(|connection| ConnectionName::of(connection, namespace));
+        ChangeKey::of(&self.metadata).with_connection(shared.version(name.as_ref(), namespace))
     }
 }
 

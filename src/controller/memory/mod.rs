@@ -26,8 +26,8 @@ struct Remembered {
     line: Option<Line>,
     /// How many looks failed in a row.
     errors: u32,
-    /// The Secret that it waits for, where Secrets are watched.
-    awaited: Option<String>,
+    /// Namespace and name of the Secret that it waits for, where Secrets are watched.
+    awaited: Option<(String, String)>,
     /// Wakes the work on its run.
     working: Option<Arc<Notify>>,
 }
@@ -105,9 +105,9 @@ impl Memory {
         lock(&self.0).get(policy).is_some_and(|remembered| remembered.session.kept.holds_run())
     }
 
-    /// Remembers which Secret of its namespace a policy waits for.
-    pub(crate) fn await_secret(&self, policy: PolicyRef, name: String) {
-        self.put(policy, |remembered| remembered.awaited = Some(name));
+    /// Remembers which Secret a policy waits for, by namespace and name.
+    pub(crate) fn await_secret(&self, policy: PolicyRef, secret: (String, String)) {
+        self.put(policy, |remembered| remembered.awaited = Some(secret));
     }
 
     /// The policy waits for none any more.
@@ -117,9 +117,8 @@ impl Memory {
 
     /// Takes the policies that wait for this Secret.
     pub(crate) fn secret_changed(&self, namespace: &str, name: &str) -> Vec<PolicyRef> {
-        let awaited = self.take_all(|policy, remembered| {
-            let is_of_namespace = policy.namespace.as_deref() == Some(namespace);
-            remembered.awaited.take_if(|awaited| is_of_namespace && awaited == name)
+        let awaited = self.take_all(|_, remembered| {
+            remembered.awaited.take_if(|(of, awaited)| of == namespace && awaited == name)
         });
         awaited.into_iter().map(|(policy, _)| policy).collect()
     }

@@ -116,6 +116,21 @@ pub(super) const BACKLOG_EXPIRING: Definition = gauge(
     &["namespace", "name"],
     "How many of the entries that the last look counted expire within a day, for policies with backlog.retention.",
 );
+pub(super) const CONNECTION_READY: Definition = gauge(
+    "dlq_operator_connection_ready",
+    &["kind", "namespace", "name"],
+    "1 while the token of a shared connection works, else 0; the namespace of a ClusterDlqConnection is empty.",
+);
+pub(super) const CONNECTION_ENTRIES: Definition = gauge(
+    "dlq_operator_connection_entries_today",
+    &["kind", "namespace", "name"],
+    "The most entries that the policies of a shared connection with maxEntriesPerDay have acted on today.",
+);
+pub(super) const CONNECTION_LIMIT: Definition = gauge(
+    "dlq_operator_connection_entries_limit",
+    &["kind", "namespace", "name"],
+    "The maxEntriesPerDay of a shared connection that has one.",
+);
 pub(super) const REQUESTS: Definition = counter(
     "dlq_operator_upstash_requests_total",
     &["operation", "code"],
@@ -159,7 +174,7 @@ pub(super) const CLOCK_OFFSET: Definition = gauge(
     "How far Upstash's clock is ahead of ours; of several servers the one that is furthest away.",
 );
 
-const OWN: [Definition; 30] = [
+const OWN: [Definition; 33] = [
     BUILD_INFO,
     POLICY_INFO,
     POLICY_CONDITION,
@@ -181,6 +196,9 @@ const OWN: [Definition; 30] = [
     BACKLOG_ENTRIES,
     BACKLOG_OLDEST,
     BACKLOG_EXPIRING,
+    CONNECTION_READY,
+    CONNECTION_ENTRIES,
+    CONNECTION_LIMIT,
     REQUESTS,
     REQUEST_DURATION,
     RATE_LIMITED,

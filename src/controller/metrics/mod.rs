@@ -1,5 +1,6 @@
 //! What is counted of the operator's work, and how the policies stand, for `/metrics`.
 
+mod connections;
 #[cfg(test)]
 mod day_tests;
 mod definitions;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 
+use self::connections::{ConnectionCollector, Connections};
 pub use self::definitions::{SERIES_OF_PROCESS, SERIES_PER_CODE, SERIES_PER_POLICY, definitions};
 use self::policies::{Policies, PolicyCollector};
 pub(crate) use self::waits::RunWaits;
 use self::waits::Waits;
 use crate::controller::error::{Error, WriteError};
 use crate::controller::names::{Clock, PolicyRef};
+use crate::controller::shared::SharedConnections;
 use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::Exposition;
@@ -57,6 +60,7 @@ pub struct Build {
 /// The counts of this process.
 pub struct Metrics {
     policies: Arc<Policies>,
+    connections: Arc<Connections>,
     run_duration: Histograms,
     lateness: Histograms,
     requests: Counters,
@@ -85,6 +89,7 @@ impl Metrics {
         let likely_runs = likely_runs.as_flattened();
         Self {
             policies: Arc::new(Policies::new(per_policy)),
+            connections: Arc::default(),
             run_duration: Histograms::new(d::RUN_DURATION, RUNS)
                 .with_zeros(likely_runs.iter().map(|run| &run[..])),
             lateness: Histograms::new(d::LATENESS, LATENESSES),
@@ -107,6 +112,7 @@ impl Metrics {
         let collectors: Vec<Box<dyn Collector>> = vec![
             Box::new(Info::new(definitions::BUILD_INFO, &build)),
             Box::new(PolicyCollector(Arc::clone(&self.policies))),
+            Box::new(ConnectionCollector { connections: Arc::clone(&self.connections), clock: self.clock }),
             Box::new(self.run_duration.clone()),
             Box::new(self.lateness.clone()),
             Box::new(self.requests.clone()),
@@ -133,6 +139,11 @@ impl Metrics {
     /// Shows the policies of a watch.
     pub(crate) fn watch(&self, store: Store<WatchedPolicy>) {
         self.policies.watch(store);
+    }
+
+    /// Shows the shared connections.
+    pub(crate) fn watch_connections(&self, shared: Arc<SharedConnections>) {
+        self.connections.watch(shared);
     }
 
     /// Forgets a policy that is gone.

@@ -161,6 +161,7 @@ fn nothing_without_bounds_is_a_label() {
     let allowed = [
         "action",
         "code",
+        "kind",
         "name",
         "namespace",
         "operation",

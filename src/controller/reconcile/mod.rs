@@ -100,6 +100,9 @@ async fn turn(
     term: Option<Term>,
     right: Option<Slot>,
 ) -> Result<Option<Rest>, Error> {
+    if watched.names_connection(policy) {
+        context.shared.listed().await;
+    }
     let mut session = context.memory.take_session(policy);
     let (settings, kept) = (Arc::clone(&context.settings), std::mem::take(&mut session.kept));
     let leads = term.is_some();

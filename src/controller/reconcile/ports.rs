@@ -1,6 +1,7 @@
 //! All IO of a turn with one policy. What is decided on it is decided elsewhere.
 
 mod see;
+mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,18 +9,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::pending;
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tracing::Span;
 
+use self::state::State;
 use super::changed::Changed;
 use crate::controller::api::observe::{decode, observe};
 use crate::controller::api::persist::Written;
-use crate::controller::connections::Connected;
 use crate::controller::context::Context;
 use crate::controller::memory::line::Line;
 use crate::controller::memory::session::Session;
-use crate::controller::metrics::RunWaits;
 use crate::controller::names::{Named, PolicyRef, lock};
 use crate::controller::slots::{Asked, Slot};
 use crate::controller::tell::report;
@@ -32,8 +31,9 @@ use dlq_policy::attempt::{
     AccountId, Found, Interrupt, Kept, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
 };
 use dlq_policy::backlog::Look;
+use dlq_policy::budget::{Grant, Reserved, Unused};
 use dlq_policy::plan::Freshness;
-use dlq_policy::{ConnectionRef, Invalid};
+use dlq_policy::{ConnectionName, ConnectionRef, Invalid};
 use dlq_upstash::Client;
 
 /// All IO for one policy, for one turn.
@@ -47,29 +47,6 @@ pub(crate) struct PolicyPorts<'a> {
     watched: Option<&'a Watched>,
     changed: Changed<'a>,
     state: Mutex<State>,
-}
-
-struct State {
-    /// The right to look at a policy, until calls are made or waited for.
-    turn: Option<Slot>,
-    /// The permits, each for a call.
-    slots: Option<(AccountId, Vec<Slot>)>,
-    /// The account of the run, and the one that was found in this turn.
-    accounts: [Option<Connected>; 2],
-    waits: Option<RunWaits>,
-    /// What was read or heard of the policy: anything else is news.
-    known: Vec<ChangeKey>,
-    told: Option<Interrupt>,
-    seen: Option<(ChangeKey, Arc<Seen>)>,
-    /// The object after the last write.
-    written: Option<Box<RawValue>>,
-}
-
-impl State {
-    fn client(&self, account: AccountId) -> Option<Client> {
-        let mut accounts = self.accounts.iter().flatten();
-        accounts.find(|connected| connected.fingerprint == account).map(|connected| connected.client.clone())
-    }
 }
 
 impl<'a> PolicyPorts<'a> {
@@ -142,6 +119,11 @@ impl<'a> PolicyPorts<'a> {
         written.inspect(|object| self.context.in_hand.put(self.policy.clone(), object));
     }
 
+    /// How many runs may be at work with a connection.
+    fn most_runs(&self, shared: Option<ConnectionName>) -> Option<u16> {
+        self.context.shared.object(&shared?)?.shared.ok()?.max_concurrent_runs
+    }
+
     fn namespace(&self) -> &str {
         self.policy.namespace.as_deref().unwrap_or_default()
     }
@@ -189,18 +171,19 @@ impl Ports for PolicyPorts<'_> {
         freshness: Freshness,
     ) -> Result<Result<Found, Invalid>, Trouble> {
         let connections = &self.context.connections;
-        if let ConnectionRef::Secret { secret, .. } = &connection
+        if let ConnectionRef::Secret { namespace, secret, .. } = &connection
             && self.context.watch_secrets
         {
             // Before the look: what comes after it is then not missed.
-            self.context.memory.await_secret(self.policy.clone(), secret.name.to_string());
+            let secret = (namespace.clone(), secret.name.to_string());
+            self.context.memory.await_secret(self.policy.clone(), secret);
         }
         if freshness == Freshness::Known
-            && let Some(found) = connections.known(self.namespace(), &connection)
+            && let Some(found) = connections.known(&connection)
         {
             return Ok(found.map(|version| Found { version, account: None }));
         }
-        let found = connections.look(self.namespace(), &connection, freshness).await?;
+        let found = connections.look(&connection, freshness).await?;
         Ok(found.map(|connected| {
             let found = Found { version: connected.secret.clone(), account: Some(connected.fingerprint) };
             let mut state = lock(&self.state);
@@ -234,14 +217,30 @@ impl Ports for PolicyPorts<'_> {
         }
     }
 
+    async fn reserve(&self, account: AccountId, entries: u64) -> Result<Reserved, Trouble> {
+        let shared = lock(&self.state).shared(account);
+        match shared {
+            Some(name) => self.context.budgets.reserve(&name, entries, self.now()).await,
+            None => Ok(Reserved::Granted(Grant::unlimited(entries))),
+        }
+    }
+
+    async fn give_back(&self, account: AccountId, unused: Unused) {
+        let shared = lock(&self.state).shared(account);
+        if let Some(name) = shared {
+            self.context.budgets.give_back(&name, unused, self.now()).await;
+        }
+    }
+
     fn permit(&self, account: AccountId) -> bool {
         let mut state = lock(&self.state);
         if state.slots.as_ref().is_some_and(|(of, _)| *of == account) {
             return true;
         }
+        let most = self.most_runs(state.shared(account));
         let line = match self.context.memory.take_line(self.policy, account) {
             Some(line) => line,
-            None => match self.context.slots.ask(self.namespace(), account) {
+            None => match self.context.slots.ask_within(self.namespace(), account, most) {
                 Asked::Granted(slot) => {
                     state.slots = Some((account, vec![slot]));
                     return true;
@@ -268,8 +267,9 @@ impl Ports for PolicyPorts<'_> {
 
     fn further_permit(&self, account: AccountId) -> bool {
         let mut state = lock(&self.state);
+        let most = self.most_runs(state.shared(account));
         let Some((_, slots)) = state.slots.as_mut().filter(|(of, _)| *of == account) else { return false };
-        let further = self.context.slots.ask_if_free(self.namespace(), account);
+        let further = self.context.slots.ask_if_free(self.namespace(), account, most);
         let is_granted = further.is_some();
         slots.extend(further);
         is_granted

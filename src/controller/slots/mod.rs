@@ -54,9 +54,15 @@ impl Slots {
 
     /// A slot, or the last place in the line of this namespace and connection.
     pub(crate) fn ask(&self, namespace: &str, connection: u64) -> Asked {
+        self.ask_within(namespace, connection, None)
+    }
+
+    /// The same of a connection that may have so many slots.
+    pub(crate) fn ask_within(&self, namespace: &str, connection: u64, most: Option<u16>) -> Asked {
         let granted = Arc::new(Notify::new());
         let ticket = self.change(|queue| {
             let ticket = queue.turns.ask(namespace, connection);
+            queue.turns.limit(connection, most.map(usize::from));
             queue.waiting.insert(ticket, Arc::clone(&granted));
             ticket
         });
@@ -66,11 +72,11 @@ impl Slots {
     }
 
     /// A slot, if one is free that nobody waits for.
-    pub(crate) fn ask_if_free(&self, namespace: &str, connection: u64) -> Option<Slot> {
+    pub(crate) fn ask_if_free(&self, namespace: &str, connection: u64, most: Option<u16>) -> Option<Slot> {
         if self.has_line() {
             return None;
         }
-        match self.ask(namespace, connection) {
+        match self.ask_within(namespace, connection, most) {
             Asked::Granted(slot) => Some(slot),
             Asked::Queued(_) => None,
         }

@@ -26,6 +26,28 @@ fn order(turns: &mut Turns, asked: &BTreeMap<Ticket, &'static str>) -> Vec<&'sta
 }
 
 #[test]
+fn a_connection_may_have_a_limit_of_its_own_which_can_be_changed() {
+    let mut turns = Turns::new(8, 4);
+    let asked: Vec<_> = (0..6)
+        .map(|_| {
+            let ticket = turns.ask("a", 1);
+            turns.limit(1, Some(2));
+            ticket
+        })
+        .collect();
+    let other = turns.ask("a", 2);
+    assert_eq!(grants(&mut turns), [asked[0], other, asked[1]], "the others wait for none of them");
+    turns.limit(1, Some(3));
+    assert_eq!(grants(&mut turns), [asked[2]]);
+    turns.limit(1, Some(1));
+    turns.leave(asked[0]);
+    turns.leave(asked[1]);
+    assert!(grants(&mut turns).is_empty(), "slots that are held already are kept");
+    turns.limit(1, None);
+    assert_eq!(grants(&mut turns), asked[3..6], "as many as of any other");
+}
+
+#[test]
 fn one_policy_does_not_wait_for_the_crowd_of_another_namespace() {
     let mut turns = Turns::new(4, 16);
     let crowd: Vec<_> = (0..500).map(|_| turns.ask("crowd", 1)).collect();

@@ -41,6 +41,8 @@ pub(super) enum Standing {
 pub(super) struct Usage {
     held: usize,
     waiting: usize,
+    /// A limit of the connection's own, beside the one of all.
+    most: Option<usize>,
     /// The namespaces that were found to wait for nothing but connections without a slot, this one among them. Their
     /// turns do not change before they get a slot.
     blocked: BTreeSet<Turn>,
@@ -80,6 +82,12 @@ impl Turns {
         self.usage(connection).waiting += 1;
         self.tickets.insert(ticket, Standing::Waiting { namespace, connection });
         ticket
+    }
+
+    /// Holds a connection that somebody asked for to a limit of its own, from now on: slots that are held already are kept.
+    pub(super) fn limit(&mut self, connection: Connection, most: Option<usize>) {
+        self.usage(connection).most = most;
+        self.settle(connection);
     }
 
     /// The turn of a namespace that waits, or begins to.
@@ -207,7 +215,9 @@ impl Turns {
     }
 
     fn has_slot(&self, connection: Connection) -> bool {
-        self.connections.get(&connection).is_none_or(|usage| usage.held < self.per_connection)
+        self.connections
+            .get(&connection)
+            .is_none_or(|usage| usage.held < self.per_connection.min(usage.most.unwrap_or(usize::MAX)))
     }
 
     /// Of the connections that a namespace waits for and that have a slot, the one whose turn it is.

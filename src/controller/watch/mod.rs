@@ -1,7 +1,9 @@
 //! Starts the watches, and ends them.
 
+mod connections;
 mod housekeeping;
 mod secrets;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +12,22 @@ use futures::future::join_all;
 use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::connections::Follow;
 use self::housekeeping::Housekeeping;
+use self::users::wake_users;
 use crate::config::Config;
 use crate::controller::api::persist::StatusWriter;
+use crate::controller::budgets::Budgets;
+use crate::controller::checks::{Checks, Sight};
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::dispatch::{Trigger, dispatch};
@@ -29,6 +36,7 @@ use crate::controller::memory::Memory;
 use crate::controller::metrics::Metrics;
 use crate::controller::names::{Clock, PolicyRef};
 use crate::controller::reconcile::release::{RELEASE_TIMEOUT, release, release_all};
+use crate::controller::shared::SharedConnections;
 use crate::controller::slots::Slots;
 use crate::controller::slots::rights::Rights;
 use crate::controller::tell::events::Events;
@@ -80,13 +88,22 @@ pub async fn run(
         timeout: Some(WATCH_TIMEOUT),
         ..watcher::Config::default()
     };
+    let sight = Sight {
+        has_selector: watcher_config.label_selector.is_some(),
+        has_namespaces: scopes.iter().any(Option::is_some),
+    };
+    let follow = Follow::new(client.clone(), &scopes, config.cluster_connections, watcher_config.timeout);
+    let shared = Arc::new(SharedConnections::new(config.permissions.clone(), follow.lists()));
+    metrics.watch_connections(Arc::clone(&shared));
     let rights = Arc::<Rights>::default();
     let context = Arc::new(Context {
         status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
         events: Events::new(&client, clock, &config.pod_name, &rights),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
+        shared: Arc::clone(&shared),
+        budgets: Budgets::new(client.clone(), Arc::clone(&shared)),
         looks: Looks::default(),
-        client,
+        client: client.clone(),
         permissions: config.permissions,
         clock,
         leadership,
@@ -112,14 +129,17 @@ pub async fn run(
             on_filled();
         }
     });
-    let controllers = join_all(
-        scopes
-            .into_iter()
-            .map(|scope| control(scope, watcher_config.clone(), Arc::clone(&context), filled.clone())),
-    );
+    let follow = follow.run(Arc::clone(&shared));
+    let (stores, writers): (Vec<_>, Vec<_>) = scopes.iter().map(|_| reflector::store()).unzip();
+    let check = Checks::new(Arc::clone(&context), stores.clone(), sight).run();
+    let controllers =
+        join_all(scopes.into_iter().zip(stores.into_iter().zip(writers)).map(|(scope, store)| {
+            control(scope, watcher_config.clone(), Arc::clone(&context), store, filled.clone())
+        }));
     let ending = async {
         tokio::select! {
             _ = controllers => {}
+            ((), ()) = async { tokio::join!(follow, check) } => {}
             () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
                 warn!("some work did not end in time");
             }
@@ -135,6 +155,10 @@ pub async fn run(
     };
     let ((), until) = tokio::join!(ending, waiting);
     release_all(&context, until).await;
+    if context.leadership.term().is_some() {
+        // What cannot be given back in time stays spent.
+        let _ = timeout_at(until, context.budgets.settle((context.clock)(), SignedDuration::ZERO)).await;
+    }
     context.events.flush().await;
 }
 
@@ -143,16 +167,22 @@ async fn control(
     scope: Option<String>,
     config: watcher::Config,
     context: Arc<Context>,
+    (store, writer): (Store<WatchedPolicy>, Writer<WatchedPolicy>),
     filled: watch::Sender<usize>,
 ) {
     let client = context.client.clone();
     let api = scope
         .as_deref()
         .map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    let (store, writer) = reflector::store::<WatchedPolicy>();
     context.metrics.watch(store.clone());
-    let (granted, permits) = mpsc::unbounded_channel();
-    let watched = Watched { store: store.clone(), granted };
+    let (again, permits) = mpsc::unbounded_channel();
+    let first = Arc::new(Notify::new());
+    let watched = Watched {
+        store: store.clone(),
+        again,
+        round: Arc::clone(&first),
+        shared: Arc::clone(&context.shared),
+    };
     let secrets = watcher::Config { timeout: config.timeout, ..watcher::Config::default() };
     let due = |policy| vec![(policy, Class::Due)];
     let secrets = secrets::changed(scope.as_deref(), secrets, Arc::clone(&context)).map(due);
@@ -160,8 +190,10 @@ async fn control(
         stream::unfold(permits, async |mut permits| Some((permits.recv().await?, permits))).map(due);
     let (triggers, turns) = mpsc::unbounded_channel();
     let turns = stream::unfold(turns, async |mut turns| Some((turns.recv().await?, turns)));
-    let first = Arc::new(Notify::new());
-    let begun = stream::once(Arc::clone(&first).notified_owned());
+    let begun = stream::unfold(Arc::clone(&first), async |begin| {
+        begin.notified().await;
+        Some(((), begin))
+    });
     let rounds = stream::select(context.leadership.gained(), begun.boxed());
     let housekeeping = Housekeeping {
         selector: config.label_selector.clone(),
@@ -169,30 +201,34 @@ async fn control(
         context: Arc::clone(&context),
         triggers,
     };
-    let (known, shown) = (store.clone(), Arc::clone(&context));
+    let (known, keeper) = (store.clone(), Arc::clone(&context));
     let mut news = News { context: Arc::clone(&context), scope, store, filled: Some((filled, first)) };
     let policies = watcher(api, config)
         .default_backoff()
-        .modify(move |watched| {
-            let policy = ObjectRef::from_obj(watched);
-            let before = known.get(&policy).map(|before| before.key());
-            watched.note_news(before.as_ref());
-            let object = watched.take_object();
-            // A turn under way may be about to write; where this process does not lead, another one writes.
-            let is_new = shown.in_hand.is_shown(&policy, watched.meta().resource_version.as_deref())
-                && !shown.memory.is_working(&policy)
-                && shown.leadership.term().is_some();
-            let is_wanted = is_new && watched.is_news() && watched.class((shown.clock)()) == Class::Due;
-            if let Some(object) = object.filter(|_| is_wanted) {
-                shown.in_hand.put(policy, &object);
-            }
-        })
+        .modify(move |watched| shown(watched, &known, &keeper))
         .reflect(writer)
         .map(move |event| news.of(event));
     let triggers = stream::select_all([policies.boxed(), turns.boxed(), secrets.boxed(), permits.boxed()]);
     tokio::select! {
-        () = dispatch(triggers.boxed(), context, watched) => {}
+        () = dispatch(triggers.boxed(), Arc::clone(&context), watched.clone()) => {}
+        () = wake_users(context, watched) => {}
         () = housekeeping.rounds(rounds) => {}
+    }
+}
+
+/// Takes in what the watch shows, and keeps the whole object where a turn is to begin at once.
+fn shown(watched: &mut WatchedPolicy, known: &Store<WatchedPolicy>, context: &Context) {
+    let policy = ObjectRef::from_obj(watched);
+    let before = known.get(&policy).map(|before| before.key());
+    watched.note_news(before.as_ref());
+    let object = watched.take_object();
+    // A turn under way may be about to write; where this process does not lead, another one writes.
+    let is_new = context.in_hand.is_shown(&policy, watched.meta().resource_version.as_deref())
+        && !context.memory.is_working(&policy)
+        && context.leadership.term().is_some();
+    let is_wanted = is_new && watched.is_news() && watched.class((context.clock)()) == Class::Due;
+    if let Some(object) = object.filter(|_| is_wanted) {
+        context.in_hand.put(policy, &object);
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::class::Class;
 use super::summary::{Loose, PolicySummary, Spec, Status};
 use dlq_crd::{DlqPolicy, annotations};
+use dlq_policy::ConnectionName;
 
 /// Identity, generation, a hash of the annotations that control the policy, and what metrics show. The rest of spec and
 /// status, labels and `managedFields` are skipped while the answer is read, so they never take memory, and no value in them can make an
@@ -41,6 +42,8 @@ pub(crate) struct ChangeKey {
     generation: Option<i64>,
     requests: u64,
     deleting: bool,
+    /// The version of its shared connection; 0 where there is none, and while only objects are compared.
+    connection: u64,
 }
 
 impl ChangeKey {
@@ -55,7 +58,13 @@ impl ChangeKey {
             generation: metadata.generation,
             requests: requests.hash,
             deleting: metadata.deletion_timestamp.is_some(),
+            connection: 0,
         }
+    }
+
+    /// The same, with its shared connection in this version.
+    pub(crate) fn with_connection(self, version: u64) -> Self {
+        Self { connection: version, ..self }
     }
 }
 
@@ -98,7 +107,19 @@ impl WatchedPolicy {
             generation: self.metadata.generation,
             requests: self.requests,
             deleting: self.deleting,
+            connection: 0,
         }
+    }
+
+    /// Its namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The shared connection that it names.
+    pub(crate) fn connection(&self) -> Option<ConnectionName> {
+        let (kind, name) = self.summary.connection.as_deref()?;
+        Some(ConnectionName::new(*kind, self.namespace(), name.to_string()))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use dlq_crd::ConditionType;
+use dlq_crd::{ConditionType, ConnectionKind, TokenRefusal};
 use dlq_policy::Truth;
 
 /// What metrics show of a policy. Both replicas that act and those that stand by have it.
@@ -35,6 +35,10 @@ pub(crate) struct PolicySummary {
     pub(crate) skipped: Option<Box<[i64; 7]>>,
     /// Tells the accounts of a namespace apart, before anybody reads their Secrets.
     pub(crate) account: u64,
+    /// The kind and the name of the shared connection that it names.
+    pub(crate) connection: Option<Box<(ConnectionKind, Box<str>)>>,
+    /// Why Upstash refused the token, if it did.
+    pub(crate) refusal: Option<TokenRefusal>,
 }
 
 /// The reasons of [`PolicySummary::skipped`], as metrics call them.
@@ -68,8 +72,23 @@ impl PolicySummary {
         let secret = connection.token_secret_ref.part().unwrap_or_default();
         let last_run = status.last_run.part().unwrap_or_default();
         let schedule = spec.schedule.text().unwrap_or_default().into_boxed_str();
+        let name = connection.name.text();
+        let is_cluster_wide =
+            connection.kind.text().as_deref() == Some(ConnectionKind::ClusterDlqConnection.as_str());
+        let kind = if is_cluster_wide {
+            ConnectionKind::ClusterDlqConnection
+        } else {
+            ConnectionKind::DlqConnection
+        };
         Self {
-            account: account(&[connection.url.text(), secret.name.text(), secret.key.text()]),
+            account: account(&[
+                connection.url.text(),
+                secret.name.text(),
+                secret.key.text(),
+                name.as_ref().map(|name| format!("{kind} {name}")),
+            ]),
+            connection: name.map(|name| Box::new((kind, name.into_boxed_str()))),
+            refusal: status.refused_reason.text().and_then(|text| serde_json::from_value(text.into()).ok()),
             action: spec.action.text().unwrap_or_default().into_boxed_str(),
             starts_when_new: schedule.is_empty()
                 && !spec.suspend.flag()
@@ -94,8 +113,8 @@ impl PolicySummary {
     }
 }
 
-/// Stands for a URL, and the name and key of a Secret; 0 where none is named.
-fn account(reference: &[Option<String>; 3]) -> u64 {
+/// Stands for a URL and the name and key of a Secret, or for a shared connection; 0 where none is named.
+fn account(reference: &[Option<String>; 4]) -> u64 {
     if reference.iter().all(Option::is_none) {
         return 0;
     }
@@ -200,6 +219,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Connection {
+    name: Leaf,
+    kind: Leaf,
     url: Leaf,
     token_secret_ref: Loose<SecretRef>,
 }
@@ -242,6 +263,7 @@ pub(crate) struct Status {
     observed_generation: Leaf,
     skipped: Leaf,
     last_handled_requested_at: Leaf,
+    refused_reason: Leaf,
     backlog: Loose<Backlog>,
 }
 
@@ -344,6 +366,7 @@ mod tests {
             "nextScheduleTime": "2026-11-20T13:00:00Z",
             "observedGeneration": 7,
             "consecutiveFailures": 3,
+            "refusedReason": "ReadOnlyToken",
             "history": [{}, {}],
             "backlog": { "observedTime": "2026-11-20T12:30:00Z", "entries": 9, "atLeast": true,
                 "oldestTime": "2026-11-17T12:00:00.500Z", "expiringWithinDay": 2 },
@@ -373,6 +396,8 @@ mod tests {
                 expiring: Some(2),
             },
             account: 0,
+            connection: None,
+            refusal: Some(TokenRefusal::ReadOnlyToken),
         };
         assert_eq!(summary(&spec, &status), expected);
     }
@@ -394,10 +419,31 @@ mod tests {
         let secret = |name: &str, key: &str| json!({ "tokenSecretRef": { "name": name, "key": key } });
         let of_another_region =
             json!({ "url": "https://a.example", "tokenSecretRef": { "name": "a", "key": "k" } });
-        let accounts = [json!(null), secret("a", "k"), secret("a", "l"), secret("b", "k"), of_another_region];
+        let shared = |kind: &str| json!({ "kind": kind, "name": "a" });
+        let accounts = [
+            json!(null),
+            secret("a", "k"),
+            secret("a", "l"),
+            secret("b", "k"),
+            of_another_region,
+            shared("DlqConnection"),
+            shared("ClusterDlqConnection"),
+        ];
         let distinct: std::collections::BTreeSet<_> = accounts.iter().cloned().map(account).collect();
         assert_eq!(distinct.len(), accounts.len());
         assert_eq!(account(secret("a", "k")), account(secret("a", "k")));
+    }
+
+    #[test]
+    fn the_shared_connection_is_known_before_anybody_looks_it_up() {
+        let connection =
+            |connection: Value| summary(&json!({ "connection": connection }), &json!(null)).connection;
+        let named = |kind: ConnectionKind| Some(Box::new((kind, "a".into())));
+        assert_eq!(connection(json!({ "name": "a" })), named(ConnectionKind::DlqConnection));
+        let cluster_wide = json!({ "kind": "ClusterDlqConnection", "name": "a" });
+        assert_eq!(connection(cluster_wide), named(ConnectionKind::ClusterDlqConnection));
+        assert_eq!(connection(json!({ "tokenSecretRef": { "name": "a" } })), None);
+        assert_eq!(connection(json!({ "name": 7, "kind": [] })), None);
     }
 
     #[test]

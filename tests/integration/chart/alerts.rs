@@ -34,7 +34,10 @@ async fn a_group_without_alerts_is_left_out_too() {
     let objects = rendered(&json!({ "prometheusRule": { "enabled": true, "disabled": operators } })).await;
     let rule = the(&objects.unwrap(), "PrometheusRule").clone();
     let groups = rule["spec"]["groups"].as_array().unwrap();
-    assert_eq!(groups.iter().map(|group| &group["name"]).collect::<Vec<_>>(), ["dlq-policies"]);
+    assert_eq!(
+        groups.iter().map(|group| &group["name"]).collect::<Vec<_>>(),
+        ["dlq-policies", "dlq-connections"]
+    );
 }
 
 #[tokio::test]

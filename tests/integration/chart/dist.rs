@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, ScratchDir, eventually, workspace_root};
 
 use super::{documents, rendered_as, with_plain_numbers};
-use crate::generated_files::assert_is_current;
+use crate::generated_files::{assert_is_current, definitions};
 use crate::scene::PATIENCE;
 
 const NAMESPACE: &str = "dlq-operator-system";
@@ -61,7 +61,7 @@ fn yaml<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
 /// The file of the base that an object is in.
 fn file(object: &Value) -> &'static str {
     match object["kind"].as_str().unwrap() {
-        "CustomResourceDefinition" => "definition.yaml",
+        "CustomResourceDefinition" => "crds.yaml",
         "Namespace" => "namespace.yaml",
         "Deployment" => "deployment.yaml",
         "Service" => "service.yaml",
@@ -178,12 +178,13 @@ async fn applied_again_the_manifests_change_nothing_and_they_go_without_the_poli
         control_plane.kubectl(&args).await.unwrap().ok().unwrap()
     };
     apply(&["--filename", file]).await;
-    // The API server itself writes to a new definition.
-    let definition = "crd/dlqpolicies.dlq-operator.dev";
-    let wait = ["wait", "--for=condition=Established", definition, "--timeout=30s"];
+    // The API server itself writes to new definitions.
+    let definitions = definitions().map(|(plural, _)| format!("crd/{plural}.dlq-operator.dev"));
+    let wait = ["wait", "--for=condition=Established", "--timeout=30s"].into_iter();
+    let wait: Vec<_> = wait.chain(definitions.iter().map(String::as_str)).collect();
     control_plane.kubectl(&wait).await.unwrap().ok().unwrap();
     let mut before = versions(&control_plane, file).await;
-    eventually(PATIENCE, "the definition is at rest", async || {
+    eventually(PATIENCE, "the definitions are at rest", async || {
         let now = versions(&control_plane, file).await;
         let is_at_rest = now == before;
         before = now;
@@ -208,9 +209,11 @@ async fn applied_again_the_manifests_change_nothing_and_they_go_without_the_poli
     let left =
         control_plane.kubectl(&["get", "--ignore-not-found", "--output=name", "--filename", file]).await;
     let left = left.unwrap().ok().unwrap();
-    assert_eq!(left.lines().count(), 2, "{left}");
-    for kind in ["namespace/", "customresourcedefinition"] {
-        assert!(left.contains(kind), "{left}");
+    assert_eq!(left.lines().count(), 1 + definitions.len(), "{left}");
+    assert!(left.contains("namespace/"), "{left}");
+    for definition in definitions {
+        let (_, name) = definition.split_once('/').unwrap();
+        assert!(left.lines().any(|line| line.ends_with(&format!("/{name}"))), "{left}");
     }
 }
 

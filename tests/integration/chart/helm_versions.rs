@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testbed::{ControlPlane, Helm, workspace_root};
 
 use super::{chart, documents, everything, rendered, with_plain_numbers};
+use crate::generated_files::definitions;
 
 /// Such an old Helm knows of itself only a Kubernetes that is too old for the chart; a cluster tells it the real one.
 const KUBE_VERSION: &str = "--kube-version=1.31.0";
@@ -64,8 +65,10 @@ async fn the_oldest_helm_installs_upgrades_and_uninstalls_the_chart() {
     let args = control_plane.kubectl(&get).await.unwrap().ok().unwrap();
     assert!(args.contains("--retry-limit=5") && args.contains("--pause-all"), "{args}");
     helm.run(&["uninstall", "dlq-operator", "--namespace=dlq-system"]).await.unwrap().ok().unwrap();
-    let crd = ["get", "crd", "dlqpolicies.dlq-operator.dev", "--output=name"];
-    control_plane.kubectl(&crd).await.unwrap().ok().unwrap();
+    for (plural, _) in definitions() {
+        let crd = ["get", "crd", &format!("{plural}.dlq-operator.dev"), "--output=name"];
+        control_plane.kubectl(&crd).await.unwrap().ok().unwrap();
+    }
 }
 
 #[test]

@@ -18,21 +18,25 @@ fn identities(objects: &[Value]) -> BTreeSet<[String; 3]> {
 }
 
 #[tokio::test]
-async fn releases_of_the_same_name_in_two_namespaces_share_only_the_definition() {
-    for values in [json!({}), json!({ "watchNamespaces": ["payments"] })] {
+async fn releases_of_the_same_name_in_two_namespaces_share_only_the_definitions() {
+    let with_a_role = json!({
+        "watchNamespaces": ["payments"],
+        "clusterConnections": { "enabled": true, "secretNamespaces": ["platform"] },
+    });
+    for values in [json!({}), json!({ "watchNamespaces": ["payments"] }), with_a_role] {
         let one = identities(&rendered_as("dlq-operator", "one", &values).await.unwrap());
         let two = identities(&rendered_as("dlq-operator", "two", &values).await.unwrap());
         let shared: Vec<_> = one.intersection(&two).collect();
-        assert_eq!(shared.len(), 1, "{shared:?}");
-        assert!(shared[0][0].contains("CustomResourceDefinition"));
+        assert_eq!(shared.len(), 3, "{shared:?}");
+        assert!(shared.iter().all(|[kind, ..]| kind.contains("CustomResourceDefinition")), "{shared:?}");
     }
 }
 
 #[tokio::test]
-async fn two_releases_in_one_namespace_share_only_the_definition() {
+async fn two_releases_in_one_namespace_share_only_the_definitions() {
     let one = identities(&rendered_as("a", "one", &json!({})).await.unwrap());
     let two = identities(&rendered_as("b", "one", &json!({})).await.unwrap());
-    assert_eq!(one.intersection(&two).count(), 1);
+    assert_eq!(one.intersection(&two).count(), 3);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn everything_in(namespace: &str) -> Value {
     let mut values = everything();
     values["watchNamespaces"] = json!([namespace]);
     values["leaderElection"]["leaseNamespace"] = json!(namespace);
+    values["clusterConnections"]["secretNamespaces"] = json!(["default"]);
     for object in values["extraObjects"].as_array_mut().unwrap() {
         if object.is_object() {
             object["metadata"]["namespace"] = json!(namespace);

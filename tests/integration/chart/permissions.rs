@@ -4,14 +4,37 @@ use serde_json::{Value, json};
 
 use super::{NAMESPACE, args, of_kind, rendered, the};
 
-/// What the operator does with policies, sorted.
+/// What the operator does with policies and connections of the namespaces that it manages.
 fn rules(secrets: Value) -> Value {
+    let statuses = ["dlqpolicies/status", "dlqconnections/status"];
     json!([
-        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies/status"], "verbs": ["patch"] },
+        {
+            "apiGroups": ["dlq-operator.dev"],
+            "resources": ["dlqpolicies", "dlqconnections"],
+            "verbs": ["get", "list", "watch"],
+        },
+        { "apiGroups": ["dlq-operator.dev"], "resources": statuses, "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["secrets"], "verbs": secrets },
         { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
     ])
+}
+
+/// What it does in the whole cluster, where a connection may serve several namespaces.
+fn cluster_rules() -> Value {
+    json!([
+        {
+            "apiGroups": ["dlq-operator.dev"],
+            "resources": ["clusterdlqconnections"],
+            "verbs": ["get", "list", "watch"],
+        },
+        { "apiGroups": ["dlq-operator.dev"], "resources": ["clusterdlqconnections/status"], "verbs": ["patch"] },
+        { "apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"] },
+    ])
+}
+
+/// One list of rules after the other.
+fn both(first: Value, second: Value) -> Value {
+    Value::from([first.as_array().unwrap().as_slice(), second.as_array().unwrap()].concat())
 }
 
 fn subjects() -> Value {
@@ -24,9 +47,10 @@ fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn the_operator_reads_policies_and_single_secrets_and_writes_statuses_and_events() {
+async fn the_operator_reads_policies_connections_and_single_secrets_and_writes_statuses_and_events() {
     let objects = rendered(&json!({})).await.unwrap();
-    assert_eq!(named(&objects, "ClusterRole", "dlq-system:dlq-operator")["rules"], rules(json!(["get"])));
+    let role = named(&objects, "ClusterRole", "dlq-system:dlq-operator");
+    assert_eq!(role["rules"], both(rules(json!(["get"])), cluster_rules()));
     let binding = the(&objects, "ClusterRoleBinding");
     assert_eq!(binding["subjects"], subjects());
     assert_eq!(binding["roleRef"]["name"], "dlq-system:dlq-operator");
@@ -36,7 +60,7 @@ async fn the_operator_reads_policies_and_single_secrets_and_writes_statuses_and_
 async fn secrets_are_watched_only_when_that_is_asked_for() {
     let objects = rendered(&json!({ "rbac": { "secretAccess": "watch" } })).await.unwrap();
     let role = named(&objects, "ClusterRole", "dlq-system:dlq-operator");
-    assert_eq!(role["rules"], rules(json!(["get", "list", "watch"])));
+    assert_eq!(role["rules"], both(rules(json!(["get", "list", "watch"])), cluster_rules()));
     assert!(args(&objects).contains(&"--secret-access=watch"));
     let objects = rendered(&json!({})).await.unwrap();
     assert!(!args(&objects).iter().any(|arg| arg.contains("secret")));
@@ -87,6 +111,59 @@ async fn with_namespaces_to_watch_each_has_a_role_and_the_cluster_has_none() {
 }
 
 #[tokio::test]
+async fn an_operator_of_all_namespaces_can_be_kept_from_the_clusters_connections() {
+    let objects = rendered(&json!({ "clusterConnections": { "enabled": false } })).await.unwrap();
+    assert_eq!(named(&objects, "ClusterRole", "dlq-system:dlq-operator")["rules"], rules(json!(["get"])));
+}
+
+#[tokio::test]
+async fn with_namespaces_to_watch_the_clusters_connections_take_a_small_role_that_is_asked_for() {
+    let name = "dlq-system:dlq-operator:cluster-connections";
+    let values = json!({
+        "watchNamespaces": ["payments", "orders"],
+        "clusterConnections": { "enabled": true, "secretNamespaces": ["platform", "payments"] },
+        // Where Secrets are watched, too: nothing tells the operator of namespaces that it does not manage.
+        "rbac": { "secretAccess": "watch", "userRoles": false },
+    });
+    let objects = rendered(&values).await.unwrap();
+    assert_eq!(the(&objects, "ClusterRole")["rules"], cluster_rules());
+    let binding = the(&objects, "ClusterRoleBinding");
+    assert_eq!(binding["roleRef"]["name"], name);
+    assert_eq!(binding["subjects"], subjects());
+
+    let of_secrets = |kind: &str| -> Vec<Value> {
+        let found = of_kind(&objects, kind).into_iter().filter(|object| object["metadata"]["name"] == name);
+        found.cloned().collect()
+    };
+    let [role]: [Value; 1] = of_secrets("Role").try_into().expect("payments has a Role that reads Secrets");
+    assert_eq!(role["metadata"]["namespace"], "platform");
+    assert_eq!(role["rules"], json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]));
+    let [binding]: [Value; 1] = of_secrets("RoleBinding").try_into().expect("one binding for the one Role");
+    assert_eq!(binding["metadata"]["namespace"], "platform");
+    assert_eq!((&binding["roleRef"]["name"], &binding["subjects"]), (&json!(name), &subjects()));
+}
+
+#[tokio::test]
+async fn secrets_are_not_to_be_read_for_connections_that_nobody_can_use() {
+    for (values, is_taken) in [
+        (json!({ "watchNamespaces": ["payments"] }), false),
+        (json!({ "clusterConnections": { "enabled": false } }), false),
+        (json!({}), true),
+    ] {
+        let mut values = values;
+        values["clusterConnections"]["secretNamespaces"] = json!(["platform"]);
+        match rendered(&values).await {
+            // It reads the Secrets of all namespaces.
+            Ok(objects) => assert!(is_taken && of_kind(&objects, "Role").len() == 1, "{values}"),
+            Err(refusal) => {
+                let told = "clusterConnections.secretNamespaces needs clusterConnections.enabled: true";
+                assert!(!is_taken && refusal.contains(told), "{refusal}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_write_cluster_wide_objects_can_install_it() {
     let values = json!({
         "watchNamespaces": ["payments"],
@@ -104,16 +181,18 @@ async fn people_get_roles_that_join_those_of_kubernetes() {
     let objects = rendered(&json!({})).await.unwrap();
     let view = named(&objects, "ClusterRole", "dlq-system:dlq-operator:view");
     let edit = named(&objects, "ClusterRole", "dlq-system:dlq-operator:edit");
-    assert_eq!(view["rules"][0]["verbs"], json!(["get", "list", "watch"]));
+    let reads = json!(["get", "list", "watch"]);
     let writes = json!(["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]);
-    assert_eq!(edit["rules"][0]["verbs"], writes);
+    let rule = |resources: &[&str], verbs: &Value| {
+        let group = "dlq-operator.dev";
+        json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
+    };
+    // No status, which is the operator's, and of the cluster's connections nothing that loosens their rules.
+    let all = ["dlqpolicies", "dlqconnections", "clusterdlqconnections"];
+    assert_eq!(view["rules"], json!([rule(&all, &reads)]));
+    assert_eq!(edit["rules"], json!([rule(&all[..2], &writes), rule(&all[2..], &reads)]));
     let approve = named(&objects, "ClusterRole", "dlq-system:dlq-operator:approve");
-    assert_eq!(approve["rules"][0]["verbs"], json!(["approve"]));
-    for role in [view, edit, approve] {
-        assert_eq!(role["rules"].as_array().unwrap().len(), 1);
-        // The status is the operator's.
-        assert_eq!(role["rules"][0]["resources"], json!(["dlqpolicies"]));
-    }
+    assert_eq!(approve["rules"], json!([rule(&["dlqpolicies"], &json!(["approve"]))]));
     assert_eq!(view["metadata"]["labels"][format!("{LABEL}-view")], "true");
     for to in ["edit", "admin"] {
         assert_eq!(edit["metadata"]["labels"][format!("{LABEL}-{to}")], "true");

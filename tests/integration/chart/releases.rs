@@ -1,20 +1,19 @@
 //! Releases on a real cluster: install, upgrade, uninstall, and two beside each other.
 //!
-//! The definition is one for the whole cluster, so each test has a cluster of its own.
+//! The definitions are the whole cluster's, so each test has a cluster of its own.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{CommandOutput, ControlPlane, Helm, ScratchDir, eventually, workspace_root};
 
 use super::{chart, documents, with_plain_numbers};
 use crate::cluster::Judge;
-use crate::generated_files::definition;
+use crate::generated_files::definitions;
 use crate::scene::PATIENCE;
-
-const DEFINITION: &str = "crd/dlqpolicies.dlq-operator.dev";
 
 struct Cluster {
     helm: Helm,
@@ -82,6 +81,15 @@ impl Cluster {
         self.policy(name).await.unwrap()
     }
 
+    /// Our definitions in this cluster: their plural names.
+    async fn definitions(&self) -> Vec<String> {
+        let is_ours = |(plural, _): (String, String)| async move {
+            let name = format!("crd/{plural}.dlq-operator.dev");
+            self.get(&[name.as_str()]).await.is_some().then_some(plural)
+        };
+        join_all(definitions().map(is_ours)).await.into_iter().flatten().collect()
+    }
+
     async fn policy(&self, name: &str) -> Option<Value> {
         self.get(&["dlqpolicy", name, "--namespace=default"]).await
     }
@@ -134,6 +142,10 @@ fn previous_chart() -> PathBuf {
     workspace_root().join("tests/data/charts/dlq-operator-0.0.1.tgz")
 }
 
+fn all_definitions() -> Vec<String> {
+    definitions().map(|(plural, _)| plural).into()
+}
+
 fn schema(definition: &Value) -> Value {
     with_plain_numbers(&definition["spec"]["versions"][0]["schema"])
 }
@@ -179,9 +191,11 @@ async fn an_upgrade_from_the_release_before_keeps_policies_and_deployment() {
     let kept = cluster.policy("kept").await.unwrap();
     assert_eq!(kept["metadata"]["uid"], policy["metadata"]["uid"]);
     assert_eq!(cluster.missing("dlq-operator", "dlq-system").await, Vec::<String>::new());
-    let committed: Value = serde_saphyr::from_str(&definition()).unwrap();
-    let stored = cluster.get(&[DEFINITION]).await.unwrap();
-    assert!(schema(&stored) == schema(&committed), "the definition is another one than the chart's");
+    for (plural, committed) in definitions() {
+        let committed: Value = serde_saphyr::from_str(&committed).unwrap();
+        let stored = cluster.get(&[format!("crd/{plural}.dlq-operator.dev").as_str()]).await.unwrap();
+        assert!(schema(&stored) == schema(&committed), "{plural}: another definition than the chart's");
+    }
 
     let back = ["rollback", "dlq-operator", "1", "--namespace", "dlq-system"];
     cluster.helm.run(&back).await.unwrap().ok().unwrap();
@@ -190,11 +204,11 @@ async fn an_upgrade_from_the_release_before_keeps_policies_and_deployment() {
     assert_eq!(cluster.policy("kept").await.unwrap()["metadata"]["uid"], policy["metadata"]["uid"]);
 }
 
-/// A copy of the chart whose definition has a field more.
+/// A copy of the chart whose definition of policies has a field more.
 fn chart_with_a_new_field(dir: &Path) -> PathBuf {
     let copy = dir.join("dlq-operator");
     copy_folder(&chart(), &copy);
-    let file = copy.join("files/crd-spec.yaml");
+    let file = copy.join("files/crds/dlqpolicies.yaml");
     let mut definition: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     schema["properties"]["spec"]["properties"]["note"] = json!({ "type": "string", "maxLength": 10 });
@@ -252,8 +266,8 @@ async fn what_is_uninstalled_leaves_the_policies_unless_they_are_to_go() {
     let objects = documents(&cluster.helm.run(&manifest).await.unwrap().ok().unwrap());
 
     cluster.uninstall("dlq-operator", "dlq-system").await;
-    assert_eq!(cluster.missing_of(&objects).await.len(), objects.len() - 1);
-    assert!(cluster.get(&[DEFINITION]).await.is_some());
+    assert_eq!(cluster.missing_of(&objects).await.len(), objects.len() - definitions().len());
+    assert_eq!(cluster.definitions().await, all_definitions());
     assert_eq!(cluster.policy("kept").await.unwrap()["metadata"]["uid"], policy["metadata"]["uid"]);
 
     // Installed again, it finds them.
@@ -262,13 +276,13 @@ async fn what_is_uninstalled_leaves_the_policies_unless_they_are_to_go() {
     assert_eq!(cluster.missing("dlq-operator", "dlq-system").await, Vec::<String>::new());
 
     cluster.uninstall("dlq-operator", "dlq-system").await;
-    eventually(PATIENCE, "the definition is gone", async || cluster.get(&[DEFINITION]).await.is_none())
+    eventually(PATIENCE, "the definitions are gone", async || cluster.definitions().await.is_empty())
         .await
         .unwrap();
 }
 
 #[tokio::test]
-async fn two_releases_share_a_cluster_when_one_has_the_definition() {
+async fn two_releases_share_a_cluster_when_one_has_the_definitions() {
     let cluster = Cluster::start().await;
     cluster.install("dlq-operator", "one", json!({ "watchLabelSelector": "team=one" })).await;
     let second = json!({ "watchLabelSelector": "team=two" });
@@ -282,7 +296,7 @@ async fn two_releases_share_a_cluster_when_one_has_the_definition() {
         assert_eq!(cluster.missing("dlq-operator", namespace).await, Vec::<String>::new());
     }
     cluster.uninstall("dlq-operator", "one").await;
-    assert!(cluster.get(&[DEFINITION]).await.is_some());
+    assert_eq!(cluster.definitions().await, all_definitions());
     assert_eq!(cluster.missing("dlq-operator", "two").await, Vec::<String>::new());
 
     // Names that YAML takes for something else, and one with a dot.

@@ -258,17 +258,18 @@ async fn further_objects_may_be_maps_or_texts_with_templates() {
 }
 
 #[tokio::test]
-async fn the_definition_stays_unless_told_otherwise() {
+async fn every_definition_stays_unless_told_otherwise() {
     let annotations = async |values: Value| {
         let objects = rendered(&json!({ "crds": values })).await.unwrap();
-        the(&objects, "CustomResourceDefinition")["metadata"]["annotations"].clone()
+        let definitions = of_kind(&objects, "CustomResourceDefinition").into_iter();
+        definitions.map(|crd| crd["metadata"]["annotations"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(annotations(json!({})).await, json!({ "helm.sh/resource-policy": "keep" }));
+    assert_eq!(annotations(json!({})).await, vec![json!({ "helm.sh/resource-policy": "keep" }); 3]);
     assert_eq!(
         annotations(json!({ "annotations": { "a": "b" } })).await,
-        json!({ "helm.sh/resource-policy": "keep", "a": "b" })
+        vec![json!({ "helm.sh/resource-policy": "keep", "a": "b" }); 3]
     );
-    assert_eq!(annotations(json!({ "keep": false })).await, Value::Null);
+    assert_eq!(annotations(json!({ "keep": false })).await, vec![Value::Null; 3]);
     let without = rendered(&json!({ "crds": { "enabled": false } })).await.unwrap();
     assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
 }

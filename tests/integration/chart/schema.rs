@@ -83,6 +83,7 @@ async fn unknown_keys_are_refused_at_every_level() {
         "image",
         "crds",
         "config",
+        "clusterConnections",
         "defaultConnection",
         "proxy",
         "caBundle",
@@ -150,6 +151,10 @@ async fn what_could_not_work_is_refused_before_anything_is_installed() {
         json!({ "pauseAll": "false" }),
         json!({ "config": { "forceDryRun": 1 } }),
         json!({ "config": { "defaultConnectionNamespaces": ["*"] } }),
+        json!({ "clusterConnections": { "enabled": "auto" } }),
+        json!({ "clusterConnections": { "secretNamespaces": "platform" } }),
+        json!({ "clusterConnections": { "secretNamespaces": ["Platform"] } }),
+        json!({ "clusterConnections": { "secretNamespaces": ["platform", "platform"] } }),
         json!({ "defaultConnection": { "url": "https://qstash-*.upstash.io" } }),
         json!({ "defaultConnection": { "url": "https://user:secret@a.example" } }),
         json!({ "defaultConnection": { "existingSecret": "Upper" } }),
@@ -218,6 +223,8 @@ async fn what_people_write_is_taken() {
         json!({ "serviceMonitor": { "enabled": true, "interval": "1m30s" } }),
         json!({ "affinity": { "nodeAffinity": {} } }),
         json!({ "nameOverride": "", "fullnameOverride": "" }),
+        json!({ "clusterConnections": { "enabled": false } }),
+        json!({ "clusterConnections": { "enabled": null, "secretNamespaces": null } }),
     ];
     for values in taken {
         rendered(&values).await.unwrap_or_else(|refusal| panic!("{values}: {refusal}"));

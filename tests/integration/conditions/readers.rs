@@ -1,4 +1,4 @@
-//! kstatus, which Flux and Helm ask, and Argo CD's health script: run on policies as the API server has them.
+//! kstatus, which Flux and Helm ask, and Argo CD's health script: run on objects as the API server has them.
 
 use dlq_crd::annotations;
 use serde_json::{Value, json};
@@ -19,15 +19,15 @@ fn words(health: Health) -> [&'static str; 2] {
     }
 }
 
-/// Both read these policies, each by its state's name, as a person would. After an edit that the operator has not seen yet
+/// Both read these objects, each by its state's name, as a person would. After an edit that the operator has not seen yet
 /// each is in progress, whatever it was.
-pub(super) async fn assert_read(policies: &[(&str, &Value, Health)]) {
+pub(crate) async fn assert_read(objects: &[(&str, &Value, Health)]) {
     if !Programs::GO.are_installed().unwrap() {
         return;
     }
     let dir = ScratchDir::create("readers").unwrap();
-    for (name, policy, _) in policies {
-        std::fs::write(dir.path().join(format!("{name}.json")), policy.to_string()).unwrap();
+    for (name, object, _) in objects {
+        std::fs::write(dir.path().join(format!("{name}.json")), object.to_string()).unwrap();
     }
     let output = Command::new("go")
         .args(["run", "."])
@@ -40,7 +40,7 @@ pub(super) async fn assert_read(policies: &[(&str, &Value, Health)]) {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut read: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    let mut expected: Vec<_> = policies
+    let mut expected: Vec<_> = objects
         .iter()
         .map(|(name, _, health)| {
             let [kstatus, argo_cd] = words(*health);
@@ -60,8 +60,12 @@ pub(super) async fn assert_read(policies: &[(&str, &Value, Health)]) {
     for (read, expected) in read.iter_mut().zip(&expected) {
         let actions = read.as_object_mut().unwrap().remove("actions").unwrap();
         assert_eq!(read, expected);
-        let (name, policy, _) = policies.iter().find(|(name, ..)| read["state"] == *name).unwrap();
-        assert_make_sense(name, policy, &actions);
+        let (name, object, _) = objects.iter().find(|(name, ..)| read["state"] == *name).unwrap();
+        if object["kind"] == "DlqPolicy" {
+            assert_make_sense(name, object, &actions);
+        } else {
+            assert_eq!(actions, Value::Null, "{name}: there is nothing to do with a connection");
+        }
     }
 }
 

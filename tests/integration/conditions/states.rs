@@ -35,7 +35,7 @@ pub(super) enum Secret {
 
 /// How deploy tools must read a state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     Healthy,
     /// Ready to those that fail a deploy, and not to those that show it to people.
     NeedsAPerson,
@@ -51,7 +51,7 @@ impl State {
             (true, "CircuitOpen") => Health::NeedsAPerson,
             (true, _) if self.running.1 == "AwaitingApproval" => Health::WaitsForAPerson,
             (true, _) => Health::Healthy,
-            (false, "SecretNotFound" | "SecretKeyNotFound") => Health::InProgress,
+            (false, "SecretNotFound" | "SecretKeyNotFound" | "ConnectionNotFound") => Health::InProgress,
             (false, _) => Health::Failed,
         }
     }
@@ -143,6 +143,10 @@ pub(super) const UNREADABLE: &str = "unreadable";
 pub(super) const QUEUED: &str = "queued";
 /// Its wait for an approval is over.
 pub(super) const EXPIRED: &str = "expired";
+/// A connection of this name lets two entries be acted on in a day.
+pub(super) const SPENT: &str = "budget-spent";
+/// A connection of this name lets policies restart, and nothing else.
+pub(super) const GUARDED: &str = "restarts-only";
 /// What it acts on comes back, without the label that counts.
 pub(super) const UNCARRIED: &str = "labels-not-carried";
 
@@ -208,6 +212,17 @@ fn ungated() -> Vec<State> {
         },
         unable("url-not-allowed", json!({ "connection": evil }), "UrlNotAllowed"),
         unable("action-not-allowed", json!({ "action": "delete" }), "ActionNotAllowed"),
+        unable(
+            "connection-not-found",
+            json!({ "connection": { "kind": "ClusterDlqConnection", "name": "no-such-connection" } }),
+            "ConnectionNotFound",
+        ),
+        unable("guardrail-violated", json!({ "connection": { "name": GUARDED } }), "GuardrailViolated"),
+        State {
+            entries: 3,
+            last_run: (Some(true), "BudgetSpent"),
+            ..state(SPENT, json!({ "connection": { "name": SPENT } }))
+        },
         State {
             entries: 3,
             last_run: badly("LabelsNotCarried"),
@@ -253,10 +268,14 @@ fn ungated() -> Vec<State> {
             }),
             ..going_on("deadline-exceeded", slow(), "RunInProgress")
         },
-        State {
-            running: (false, "Idle"),
-            last_run: badly("Cancelled"),
-            ..going_on(CANCELLED, slow(), "RunInProgress")
-        },
+        cancelled(),
     ]
+}
+
+fn cancelled() -> State {
+    State {
+        running: (false, "Idle"),
+        last_run: badly("Cancelled"),
+        ..going_on(CANCELLED, slow(), "RunInProgress")
+    }
 }

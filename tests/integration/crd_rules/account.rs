@@ -4,25 +4,34 @@ use serde_json::{Value, json};
 
 use super::{Row, accepted, rejected, spec, text};
 
-const A_URL: &str = "the value must be an http:// or https:// URL";
-const A_BASE: &str = "a base URL must have no user, query or fragment";
+pub(super) const A_URL: &str = "the value must be an http:// or https:// URL";
+pub(super) const A_BASE: &str = "a base URL must have no user, query or fragment";
 const TOKEN: &str =
-    "tokenSecretRef must be set, as the operator's own token never goes to a URL that a policy chose";
+    "tokenSecretRef or name must be set, as the operator's own token never goes to a URL that a policy chose";
+const OF_A_SECRET: &str = "the value must be the name of a Secret: lower-case letters, digits, - and . only";
+const OF_A_CONNECTION: &str =
+    "the value must be the name of a connection: lower-case letters, digits, - and . only";
 
 pub(super) fn rows() -> Vec<Row> {
-    [urls(), secrets()].into_iter().flatten().collect()
+    let url = |url: &str| {
+        connection(json!({ "url": url, "tokenSecretRef": { "name": "upstash", "key": "token" } }))
+    };
+    let secret =
+        |name: &str, key: &str| connection(json!({ "tokenSecretRef": { "name": name, "key": key } }));
+    let at = ["spec.connection.tokenSecretRef.name", "spec.connection.tokenSecretRef.key"];
+    [urls("spec.connection.url", url), names_of_secrets(at, secret), secrets(), shared()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn connection(connection: Value) -> Value {
     spec(json!({ "connection": connection }))
 }
 
-fn urls() -> Vec<Row> {
-    let url = |url: &str| {
-        connection(json!({ "url": url, "tokenSecretRef": { "name": "upstash", "key": "token" } }))
-    };
+/// Of a connection's URL at this path, wherever that is.
+pub(super) fn urls(at: &'static str, url: impl Fn(&str) -> Value) -> Vec<Row> {
     let long = |length: usize| format!("https://app.example.com/{}", text(length - 24));
-    let at = "spec.connection.url";
     vec![
         accepted("a connection may have another URL", url("https://qstash-us-east-1.upstash.io")),
         accepted(
@@ -63,13 +72,51 @@ fn urls() -> Vec<Row> {
     ]
 }
 
-fn secrets() -> Vec<Row> {
-    let secret =
-        |name: &str, key: &str| connection(json!({ "tokenSecretRef": { "name": name, "key": key } }));
-    let name = "spec.connection.tokenSecretRef.name";
-    let key = "spec.connection.tokenSecretRef.key";
+/// Of the name and the key of a Secret at these paths.
+pub(super) fn names_of_secrets(
+    [name, key]: [&'static str; 2],
+    secret: impl Fn(&str, &str) -> Value,
+) -> Vec<Row> {
+    let a_key = "the value must be a key of a Secret: letters, digits, -, _ and . only";
     vec![
         accepted("a connection may have the default URL", secret("upstash", "token")),
+        accepted(
+            "a Secret's name may have dots and 253 characters",
+            secret(&format!("a.{}", text(251)), "token"),
+        ),
+        rejected(
+            "a Secret's name has at most 253 characters",
+            secret(&text(254), "token"),
+            name,
+            "may not be more than 253",
+        ),
+        rejected("a Secret's name is not empty", secret("", "token"), name, "at least 1 chars long"),
+        rejected("a Secret's name is in lower case", secret("Upstash", "token"), name, OF_A_SECRET),
+        rejected(
+            "a Secret's name is not a path to another namespace",
+            secret("other/upstash", "token"),
+            name,
+            OF_A_SECRET,
+        ),
+        rejected("a Secret's name does not end with a dash", secret("upstash-", "token"), name, OF_A_SECRET),
+        accepted(
+            "a Secret's key may have dots, dashes and upper case",
+            secret("upstash", "QSTASH_TOKEN.eu-1"),
+        ),
+        accepted("a Secret's key may have 253 characters", secret("upstash", &text(253))),
+        rejected(
+            "a Secret's key has at most 253 characters",
+            secret("upstash", &text(254)),
+            key,
+            "may not be more than 253",
+        ),
+        rejected("a Secret's key is not empty", secret("upstash", ""), key, "at least 1 chars long"),
+        rejected("a Secret's key is not a path", secret("upstash", "a/b"), key, a_key),
+    ]
+}
+
+fn secrets() -> Vec<Row> {
+    vec![
         rejected(
             "the operator's token goes to no URL that a policy chose",
             connection(json!({ "url": "https://qstash.upstash.io" })),
@@ -91,7 +138,7 @@ fn secrets() -> Vec<Row> {
         rejected(
             "a Secret has a name",
             connection(json!({ "tokenSecretRef": { "key": "token" } })),
-            name,
+            "spec.connection.tokenSecretRef.name",
             "Required value",
         ),
         accepted(
@@ -106,52 +153,73 @@ fn secrets() -> Vec<Row> {
             r#"unknown field "spec.connection.tokenSecretRef.namespace""#,
             "strict decoding error",
         ),
+    ]
+}
+
+fn shared() -> Vec<Row> {
+    let named = |name: &str| connection(json!({ "name": name }));
+    let (name, kind) = ("spec.connection.name", "spec.connection.kind");
+    let alone = "name must not be set with url or tokenSecretRef, as the connection of that name has its own; remove name";
+    vec![
+        accepted("a policy may name a connection of its namespace", named("production")),
         accepted(
-            "a Secret's name may have dots and 253 characters",
-            secret(&format!("a.{}", text(251)), "token"),
+            "a policy may say that the connection is of its namespace",
+            connection(json!({ "kind": "DlqConnection", "name": "production" })),
+        ),
+        accepted(
+            "a policy may name a connection of the cluster",
+            connection(json!({ "kind": "ClusterDlqConnection", "name": "production" })),
         ),
         rejected(
-            "a Secret's name has at most 253 characters",
-            secret(&text(254), "token"),
+            "kinds of connections are written as Kubernetes writes them",
+            connection(json!({ "kind": "clusterdlqconnection", "name": "production" })),
+            kind,
+            r#"supported values: "DlqConnection", "ClusterDlqConnection""#,
+        ),
+        rejected(
+            "a kind alone names no connection",
+            connection(json!({ "kind": "DlqConnection", "tokenSecretRef": { "name": "upstash" } })),
+            kind,
+            "kind must come with name; add the name of a connection, or remove kind",
+        ),
+        rejected(
+            "a policy does not send a shared token to a URL of its own",
+            connection(json!({ "name": "production", "url": "https://qstash.upstash.io" })),
+            name,
+            alone,
+        ),
+        rejected(
+            "a policy does not have two tokens",
+            connection(json!({ "name": "production", "tokenSecretRef": { "name": "upstash" } })),
+            name,
+            alone,
+        ),
+        rejected(
+            "a null name is none",
+            connection(json!({ "name": null, "url": "https://qstash.upstash.io" })),
+            "spec.connection.tokenSecretRef",
+            TOKEN,
+        ),
+        accepted("a connection's name may have dots and 253 characters", named(&format!("a.{}", text(251)))),
+        rejected(
+            "a connection's name has at most 253 characters",
+            named(&text(254)),
             name,
             "may not be more than 253",
         ),
-        rejected("a Secret's name is not empty", secret("", "token"), name, "at least 1 chars long"),
+        rejected("a connection's name is not empty", named(""), name, "at least 1 chars long"),
+        rejected("a connection's name is in lower case", named("Production"), name, OF_A_CONNECTION),
         rejected(
-            "a Secret's name is in lower case",
-            secret("Upstash", "token"),
+            "a connection's name is not a path to another namespace",
+            named("other/production"),
             name,
-            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
+            OF_A_CONNECTION,
         ),
         rejected(
-            "a Secret's name is not a path to another namespace",
-            secret("other/upstash", "token"),
+            "a connection's name does not begin with a dot",
+            named(".production"),
             name,
-            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
-        ),
-        rejected(
-            "a Secret's name does not end with a dash",
-            secret("upstash-", "token"),
-            name,
-            "the value must be the name of a Secret: lower-case letters, digits, - and . only",
-        ),
-        accepted(
-            "a Secret's key may have dots, dashes and upper case",
-            secret("upstash", "QSTASH_TOKEN.eu-1"),
-        ),
-        accepted("a Secret's key may have 253 characters", secret("upstash", &text(253))),
-        rejected(
-            "a Secret's key has at most 253 characters",
-            secret("upstash", &text(254)),
-            key,
-            "may not be more than 253",
-        ),
-        rejected("a Secret's key is not empty", secret("upstash", ""), key, "at least 1 chars long"),
-        rejected(
-            "a Secret's key is not a path",
-            secret("upstash", "a/b"),
-            key,
-            "the value must be a key of a Secret: letters, digits, -, _ and . only",
+            OF_A_CONNECTION,
         ),
     ]
 }

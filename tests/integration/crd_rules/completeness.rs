@@ -1,10 +1,10 @@
-//! The table forgets nothing: every rule of the definition is broken by some row, and every bound is touched from both
+//! The table forgets nothing: every rule of the definitions is broken by some row, and every bound is touched from both
 //! sides.
 
 use serde_json::Value;
 
 use super::{Row, Verdict, table};
-use crate::generated_files::{children, schema};
+use crate::generated_files::{children, schemas};
 
 /// Bounds that no valid value can reach, as another rule is narrower.
 const UNREACHABLE: [(&str, &str); 6] = [
@@ -22,10 +22,10 @@ const UNREACHABLE: [(&str, &str); 6] = [
 fn without_index(field: &str) -> String {
     let Some((before, after)) = field.split_once('[') else { return field.to_owned() };
     let (_, after) = after.split_once(']').unwrap();
-    format!("{before}[]{after}")
+    format!("{before}[]{}", without_index(after))
 }
 
-fn is_refused(rows: &[Row], path: &str, says: impl Fn(&str) -> bool) -> bool {
+fn is_refused(rows: &[&Row], path: &str, says: impl Fn(&str) -> bool) -> bool {
     rows.iter().any(|row| match row.verdict {
         Verdict::Accepted => false,
         Verdict::Rejected { field, message } => without_index(field) == path && says(message),
@@ -33,7 +33,7 @@ fn is_refused(rows: &[Row], path: &str, says: impl Fn(&str) -> bool) -> bool {
 }
 
 /// All that accepted rows have at a path.
-fn accepted_values<'a>(rows: &'a [Row], path: &str) -> Vec<&'a Value> {
+fn accepted_values<'a>(rows: &[&'a Row], path: &str) -> Vec<&'a Value> {
     let mut values: Vec<&Value> =
         rows.iter().filter(|row| matches!(row.verdict, Verdict::Accepted)).map(|row| &row.manifest).collect();
     for part in path.split('.') {
@@ -51,6 +51,7 @@ fn measure(keyword: &str, value: &Value) -> Option<String> {
     match keyword {
         "maxLength" => value.as_str().map(|text| text.chars().count().to_string()),
         "minItems" | "maxItems" => value.as_array().map(|items| items.len().to_string()),
+        "maxProperties" => value.as_object().map(|fields| fields.len().to_string()),
         _ => value.as_u64().map(|number| number.to_string()),
     }
 }
@@ -60,7 +61,7 @@ fn bound(schema: &Value, keyword: &str) -> Option<String> {
     schema[keyword].as_f64().map(|bound| bound.to_string())
 }
 
-fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
+fn missing(rows: &[&Row], path: &str, schema: &Value) -> Vec<String> {
     let mut missing = Vec::new();
     let mut refused = |what: &str, says: &dyn Fn(&str) -> bool| {
         if !is_refused(rows, path, says) {
@@ -81,6 +82,7 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
         ("maximum", "less than or equal to"),
         ("minItems", "at least"),
         ("maxItems", "must have at most"),
+        ("maxProperties", "must have at most"),
     ];
     for (keyword, words) in bounds {
         // A minimum of 0 for a length is none.
@@ -107,7 +109,7 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
             missing.push(format!("{path}: no row is rejected for want of {field}"));
         }
     }
-    for keyword in ["maxLength", "minimum", "maximum", "minItems", "maxItems"] {
+    for keyword in ["maxLength", "minimum", "maximum", "minItems", "maxItems", "maxProperties"] {
         let Some(bound) = bound(schema, keyword).filter(|_| !UNREACHABLE.contains(&(path, keyword))) else {
             continue;
         };
@@ -120,7 +122,7 @@ fn missing(rows: &[Row], path: &str, schema: &Value) -> Vec<String> {
     missing
 }
 
-fn walk(rows: &[Row], path: &str, schema: &Value, into: &mut Vec<String>) {
+fn walk(rows: &[&Row], path: &str, schema: &Value, into: &mut Vec<String>) {
     into.extend(missing(rows, path, schema));
     for (path, child) in children(path, schema) {
         walk(rows, &path, child, into);
@@ -129,7 +131,12 @@ fn walk(rows: &[Row], path: &str, schema: &Value, into: &mut Vec<String>) {
 
 #[test]
 fn every_rule_has_a_row_that_breaks_it_and_every_bound_a_row_on_each_side() {
-    let mut missing = Vec::new();
-    walk(&table(), "spec", &schema()["properties"]["spec"], &mut missing);
-    assert!(missing.is_empty(), "the table lacks:\n{}", missing.join("\n"));
+    let (table, mut lacking) = (table(), Vec::new());
+    for (kind, schema) in schemas() {
+        let rows: Vec<_> = table.iter().filter(|row| row.kind == kind).collect();
+        let mut missing = Vec::new();
+        walk(&rows, "spec", &schema["properties"]["spec"], &mut missing);
+        lacking.extend(missing.into_iter().map(|missing| format!("{kind}: {missing}")));
+    }
+    assert!(lacking.is_empty(), "the table lacks:\n{}", lacking.join("\n"));
 }

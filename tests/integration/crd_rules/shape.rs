@@ -83,11 +83,11 @@ fn wholes() -> Vec<Row> {
 
 fn parts() -> Vec<Row> {
     vec![
-        Row {
-            name: "a policy without a spec declares nothing",
-            manifest: json!({}),
-            verdict: Verdict::Rejected { field: "spec", message: "Required value" },
-        },
+        Row::new(
+            "a policy without a spec declares nothing",
+            json!({}),
+            Verdict::Rejected { field: "spec", message: "Required value" },
+        ),
         rejected(
             "an action is never guessed",
             json!({ "filters": { "all": true } }),

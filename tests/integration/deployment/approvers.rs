@@ -141,7 +141,7 @@ async fn nobody_approves_a_run_that_they_asked_for_and_everybody_asks_in_their_o
     guarded.annotate(&bob, "of-alice", &[&right]).await.unwrap();
     guarded.annotate(&alice, "of-nobody", &[&right]).await.unwrap();
 
-    let name = "who asks for a run gives their own name: set dlq-operator.dev/requestedBy to alice";
+    let name = "to ask for a run, give your own name: set dlq-operator.dev/requestedBy to alice";
     for request in [
         &["requestedAt=1"][..],
         &["requestedAt=1", "requestedBy=bob"],
@@ -156,6 +156,10 @@ async fn nobody_approves_a_run_that_they_asked_for_and_everybody_asks_in_their_o
     let refused = guarded.annotate(&alice, "of-nobody", &["requestedAt=2"]).await.unwrap_err();
     assert!(refused.contains(name), "in the name of who asked before: {refused}");
     guarded.annotate(&alice, "of-nobody", &["requestedAt=2", "requestedBy=alice"]).await.unwrap();
+    for hidden in ["requestedBy=", "requestedBy-"] {
+        let refused = guarded.annotate(&alice, "of-nobody", &[hidden]).await.unwrap_err();
+        assert!(refused.contains(name), "a run that is about to start would have no name: {refused}");
+    }
     let mut created = policy(&guarded.namespace, "created", json!({}));
     created["metadata"]["annotations"] = json!({ "dlq-operator.dev/requestedAt": "1" });
     let refused = applied(&alice, &created).await.unwrap_err();

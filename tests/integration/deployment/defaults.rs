@@ -7,19 +7,30 @@ use testbed::{AuditedCall, eventually};
 
 use super::release::{NAME, Release};
 use super::rights::may;
+use super::sharing::{OWN, SHARED, Sharing};
 use crate::scene::PATIENCE;
 
 /// The whole contract of the operator with the API server.
-const MAY: [&str; 10] = [
+const MAY: [&str; 20] = [
     "create coordination.k8s.io/leases",
     "create events.k8s.io/events",
     "get /secrets",
     "get coordination.k8s.io/leases dlq-operator",
+    "get dlq-operator.dev/clusterdlqconnections",
+    "get dlq-operator.dev/dlqconnections",
     "get dlq-operator.dev/dlqpolicies",
+    "list /namespaces",
+    "list dlq-operator.dev/clusterdlqconnections",
+    "list dlq-operator.dev/dlqconnections",
     "list dlq-operator.dev/dlqpolicies",
+    "patch dlq-operator.dev/clusterdlqconnections/status",
+    "patch dlq-operator.dev/dlqconnections/status",
     "patch dlq-operator.dev/dlqpolicies/status",
     "patch events.k8s.io/events",
     "update coordination.k8s.io/leases dlq-operator",
+    "watch /namespaces",
+    "watch dlq-operator.dev/clusterdlqconnections",
+    "watch dlq-operator.dev/dlqconnections",
     "watch dlq-operator.dev/dlqpolicies",
 ];
 
@@ -54,6 +65,16 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
         .kubectl_in(team.name(), &["annotate", "dlqpolicy", "resume", "dlq-operator.dev/requestedAt=2"])
         .await;
     assert_eq!(release.ran(team.name(), "resume", 2).await["processed"], 3);
+
+    let places = (home, team.name());
+    let mut sharing = Sharing::prepare(release.control_plane, &release.simulator, places).await;
+    for object in sharing.objects(release.simulator.api_url()) {
+        release.apply(&object).await;
+    }
+    sharing.edit().await;
+    for name in [OWN, SHARED] {
+        release.ran(team.name(), name, 1).await;
+    }
 
     let mut calls = Vec::new();
     eventually(PATIENCE, "everything that it may do was done", async || {

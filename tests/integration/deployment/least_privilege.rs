@@ -10,16 +10,20 @@ use super::from_chart::{self, FromChart};
 use super::manifests::{policy, secret};
 use super::release::NAME;
 use super::rights::grants;
+use super::sharing::{OWN, SHARED, Sharing};
+use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, condition};
 
 /// How many releases run at once.
 const AT_ONCE: usize = 2;
 
-/// What can be seen of a release that was asked for two runs.
+/// What can be seen of a release that was asked for two runs, and for one with each kind of connection.
 struct Facts {
     ready: bool,
     leader: bool,
     status: Value,
+    /// Of the policies that name a connection: of the namespace's own, and of the cluster's.
+    sharing: [Value; 2],
     events: Vec<Value>,
     log: String,
 }
@@ -33,6 +37,7 @@ impl Facts {
             ready: scene.operator.is_ready().await,
             leader: !scene.kubectl(&["get", "leases", holder]).await.is_empty(),
             status: scene.policy("resume").await["status"].take(),
+            sharing: [scene.policy(OWN).await["status"].take(), scene.policy(SHARED).await["status"].take()],
             events: events["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
             log: scene.operator.log().replace("\\\"", "\""),
         }
@@ -93,16 +98,67 @@ fn symptom(grant: &str, facts: &Facts) -> Option<bool> {
         "update coordination.k8s.io/leases dlq-operator" => {
             facts.said(&["lost the lease"]) && named("cannot use the lease", "update", "leases")
         }
+        _ => return of_connections(grant, facts),
+    })
+}
+
+/// The same of what is for shared connections alone.
+fn of_connections(grant: &str, facts: &Facts) -> Option<bool> {
+    let (verb, resource) = grant.split_once(' ')?;
+    let (kind, resource, status) = match resource {
+        "dlq-operator.dev/dlqconnections" | "dlq-operator.dev/dlqconnections/status" => {
+            ("DlqConnection", "dlqconnections", &facts.sharing[0])
+        }
+        "dlq-operator.dev/clusterdlqconnections" | "dlq-operator.dev/clusterdlqconnections/status" => {
+            ("ClusterDlqConnection", "clusterdlqconnections", &facts.sharing[1])
+        }
+        "/namespaces" => ("ClusterDlqConnection", "namespaces", &facts.sharing[1]),
+        _ => return None,
+    };
+    let told = |told: &str| facts.said(&[told, &format!("cannot {verb} resource \"{resource}\"")]);
+    let ready = condition(status, "Ready");
+    let is_not_found = ready["reason"] == "ConnectionNotFound";
+    let says = |words: &str| ready["message"].as_str().is_some_and(|message| message.contains(words));
+    Some(match (verb, resource) {
+        ("list", "namespaces") => {
+            is_not_found
+                && says("does not know the labels of namespaces")
+                && told("the watch of namespaces failed")
+        }
+        ("watch", "namespaces") => told("the watch of namespaces failed"),
+        ("list", _) => is_not_found && says(&format!("the operator may not list {kind};")),
+        ("watch", _) => {
+            !is_not_found
+                && facts.said(&["shared connections cannot be used", &format!("may not list {kind};")])
+        }
+        ("get", _) => told("cannot reserve entries in the connection's status"),
+        ("patch", _) => {
+            let resource = format!("cannot patch resource \"{resource}/status\"");
+            status["totals"]["runs"].as_i64().unwrap_or(0) == 0
+                && facts.said(&["cannot write the connection's status", &resource])
+        }
         _ => return None,
     })
 }
 
-/// The objects of a release, in which one verb is taken out of one rule.
+/// A rule as one for each resource, so that a verb can be taken from one alone.
+fn by_resource(rule: &Value) -> Vec<Value> {
+    let of = |resource: &Value| {
+        let mut rule = rule.clone();
+        rule["resources"] = json!([resource]);
+        rule
+    };
+    rule["resources"].as_array().unwrap().iter().map(of).collect()
+}
+
+/// The objects of a release, in which one verb on one resource is taken out.
 fn without(objects: &[Value], grant: &str) -> Vec<Value> {
     let mut objects = objects.to_vec();
     let verb = grant.split(' ').next().unwrap();
     let mut removed = 0;
-    for object in objects.iter_mut().filter(|object| object["kind"] == "Role") {
+    let is_role = |object: &&mut Value| ["Role", "ClusterRole"].contains(&object["kind"].as_str().unwrap());
+    for object in objects.iter_mut().filter(is_role) {
+        object["rules"] = object["rules"].as_array().unwrap().iter().flat_map(by_resource).collect();
         for rule in object["rules"].as_array_mut().unwrap() {
             if grants(rule).iter().any(|granted| granted == grant) {
                 removed += 1;
@@ -117,9 +173,10 @@ fn without(objects: &[Value], grant: &str) -> Vec<Value> {
 }
 
 /// Runs an operator without a permission, or with all of them, and asks it for two runs.
-async fn started_without(access: &str, grant: Option<&str>) -> Scene {
+async fn started_without(access: &str, grant: Option<&str>) -> (Sharing, Scene) {
     let values = json!({
         "leaderElection": { "leaseDuration": "3s" }, "rbac": { "userRoles": false, "secretAccess": access },
+        "clusterConnections": { "enabled": true },
     });
     let mut chart = FromChart::prepare("unprivileged", |_| values).await;
     if let Some(grant) = grant {
@@ -129,8 +186,13 @@ async fn started_without(access: &str, grant: Option<&str>) -> Scene {
     // There before the operator, which then has to read the policy itself.
     let home = chart.namespace.name();
     let policy = policy(home, "resume", chart.simulator.api_url());
+    let mut sharing = Sharing::prepare(control_plane().await, &chart.simulator, (home, home)).await;
+    sharing.deletes(&chart.objects);
     chart.objects.extend([secret(home, "upstash"), policy]);
-    chart.start().await
+    chart.objects.extend(sharing.objects(chart.simulator.api_url()));
+    let scene = chart.start().await;
+    sharing.edit().await;
+    (sharing, scene)
 }
 
 /// Asks for a second run once the first has ended: its events are the same, and are counted as such.
@@ -142,7 +204,7 @@ async fn ask_again(scene: &Scene, facts: &Facts) {
 }
 
 async fn fails_without((access, grant): (&str, String)) {
-    let scene = started_without(access, Some(&grant)).await;
+    let (_sharing, scene) = started_without(access, Some(&grant)).await;
     eventually(PATIENCE, &format!("it fails without: {grant}"), async || {
         let facts = Facts::of(&scene).await;
         ask_again(&scene, &facts).await;
@@ -153,11 +215,19 @@ async fn fails_without((access, grant): (&str, String)) {
     .unwrap_or_else(|error| panic!("{error}\n{}", scene.operator.log()));
 }
 
-/// What is granted with this access to Secrets.
+/// What is granted with this access to Secrets, in the namespaces to watch.
 async fn granted(access: &str) -> Vec<String> {
-    let values = json!({ "rbac": { "secretAccess": access } });
+    let everything = json!({ "rbac": { "secretAccess": access }, "clusterConnections": { "enabled": true } });
+    granted_with(everything).await
+}
+
+/// What the operator is granted with these values, in the whole cluster too.
+async fn granted_with(mut values: Value) -> Vec<String> {
+    // Those of people are not its own.
+    values["rbac"]["userRoles"] = json!(false);
     let objects = from_chart::objects("granted", "http://127.0.0.1:9", &values).await;
-    let roles = objects.iter().filter(|object| object["kind"] == "Role");
+    let roles =
+        objects.iter().filter(|object| ["Role", "ClusterRole"].contains(&object["kind"].as_str().unwrap()));
     let granted = roles.flat_map(|role| role["rules"].as_array().unwrap());
     granted.flat_map(grants).collect()
 }
@@ -167,22 +237,24 @@ async fn each_permission_is_needed() {
     let all = granted("get").await;
     let distinct: BTreeSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), all.len(), "one is granted twice: {all:?}");
-    assert_eq!(all.len(), 10, "{all:?}");
+    assert_eq!(all.len(), 20, "{all:?}");
     let more: Vec<_> = granted("watch").await.into_iter().filter(|grant| !all.contains(grant)).collect();
     assert_eq!(more, ["list /secrets", "watch /secrets"]);
-    let all =
-        all.into_iter().map(|grant| ("get", grant)).chain(more.into_iter().map(|grant| ("watch", grant)));
+    let all = all.into_iter().map(|grant| ("get", grant));
+    let all = all.chain(more.into_iter().map(|grant| ("watch", grant)));
     stream::iter(all).map(fails_without).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
 /// Without which the test above would prove nothing.
 #[tokio::test]
 async fn with_all_permissions_nothing_is_wrong() {
-    let scene = started_without("watch", None).await;
+    let (_sharing, scene) = started_without("watch", None).await;
     let facts = eventually(PATIENCE, "two runs have ended, and an event was counted twice", async || {
         let facts = Facts::of(&scene).await;
         ask_again(&scene, &facts).await;
-        let is_done = facts.runs() == 2 && facts.leader && facts.ready && facts.has_series();
+        let has_run = |status: &Value| status["lastRun"]["result"] == "Succeeded";
+        let shared = facts.sharing.iter().all(has_run);
+        let is_done = facts.runs() == 2 && facts.leader && facts.ready && facts.has_series() && shared;
         if is_done { Ok(facts) } else { Err(format!("{:#} {:#?}", facts.status, facts.events)) }
     })
     .await
@@ -201,5 +273,9 @@ async fn the_page_says_what_each_permission_is_for() {
     let table = page.split("## What the operator may do").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let told: BTreeSet<_> = rows.map(str::to_owned).collect();
-    assert_eq!(told, granted("watch").await.into_iter().collect());
+    let everything = json!({
+        "rbac": { "secretAccess": "watch" },
+        "clusterConnections": { "enabled": true, "secretNamespaces": ["platform"] },
+    });
+    assert_eq!(told, granted_with(everything).await.into_iter().collect());
 }

@@ -96,6 +96,34 @@ async fn the_roles_that_people_have_let_them_read_policies_and_write_them() {
         asked(&alice, namespace, change).await.unwrap_err();
     }
     asked(&bob, namespace, &["delete", "dlqpolicy", "written"]).await.unwrap();
+    connections_are_written_by_bob_and_the_clusters_are_not(&release, &alice, &bob).await;
+}
+
+/// Alice has `view` in the namespace, and Bob `edit`.
+async fn connections_are_written_by_bob_and_the_clusters_are_not(
+    release: &Release,
+    alice: &Kubectl,
+    bob: &Kubectl,
+) {
+    let namespace = &release.namespace;
+    let connection = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1",
+        "kind": "DlqConnection",
+        "metadata": { "name": "production", "namespace": namespace.name() },
+        "spec": { "tokenSecretRef": { "name": "upstash" } },
+    });
+    let refused = applied(alice, &connection).await.unwrap_err();
+    assert!(refused.contains("cannot create resource \"dlqconnections\""), "{refused}");
+    applied(bob, &connection).await.unwrap();
+    asked(alice, namespace, &["get", "dlqconnection", "production"]).await.unwrap();
+    asked(bob, namespace, &["delete", "dlqconnection", "production"]).await.unwrap();
+
+    let mut shared = connection;
+    shared["kind"] = json!("ClusterDlqConnection");
+    shared["metadata"] = json!({ "name": format!("production-{}", namespace.name()) });
+    shared["spec"]["tokenSecretRef"]["namespace"] = json!("platform");
+    let refused = applied(bob, &shared).await.unwrap_err();
+    assert!(refused.contains("clusterdlqconnections"), "{refused}");
 }
 
 /// The sample in a namespace of its own, where Alice and Bob write policies, and Bob may let them delete.

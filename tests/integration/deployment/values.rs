@@ -54,6 +54,34 @@ async fn with_namespaces_to_watch_the_operator_has_no_right_in_any_other() {
 }
 
 #[tokio::test]
+async fn for_connections_of_the_cluster_the_operator_reads_secrets_where_it_is_told_and_nowhere_else() {
+    let control_plane = control_plane().await;
+    let (platform, other) =
+        (control_plane.namespace("platform").await.unwrap(), control_plane.namespace("other").await.unwrap());
+    let connections = json!({ "enabled": true, "secretNamespaces": [platform.name()] });
+    let values = json!({ "clusterConnections": connections, "rbac": { "userRoles": false } });
+    let scene = FromChart::prepare("lent", |_| values).await.start().await;
+    let in_the_cluster = [
+        "get dlq-operator.dev/clusterdlqconnections",
+        "list /namespaces",
+        "list dlq-operator.dev/clusterdlqconnections",
+        "patch dlq-operator.dev/clusterdlqconnections/status",
+        "watch /namespaces",
+        "watch dlq-operator.dev/clusterdlqconnections",
+    ];
+    let mut in_platform = [&["get /secrets"], &in_the_cluster[..]].concat();
+    in_platform.sort_unstable();
+    for (namespace, expected) in [(&other, in_the_cluster.to_vec()), (&platform, in_platform)] {
+        eventually(PATIENCE, "the API server knows the roles", async || {
+            let found = may(control_plane, (scene.namespace.name(), NAME), namespace.name()).await;
+            if found == expected { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn secrets_are_watched_where_that_is_allowed() {
     let values = json!({ "rbac": { "secretAccess": "watch" } });
     let scene = FromChart::prepare("secrets", |_| values).await.start().await;

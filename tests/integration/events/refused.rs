@@ -34,8 +34,17 @@ async fn a_role_that_may_not_publish_events_runs_all_the_same() {
     });
     let role = format!("eventless-{}", home.name());
     let rules = json!([
-        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": ["dlq-operator.dev"], "resources": ["dlqpolicies/status"], "verbs": ["patch"] },
+        {
+            "apiGroups": ["dlq-operator.dev"],
+            "resources": ["dlqpolicies", "dlqconnections", "clusterdlqconnections"],
+            "verbs": ["get", "list", "watch"],
+        },
+        {
+            "apiGroups": ["dlq-operator.dev"],
+            "resources": ["dlqpolicies/status", "dlqconnections/status", "clusterdlqconnections/status"],
+            "verbs": ["patch"],
+        },
+        { "apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"] },
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] },
     ]);
     let rbac = "rbac.authorization.k8s.io";

@@ -16,11 +16,19 @@ async fn every_metric_has_its_name_type_help_and_labels_in_both_formats() {
     let backlog = json!({ "trigger": "Manual", "backlog": { "interval": "1h", "retention": "7d" } });
     scene.apply("watches", with(resume(), backlog)).await;
     scene.apply("matching", with(resume(), json!({ "match": { "responseStatuses": ["404"] } }))).await;
+    let connection = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1",
+        "kind": "DlqConnection",
+        "metadata": { "name": "production", "namespace": scene.namespace.name() },
+        "spec": { "tokenSecretRef": { "name": "upstash" }, "limits": { "maxEntriesPerDay": 100 } },
+    });
+    scene.control_plane.kubectl_apply(&connection.to_string()).await.unwrap().ok().unwrap();
     let scrape = Scrape::until(
         scene.operator.admin_url(),
-        "yearly, what waits and what matches are shown",
+        "yearly, what waits, what matches and the connection are shown",
         |scrape| {
             scrape.count("next_run_timestamp_seconds", &[("name", "yearly")]) > Some(0)
+                && scrape.count("connection_entries_limit", &[("name", "production")]) == Some(100)
                 && scrape.count("backlog_entries", &[("name", "watches")]) == Some(3)
                 && scrape.count("entries_skipped", &[("name", "matching"), ("reason", "status")]) == Some(3)
         },

@@ -77,7 +77,7 @@ impl Attempt {
             | Plan::Missed { .. } => {
                 if seen.is_status_readable {
                     // No run is in progress: one that is held ended, with a write that got no answer or by another process.
-                    self.held = None;
+                    self.let_go();
                 }
                 let again = look_again(&plan, seen, &next, now);
                 let then = self.after_decision(&plan, &next, again, now);
@@ -113,6 +113,7 @@ impl Attempt {
     /// Makes the run in `next` this process', to work on it. The account was looked up before: a run that is claimed can
     /// begin.
     fn take(&mut self, seen: &Arc<Seen>, next: DlqPolicyStatus, purpose: Purpose, now: Timestamp) -> Stage {
+        self.let_go();
         self.held = self.hold(seen, &next, now);
         Stage::write(What::decision(next, purpose), Then::Permit)
     }
@@ -171,8 +172,9 @@ fn look_again(plan: &Plan, seen: &Seen, next: &DlqPolicyStatus, now: Timestamp) 
     match plan {
         Plan::Waiting { on } => {
             let deadline = next.current_run.as_ref().and_then(deadline);
-            // Only an edit or another process brings a connection.
-            let secret = (on.reason != Reason::NoConnection).then(|| after(now, LOOK_AGAIN));
+            // Only an edit or another process brings a connection of the operator's, and a shared one wakes its policies.
+            let is_told = matches!(on.reason, Reason::NoConnection | Reason::ConnectionNotFound);
+            let secret = (!is_told).then(|| after(now, LOOK_AGAIN));
             deadline.into_iter().chain(secret).min().map_or(Next::OnChange, Next::At)
         }
         Plan::AwaitsApproval { until } => Next::At(*until),

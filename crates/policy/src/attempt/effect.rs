@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::purpose::Purpose;
 use super::told::{Told, Trouble};
 use crate::backlog::Look;
+use crate::budget::Reserved;
 use crate::plan::Freshness;
 use crate::spec::{ConnectionRef, Invalid, Policy};
 use dlq_crd::{BacklogStatus, DlqPolicyStatus};
@@ -43,6 +44,13 @@ pub enum Effect {
     },
     /// Write the status.
     Write(Box<StatusWrite>),
+    /// Ask for an allowance of so many entries of the budget that the connection's policies share.
+    Reserve {
+        /// Whose.
+        account: AccountId,
+        /// How many entries at most.
+        entries: u64,
+    },
     /// Make a random ID, by which a run is approved.
     ApprovalId,
     /// Ask for the right to have a call under way with this account. Once granted it lasts until the turn is done.
@@ -79,6 +87,8 @@ pub enum Event {
     Written(WriteOutcome),
     /// Whether a call may be made now, or one more. If none may, the place in line is kept for the next turn.
     Permitted(bool),
+    /// What was granted, or why nothing could be reserved.
+    Reserved(Result<Reserved, Trouble>),
     /// The ID that was made.
     ApprovalId(String),
     /// What a look found.

@@ -9,6 +9,7 @@
 //!    └────────────────── somebody edited the policy ┘
 //! ```
 
+mod allowance;
 mod decide;
 mod effect;
 mod held;
@@ -35,6 +36,7 @@ pub use self::purpose::Purpose;
 use self::stage::{CallUnderWay, Stage};
 pub use self::told::{FailedStep, Notice, Told, Trouble};
 use crate::backlog::Tried;
+use crate::budget::Unused;
 use crate::changes::Settled;
 use crate::spec::Policy;
 use crate::{Changes, Facts};
@@ -101,6 +103,9 @@ struct Turn {
     permits: usize,
     has_all_permits: bool,
     has_usable_token: bool,
+    /// Of whose budget entries were granted, and how many of them the runs of this turn did not use.
+    granted_by: Option<AccountId>,
+    unused: Unused,
     /// Since when calls are made.
     working_since: Option<Timestamp>,
     /// When the next scheduled time ends the run, and the last one that was looked at.
@@ -242,6 +247,7 @@ impl Attempt {
             | Event::Resolved(_)
             | Event::Written(_)
             | Event::Permitted(_)
+            | Event::Reserved(_)
             | Event::ApprovalId(_)
             | Event::Looked(_) => {
                 self.is_waiting = false;
@@ -256,6 +262,7 @@ impl Attempt {
             Event::Looked(looked) => self.looked(looked, now),
             Event::Written(outcome) => self.written(outcome, now),
             Event::Permitted(granted) => self.permitted(granted, now),
+            Event::Reserved(reserved) => self.reserved(reserved),
             Event::ApprovalId(id) => self.asks(id, now),
             Event::Interrupted(_) | Event::Woken | Event::Answered(..) => {}
         }
@@ -283,7 +290,7 @@ impl Attempt {
         let seen = match read {
             Ok(Some(seen)) => seen,
             Ok(None) => {
-                self.held = None;
+                self.let_go();
                 self.doubt = None;
                 self.stage = Stage::Done(Next::Forget);
                 return;

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::budget::{Grant, Reserved};
 use crate::sample;
 use dlq_crd::DlqPolicyStatus;
 use dlq_upstash::types::{Cursor, Page};
@@ -105,6 +106,9 @@ impl Turn {
                 Action::Do(Effect::Write(write)) => {
                     self.stored = write.next;
                     Event::Written(WriteOutcome::Done(self.seen()))
+                }
+                Action::Do(Effect::Reserve { entries, .. }) => {
+                    Event::Reserved(Ok(Reserved::Granted(Grant::unlimited(entries))))
                 }
                 Action::Do(Effect::ApprovalId) => Event::ApprovalId("the-id".to_owned()),
                 Action::Do(Effect::Permit(_)) => Event::Permitted(true),

@@ -11,7 +11,7 @@ use super::told::{Notice, Trouble};
 use crate::plan::{Freshness, due};
 use crate::run::progress::Failure;
 use crate::run::{Activity, Outcome};
-use crate::spec::Invalid;
+use crate::spec::{ConnectionRef, Invalid};
 use crate::{Step, status};
 use dlq_crd::DlqPolicyStatus;
 use dlq_upstash::types::Call;
@@ -32,7 +32,7 @@ impl Attempt {
     pub(super) fn permit(&mut self, now: Timestamp) -> Option<Action> {
         let held = self.held.as_mut()?;
         let needs_permit = match held.progress.next(now) {
-            Step::Call(_) => true,
+            Step::Call(_) | Step::Reserve(_) => true,
             Step::Wait(until) => until.duration_since(now) <= LONGEST_OWN_WAIT,
             Step::Await | Step::Ask | Step::End(_) => false,
         };
@@ -137,12 +137,18 @@ impl Attempt {
         let step = held.progress.next(now);
         let (wants, account) = (held.progress.wants(), held.account);
         match step {
-            Step::Call(_) if self.turn.permits == 0 => self.stage = Stage::Permit(None),
-            Step::Call(_) | Step::Await if self.turn.permits < wants && !self.turn.has_all_permits => {
+            Step::Call(_) | Step::Reserve(_) if self.turn.permits == 0 => self.stage = Stage::Permit(None),
+            Step::Call(_) | Step::Reserve(_) | Step::Await
+                if self.turn.permits < wants && !self.turn.has_all_permits =>
+            {
                 return Some(self.effect(Effect::FurtherPermit(account)));
             }
             Step::Call(call) => return Some(self.call(call, account, now)),
             Step::Await => return Some(self.wait_for_calls()),
+            Step::Reserve(entries) => {
+                self.turn.granted_by = Some(account);
+                return Some(self.effect(Effect::Reserve { account, entries }));
+            }
             Step::Ask if held.progress.waiting().is_none() => {
                 return Some(self.effect(Effect::ApprovalId));
             }
@@ -224,7 +230,10 @@ impl Attempt {
     }
 
     pub(super) fn look_for_token(&mut self) -> Option<Action> {
-        let connection = Box::new(self.held.as_ref()?.progress.connection().clone());
+        let seen = self.seen.as_ref().and_then(|seen| seen.policy.work.as_ref().ok());
+        // A policy that may use the connection no more gets no newer token of it.
+        let missing = seen.map(|work| &work.connection).filter(|it| matches!(it, ConnectionRef::Missing(_)));
+        let connection = Box::new(missing.unwrap_or(self.held.as_ref()?.progress.connection()).clone());
         Some(self.effect(Effect::Resolve { connection, freshness: Freshness::New }))
     }
 

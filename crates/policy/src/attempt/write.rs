@@ -129,7 +129,7 @@ impl Attempt {
             self.end_run();
         }
         if matches!(write.what.purpose(), Purpose::Ask | Purpose::Release) {
-            self.held = None;
+            self.let_go();
         }
         self.stage = match write.then {
             // What was edited since the plan was made comes first.
@@ -146,7 +146,7 @@ impl Attempt {
 
     /// The run's end is written: what comes next is planned from what stands there now.
     fn end_run(&mut self) {
-        self.held = None;
+        self.let_go();
         self.turn.has_ended_run = true;
         self.found = None;
         self.facts.connection = None;
@@ -155,7 +155,7 @@ impl Attempt {
     fn refused(&mut self, write: Box<Write>, now: Timestamp) {
         if let What::Decision { purpose, .. } = write.what {
             if matches!(purpose, Purpose::Claim | Purpose::TakeOver) {
-                self.held = None;
+                self.let_go();
             }
             self.turn.refusals += u8::from(!matches!(self.sight, Sight::Listed | Sight::InHand));
             self.stage = if self.turn.refusals < MOST_REFUSALS {
@@ -183,7 +183,7 @@ impl Attempt {
         }
         self.saving.failed(now);
         self.stage = if purpose == Purpose::Release {
-            self.held = None;
+            self.let_go();
             Stage::after(write.then)
         } else if self.saving.is_stuck(now) {
             Stage::Done(Next::Retry(Trouble { step: FailedStep::Checkpoint, ..trouble }))

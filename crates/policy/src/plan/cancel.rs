@@ -15,6 +15,8 @@ pub enum CancelCause {
     Paused,
     /// Action, filters, overrides, match, loopProtection, connection or dryRun were edited.
     SpecChanged,
+    /// The URL or the token reference of the shared connection was edited.
+    ConnectionChanged,
     /// The spec cannot be run any more.
     Invalid(Invalid),
     /// `--force-dry-run`.
@@ -36,6 +38,11 @@ impl CancelCause {
             Self::Paused => "cancelled because the policy is paused".to_owned(),
             Self::SpecChanged => {
                 "cancelled because action, filters, overrides, match, loopProtection, connection or dryRun changed"
+                    .to_owned()
+            }
+            Self::ConnectionChanged => {
+                "cancelled because url or tokenSecretRef of the connection that spec.connection names changed, or the operator's \
+                 QSTASH_URL where it has no url"
                     .to_owned()
             }
             Self::Invalid(invalid) => format!("cancelled because {}", invalid.message),

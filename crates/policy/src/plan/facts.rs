@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::spec::invalid::Invalid;
+use crate::spec::{ConnectionRef, Policy};
 use dlq_crd::DlqPolicyStatus;
 
 /// What IO found out about a policy, beside what the API server says of it.
@@ -20,6 +21,18 @@ impl Facts {
     /// Whether the run under way has a token of its own, whatever became of the Secret since.
     pub fn keeps_token(&self, status: &DlqPolicyStatus) -> bool {
         self.holds_run && status.current_run.is_some()
+    }
+
+    /// The same, where the policy names a shared connection that is not there: then there is no token to look for.
+    pub(super) fn with_what_is_missing(&self, policy: &Policy, status: &DlqPolicyStatus) -> Self {
+        let connection = policy.work.as_ref().map(|work| &work.connection);
+        let Ok(ConnectionRef::Missing(missing)) = connection else { return self.clone() };
+        let connection = if self.keeps_token(status) {
+            Connectivity::Lost
+        } else {
+            Connectivity::Missing(missing.clone())
+        };
+        Self { connection: Some(connection), ..self.clone() }
     }
 }
 

@@ -92,6 +92,7 @@ pub fn plan(
     facts: &Facts,
     now: Timestamp,
 ) -> Result<Plan, Question> {
+    let facts = &facts.with_what_is_missing(policy, status);
     let plan = decide(policy, status, facts, now);
     // A run under way has its token.
     let has_token = facts.holds_run && matches!(plan, Plan::Continue { .. });
@@ -227,6 +228,10 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
         run.spec_hash.as_ref().map_or(is_new_work(policy, status), |hash| *hash != policy.spec_hash);
     if is_edited {
         return cancel(CancelCause::SpecChanged);
+    }
+    let account = policy.work.as_ref().ok().and_then(|work| work.connection.shared_hash());
+    if account.is_some() && run.connection_hash.is_some() && run.connection_hash != account {
+        return cancel(CancelCause::ConnectionChanged);
     }
     if policy.force_dry_run && !run.dry_run {
         return cancel(CancelCause::ForceDryRun);

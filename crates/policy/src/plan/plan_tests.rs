@@ -2,6 +2,8 @@
 mod approval;
 #[path = "plan_by_hand_tests.rs"]
 mod by_hand;
+#[path = "plan_connection_tests.rs"]
+mod connection;
 #[path = "plan_instants_tests.rs"]
 mod instants;
 #[path = "plan_unscheduled_tests.rs"]

@@ -59,6 +59,7 @@ pub(super) fn new_run(
         requested_by: None,
         requested_mode: None,
         spec_hash: None,
+        connection_hash: work.connection.shared_hash(),
         request_reason: None,
         window,
         limits: Some(frozen_limits(policy)),

@@ -12,6 +12,7 @@ pub(crate) mod attempts;
 pub mod backoff;
 pub(crate) mod batch;
 pub(crate) mod bisection;
+pub(crate) mod budgeted;
 pub(crate) mod chunks;
 pub(crate) mod cursors;
 pub(crate) mod flights;

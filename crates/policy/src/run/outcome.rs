@@ -148,6 +148,13 @@ impl Outcome {
         Self::new(RunResult::LimitReached, Reason::LimitReached, message)
     }
 
+    /// The policies of the connection have acted on as many entries as they may in a day.
+    pub(crate) fn budget_spent() -> Self {
+        let message = "stopped as limits.maxEntriesPerDay of the shared connection is spent; a run after midnight in the \
+                       connection's time zone continues";
+        Self::new(RunResult::LimitReached, Reason::BudgetSpent, message)
+    }
+
     /// The run may have acted on as many entries as it counted before it began.
     pub(crate) fn matched_reached(matched: i64) -> Self {
         let message = format!(

@@ -240,6 +240,7 @@ impl Driver {
         for _ in 0..200_000 {
             let wait = match self.progress.next(at(self.now)) {
                 Step::End(outcome) => return Some(outcome),
+                Step::Reserve(_) => unreachable!("no budget is shared"),
                 Step::Ask => {
                     self.approve(dlq);
                     continue;

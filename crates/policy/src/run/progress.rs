@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::activity::Activity;
 use super::approval::{self, Tally, counts_first};
 use super::batch::Batch;
+use super::budgeted::SharedBudget;
 use super::chunks::MAX_CHUNK;
 use super::flights::Flights;
 use super::listing::{Listing, anew, uncounted};
@@ -38,6 +39,8 @@ pub enum Step {
     Wait(Timestamp),
     /// Wait for the answer to a call under way.
     Await,
+    /// Ask for an allowance of so many entries: see [`Progress::reserved`].
+    Reserve(u64),
     /// Ask for an approval: see [`Progress::await_approval`].
     Ask,
     /// It ended.
@@ -113,6 +116,7 @@ pub struct Progress {
     /// How many entries calls of unknown outcome may have acted on.
     doubted: i64,
     pace: Pace,
+    budget: SharedBudget,
     /// The longest that `waitingUntil` may be away.
     longest_wait: SignedDuration,
     /// Upstash said how long to wait.
@@ -170,9 +174,10 @@ impl Progress {
         };
         let doubted = run.uncertain_pages.saturating_mul(most_of_one_call(&limits).min(at_once));
         let mut progress = Self {
-            work,
             // Of a count nobody is to be spared.
             pace: Pace::new(limits.entries_per_second.filter(|_| tally.is_none())),
+            budget: SharedBudget::of(&work.connection),
+            work,
             limits,
             retry_limit,
             outcome: None,
@@ -260,7 +265,8 @@ impl Progress {
         let latest = now.saturating_add(self.longest_wait).unwrap_or(now);
         let waiting = self.run.waiting_until.map(|until| until.timestamp().min(latest));
         self.run.waiting_until = waiting.map(Into::into);
-        if let Some(until) = waiting.max(self.pace.until(now)).filter(|until| *until > now) {
+        let paced = self.pace.until(now).max(self.budget.until(now));
+        if let Some(until) = waiting.max(paced).filter(|until| *until > now) {
             // A wait that Upstash asked for may be longer than the run may take.
             return Step::Wait(deadline.map_or(until, |deadline| until.min(deadline)));
         }
@@ -272,7 +278,7 @@ impl Progress {
                 Selected::Ids(ids) => self.next_ids(ids),
             };
             if !self.has_counted_all() {
-                return step;
+                return self.within_budget(step);
             }
         }
         self.after_counting(now)
@@ -334,6 +340,7 @@ pub fn deadline(run: &PolicyRun) -> Option<Timestamp> {
 
 mod answers;
 mod apart;
+mod budget;
 mod calls;
 mod counting;
 mod failures;

@@ -223,6 +223,7 @@ fn one_run(
         assert!(calls < 5000, "a run that does not end");
         match progress.next(now) {
             Step::Await => unreachable!("no call is under way"),
+            Step::Reserve(_) => unreachable!("no budget is shared"),
             Step::Ask => unreachable!("there is no threshold"),
             Step::Wait(until) => now = until,
             Step::End(outcome) => break outcome,

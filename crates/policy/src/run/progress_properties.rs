@@ -140,6 +140,7 @@ proptest! {
             match progress.next(now) {
                 Step::End(outcome) => break outcome,
                 Step::Await => unreachable!("no call is under way"),
+                Step::Reserve(_) => unreachable!("no budget is shared"),
                 Step::Ask => unreachable!("there is no threshold"),
                 Step::Wait(until) => {
                     prop_assert!(until > now);

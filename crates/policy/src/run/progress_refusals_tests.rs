@@ -89,6 +89,7 @@ impl Dlq {
                 Step::Call(call) => call,
                 Step::End(outcome) => return Some(outcome),
                 Step::Await => unreachable!("no call is under way"),
+                Step::Reserve(_) => unreachable!("no budget is shared"),
                 Step::Ask => unreachable!("there is no threshold"),
                 Step::Wait(until) => panic!("waits until {until}"),
             };

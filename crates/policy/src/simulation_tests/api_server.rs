@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::Value;
 
 use super::schema;
+use super::shared::SHARED;
 use crate::spec::validate::Source;
 use crate::{Permissions, Policy, validate};
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus, PolicyRun, annotations};
@@ -164,13 +165,17 @@ fn without_what_is_refused(spec: &mut Value) {
 impl Object {
     pub(super) fn policy(&self, permissions: &Permissions) -> Policy {
         let spec: Result<DlqPolicySpec, _> = serde_json::from_value(self.spec.clone());
+        let spec = spec.expect("specs can be read");
+        let connection = spec.connection.as_ref();
+        let names_connection = connection.is_some_and(|connection| connection.name.is_some());
         let source = Source {
             namespace: "payments",
             name: "a",
             generation: self.generation,
             created: None,
             annotations: &self.annotations,
-            spec: Ok(&spec.expect("specs can be read")),
+            spec: Ok(&spec),
+            shared: names_connection.then(|| Ok(&*SHARED)),
         };
         validate(&source, permissions)
     }

@@ -14,6 +14,7 @@ mod properties;
 mod refusals;
 mod schedules;
 mod schema;
+mod shared;
 mod side_by_side;
 mod told;
 mod upstash;

@@ -355,16 +355,18 @@ fn spec() -> impl Strategy<Value = Value> {
         limits(),
         failure_policy(),
         history(),
-        dry_run(),
+        (dry_run(), connection()),
         backlog(),
     );
     parts.prop_map(|parts| {
-        let (action, filters, by_listing, timing, limits, failure_policy, history, dry_run, backlog) = parts;
+        let (action, filters, by_listing, timing, limits, failure_policy, history, shared, backlog) = parts;
+        let (dry_run, connection) = shared;
         let mut spec = serde_json::Map::new();
         let is_of_ids = filters["filters"].get("dlqIds").is_some();
         let by_listing = by_listing.filter(|_| !is_of_ids && action["action"] != "delete");
         let by_listing = by_listing.unwrap_or_else(|| json!({}));
-        for part in [action, filters, by_listing, timing, limits, failure_policy, history, dry_run, backlog] {
+        let whole = [action, filters, by_listing, timing, limits, failure_policy, history, dry_run];
+        for part in whole.into_iter().chain([backlog, connection]) {
             spec.extend(part.as_object().unwrap().clone());
         }
         spec.retain(|_, value| !value.is_null());
@@ -387,7 +389,16 @@ fn edit() -> impl Strategy<Value = Value> {
         1 => dry_run(),
         1 => by_listing().prop_map(|part| part.unwrap_or_else(|| json!({"match": null, "loopProtection": null}))),
         1 => backlog(),
+        1 => connection(),
         4 => prop::bool::weighted(0.4).prop_map(|suspend| json!({"suspend": suspend})),
+    ]
+}
+
+/// Some share a connection, whose budget may be spent.
+fn connection() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => Just(json!({"connection": null})),
+        1 => Just(json!({"connection": {"name": "production"}})),
     ]
 }
 

@@ -15,8 +15,9 @@ use crate::attempt::{
     Action, Answer, Attempt, CallId, Effect, Event, FailedStep, Fence, Found, Interrupt, Kept, Next, Notice,
     Purpose, Seen, Settings, StatusWrite, Stored, Told, Trouble, WriteOutcome,
 };
+use crate::budget::Budget;
 use crate::plan::Freshness;
-use crate::spec::Invalid;
+use crate::spec::{ConnectionRef, Invalid};
 use crate::{CancelCause, Connectivity, Facts, Permissions, Plan, Policy, plan, sample};
 use dlq_crd::{MilliTime, Reason, Trigger};
 use dlq_upstash::types::Call;
@@ -49,6 +50,7 @@ pub(super) struct Process {
     behind: Option<u8>,
     /// What its last look found.
     pub(super) looked: Option<LastLook>,
+    pub(super) budget: Budget,
 }
 
 /// A call under way: what comes of it, and when.
@@ -90,7 +92,7 @@ fn name(next: &Next) -> &'static str {
     }
 }
 
-fn trouble(step: FailedStep) -> Trouble {
+pub(super) fn trouble(step: FailedStep) -> Trouble {
     Trouble { step, problem: "no answer".to_owned(), is_of_everybody: true }
 }
 
@@ -108,6 +110,7 @@ impl Process {
             knows: 0,
             behind: None,
             looked: None,
+            budget: Budget::default(),
         }
     }
 
@@ -141,6 +144,7 @@ impl World {
     /// The process gives its run back before it goes.
     pub(super) fn stop(&mut self) {
         self.turn(Slice { interrupt: Some((0, Interrupt::Stop)), ..Slice::default() });
+        self.settle();
         self.crash();
     }
 
@@ -205,8 +209,10 @@ impl World {
                     None => self.wait(until, &mut attempt, &mut under_way, &mut slice),
                 },
                 Action::Done(next) => {
-                    self.faults.clear();
-                    return self.end_turn(attempt, &next);
+                    self.end_turn(attempt, &next);
+                    // Also in the middle of a process' life.
+                    self.settle();
+                    return self.faults.clear();
                 }
             }
         }
@@ -260,7 +266,10 @@ impl World {
         }
     }
 
-    fn end_turn(&mut self, attempt: Attempt, next: &Next) {
+    fn end_turn(&mut self, mut attempt: Attempt, next: &Next) {
+        if let Some((_, unused)) = attempt.take_unused() {
+            self.give_back(unused);
+        }
         // A status is not kept up to date while its run waits: a case would never be over.
         let waits = attempt.run().and_then(|run| run.waiting_until).map(MilliTime::timestamp);
         self.process.wake = match next {
@@ -326,6 +335,7 @@ impl World {
                 }),
             })),
             Effect::Write(write) => Event::Written(self.try_write(*write, attempt)),
+            Effect::Reserve { entries, .. } => Event::Reserved(self.reserve(entries)),
             Effect::ApprovalId => Event::ApprovalId(self.new_id()),
             Effect::Permit(_) => Event::Permitted(!std::mem::take(&mut slice.queued)),
             Effect::FurtherPermit(_) => {
@@ -462,6 +472,11 @@ impl World {
             upstash::Answer::Page(page) if asked.is_some() => page.entries,
             _ => 0,
         };
+        let connection =
+            attempt.policy().and_then(|policy| policy.work.as_ref().ok()).map(|work| &work.connection);
+        if matches!(connection, Some(ConnectionRef::Secret { shared: Some(_), .. })) {
+            self.acted(served.acted.saturating_sub(served.beyond));
+        }
         // What is listed before it is decided on is held to no limit.
         let counts = run.dry_run || call.operation().acts();
         self.ledger.done(&run, served.acted, shown, if counts { served.beyond } else { 0 });

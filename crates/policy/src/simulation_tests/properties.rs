@@ -12,7 +12,10 @@ use super::world::World;
 
 /// What the simulation must meet in so many cases.
 const MOST_CASES: usize = 1000;
-const HAPPENS: [&str; 73] = [
+const HAPPENS: [&str; 77] = [
+    "a block of a budget",
+    "a block of a budget that is given back",
+    "a block of a budget without an answer",
     "a call that was given up",
     "a decision on an object that was out of date",
     "a late write counts",
@@ -40,6 +43,7 @@ const HAPPENS: [&str; 73] = [
     "an idle policy runs at its scheduled time",
     "because: BadRequest",
     "because: Cancelled",
+    "because: BudgetSpent",
     "because: CursorLoop",
     "because: DeadlineExceeded",
     "because: DryRunSucceeded",

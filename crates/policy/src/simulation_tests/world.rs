@@ -10,6 +10,7 @@ use super::approvals::awaits_approval;
 use super::ledger::{At, Ledger, asked, check_call};
 use super::operations::{Operation, Secret, Slice};
 use super::process::Process;
+use super::shared::Counted;
 use super::side_by_side::check_beside;
 use super::told::Told;
 use super::upstash::Upstash;
@@ -40,6 +41,7 @@ pub(super) struct World {
     late: Vec<Write>,
     /// How many IDs were made.
     ids: u32,
+    pub(super) counted: Counted,
 }
 
 /// A write on its way.
@@ -76,6 +78,7 @@ impl World {
             faults: Vec::new(),
             late: Vec::new(),
             ids: 0,
+            counted: Counted::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use dlq_crd::Reason;
 
 /// Why a policy cannot run: a reason for machines, a sentence that names the field and the way out.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Invalid {
     /// For the `Ready` condition.
     pub reason: Reason,

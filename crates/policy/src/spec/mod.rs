@@ -3,6 +3,7 @@
 mod backlog;
 pub(crate) mod by_listing;
 mod connection;
+mod connection_name;
 pub(crate) mod duration;
 pub(crate) mod expression;
 pub(crate) mod hash;
@@ -11,12 +12,15 @@ mod overrides;
 pub mod permissions;
 pub(crate) mod policy;
 pub(crate) mod selection;
+mod shared;
 pub mod validate;
 
 pub use backlog::Backlog;
 pub use connection::ConnectionRef;
+pub use connection_name::ConnectionName;
 pub use invalid::Invalid;
 pub use permissions::Permissions;
 pub use policy::{Policy, Request, Requests, Work};
 pub use selection::Selected;
+pub use shared::SharedConnection;
 pub use validate::validate;

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::invalid::Invalid;
 use super::permissions::Permissions;
+use super::shared::callback_url;
 use crate::run::attempts::counts;
 use dlq_crd::Reason;
 use dlq_upstash::types::{MAX_HEADER_BYTES, Overrides};
@@ -22,11 +23,10 @@ pub(super) fn api_overrides(
         overrides;
     if let Some(text) = failure_callback {
         let field = "spec.overrides.failureCallback";
-        let url = Url::parse(text.as_str()).map_err(|error| Invalid::spec(field, &error.to_string()))?;
+        Url::parse(text.as_str()).map_err(|error| Invalid::spec(field, &error.to_string()))?;
         let allowed = &permissions.callback_urls;
-        // Upstash reads the URL by itself: where parsers disagree on the host, ours proves nothing.
-        let is_plain = !text.as_str().contains('\\') && url.username().is_empty() && url.password().is_none();
-        let is_allowed = is_plain && allowed.iter().any(|pattern| pattern.matches(&url));
+        let is_allowed = callback_url(text.as_str())
+            .is_some_and(|url| allowed.iter().any(|pattern| pattern.matches(&url)));
         if !allowed.is_empty() && !is_allowed {
             let message = format!(
                 "{field}: this operator does not allow it; ask its owner to add it to --allowed-callback-url"

@@ -27,6 +27,13 @@ pub struct Permissions {
     pub force_dry_run: bool,
 }
 
+impl Permissions {
+    /// Whether a token may be sent to this base URL.
+    pub(crate) fn allows_url(&self, url: &Url) -> bool {
+        self.urls.iter().any(|pattern| pattern.matches(url))
+    }
+}
+
 /// A base URL, perhaps with `*` for a part of a host's label: `https://qstash-*.upstash.io`.
 ///
 /// Compared by scheme, host and port after both sides are parsed, so that no way of writing another host looks like an

@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 
 use super::backlog::backlog;
 use super::by_listing::by_listing;
-use super::connection::connection_ref;
+use super::connection::{ConnectionRef, connection_ref};
 use super::hash::{spec_hash, text_hash};
 use super::invalid::Invalid;
 use super::overrides::api_overrides;
 use super::permissions::Permissions;
 use super::policy::{Mode, Pause, Policy, Request, Requests, Work};
 use super::selection;
+use super::shared::SharedConnection;
+use crate::run::approval;
 use crate::schedule::Schedule;
 use dlq_crd::{
-    ConcurrencyPolicy, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, SpecTrigger, TimeZoneText,
-    annotations,
+    ConcurrencyPolicy, Connection, DlqPolicySpec, JitterText, Limits, Reason, ScheduleText, SpecTrigger,
+    TimeZoneText, annotations,
 };
 use dlq_upstash::error::{printable, visible};
 
@@ -39,6 +41,8 @@ pub struct Source<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// The spec, or which field of the object cannot be read and why.
     pub spec: Result<&'a DlqPolicySpec, &'a str>,
+    /// The shared connection that the spec names, or why it cannot be used; none where it names none.
+    pub shared: Option<Result<&'a SharedConnection, &'a Invalid>>,
 }
 
 /// Makes a policy of what a user wrote. Total: what is wrong stands in the result, so that an active run can be ended
@@ -109,13 +113,14 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
             let of_work = || {
                 check_action(*action, permissions)?;
                 let selected = selection::selected(filters)?;
+                let connection = account(connection.as_ref(), spec, source, permissions)?;
                 Ok(Work {
                     action: *action,
                     dry_run: *dry_run,
                     by_listing: by_listing(spec, &selected)?,
                     selected,
                     overrides: api_overrides(*action, overrides.as_ref(), permissions)?,
-                    connection: connection_ref(connection.as_ref(), source.namespace, permissions)?,
+                    connection,
                 })
             };
             let of_backlog = |work: Work| Ok((backlog(spec, &work.selected)?, work));
@@ -131,7 +136,7 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 starting_deadline: starting_deadline_seconds.map(jiff::SignedDuration::from_secs),
                 concurrency: concurrency_policy.unwrap_or_default(),
                 suspend: *suspend,
-                limits: limits.clone().unwrap_or_default(),
+                limits: of_both(limits.as_ref(), source),
                 open_circuit_after: failure_policy
                     .and_then(|policy| policy.open_circuit_after)
                     .map(i64::from),
@@ -140,6 +145,33 @@ pub fn validate(source: &Source<'_>, permissions: &Permissions) -> Policy {
                 ..policy
             }
         }
+    }
+}
+
+/// The limits of the next run: those of the policy, and the connection's threshold where that is lower.
+fn of_both(limits: Option<&Limits>, source: &Source<'_>) -> Limits {
+    let limits = limits.cloned().unwrap_or_default();
+    let of_connection = source.shared.and_then(Result::ok).and_then(|shared| shared.approval_above);
+    Limits { approval_above: approval::lowest([limits.approval_above, of_connection]), ..limits }
+}
+
+/// The account: of the connection that policies share, if it allows what the policy does, or the policy's own.
+fn account(
+    connection: Option<&Connection>,
+    spec: &DlqPolicySpec,
+    source: &Source<'_>,
+    permissions: &Permissions,
+) -> Result<ConnectionRef, Invalid> {
+    match source.shared {
+        None => connection_ref(connection, source.namespace, permissions),
+        Some(Ok(shared)) => {
+            shared.check(spec)?;
+            Ok(shared.account.clone())
+        }
+        Some(Err(missing)) if missing.reason == Reason::ConnectionNotFound => {
+            Ok(ConnectionRef::Missing(missing.clone()))
+        }
+        Some(Err(invalid)) => Err(invalid.clone()),
     }
 }
 

@@ -129,7 +129,9 @@ fn without_a_connection_only_the_allowed_namespaces_use_the_operators_own() {
 #[test]
 fn a_connection_without_a_url_goes_to_the_operators_default_url() {
     let connection = |url| policy(&secret(url)).work.unwrap().connection;
-    let ConnectionRef::Secret { url, secret } = connection(None) else { panic!("the operator's own token") };
+    let ConnectionRef::Secret { url, secret, .. } = connection(None) else {
+        panic!("the operator's own token")
+    };
     assert_eq!(url.as_str(), "https://qstash.upstash.io/");
     assert_eq!((secret.name.as_str(), secret.key.as_str()), ("upstash", "token"));
     let ConnectionRef::Secret { url, .. } = connection(Some("http://127.0.0.1:8081/")) else {
@@ -238,8 +240,15 @@ fn a_spec_that_cannot_be_read_is_invalid_and_still_obeys_its_annotations() {
         ("dlq-operator.dev/paused".to_owned(), "yes".to_owned()),
     ]);
     let spec = Err("cannot be read: missing field `action`");
-    let source =
-        Source { namespace: "n", name: "a", generation: 1, created: None, annotations: &annotations, spec };
+    let source = Source {
+        namespace: "n",
+        name: "a",
+        generation: 1,
+        created: None,
+        annotations: &annotations,
+        spec,
+        shared: None,
+    };
     let policy = validate(&source, &permissions());
     let invalid = policy.work.unwrap_err();
     assert_eq!(invalid.reason, Reason::InvalidSpec);

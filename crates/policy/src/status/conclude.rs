@@ -109,7 +109,7 @@ fn phase(
         Reason::Suspended => Phase::Suspended,
         Reason::Paused => Phase::Paused,
         Reason::CircuitOpen => Phase::CircuitOpen,
-        Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
+        Reason::ConnectionNotFound | Reason::SecretNotFound | Reason::SecretKeyNotFound => Phase::Pending,
         reason if reason.class() == ReasonClass::Refused => Phase::Failed,
         _ if !readiness.ready => Phase::Invalid,
         _ if matches!(policy.schedule, Ok(Some(_))) => Phase::Scheduled,

@@ -3,6 +3,7 @@
 mod backlog;
 mod conclude;
 pub(crate) mod conditions;
+pub mod connection;
 pub(crate) mod readiness;
 mod refusal;
 mod requests;

@@ -113,7 +113,15 @@ impl Object {
     fn policy(&self) -> Policy {
         let spec: DlqPolicySpec = serde_json::from_value(self.spec.clone()).unwrap();
         let (namespace, name, annotations) = (self.namespace, self.name, &self.annotations);
-        let source = Source { namespace, name, generation: 1, created: None, annotations, spec: Ok(&spec) };
+        let source = Source {
+            namespace,
+            name,
+            generation: 1,
+            created: None,
+            annotations,
+            spec: Ok(&spec),
+            shared: None,
+        };
         validate(&source, &permissions())
     }
 
@@ -205,6 +213,7 @@ impl Object {
             Effect::Write(write) => Event::Written(self.write(process, *write, dice)),
             Effect::ApprovalId => Event::ApprovalId("1".to_owned()),
             Effect::Permit(_) | Effect::FurtherPermit(_) => Event::Permitted(true),
+            Effect::Reserve { .. } => unreachable!("no policy of the day shares a budget"),
             Effect::Call { id, call, .. } => {
                 self.works(attempt, process);
                 Event::Answered(id, self.call(process, &call, dice))

@@ -24,13 +24,14 @@ impl PolicyPorts<'_> {
 
     /// What the policy was seen as. What its spec means is found out anew only where that was edited.
     pub(super) fn see(&self, observed: Observed) -> Arc<Seen> {
-        let key = observed.key();
+        let shared = &self.context.shared;
+        let key = observed.key(shared);
         let mut state = lock(&self.state);
         let before = state.seen.take().filter(|(before, seen)| {
             *before == key && seen.is_status_readable && observed.is_status_readable
         });
         let policy = before.map_or_else(
-            || Arc::new(observed.policy(&self.context.permissions)),
+            || Arc::new(observed.policy(&self.context.permissions, shared)),
             |(_, seen)| Arc::clone(&seen.policy),
         );
         let connection = policy.work.as_ref().ok().map(|work| &work.connection);

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::budget::acts_on;
 use super::{Progress, Question};
 use crate::run::flights::Owner;
 use crate::run::outcome::Outcome;
@@ -36,6 +37,9 @@ impl Progress {
         if flight.reserved > 0 {
             self.pace.settle(flight.paid, entries_of(page), now);
         }
+        if acts_on(call) > 0 {
+            self.budget.settle(acts_on(call), entries_of(page));
+        }
         self.note_windows();
     }
 
@@ -56,6 +60,7 @@ impl Progress {
     /// Ends the run for want of a call that can be sent.
     pub fn unsendable(&mut self, call: &Call, problem: &str) {
         self.flights.land(call);
+        self.budget.settle(acts_on(call), 0);
         self.outcome = Some(Outcome::failed(Reason::BadRequest, problem));
     }
 
@@ -63,6 +68,7 @@ impl Progress {
     pub fn not_sent(&mut self, call: &Call, now: Timestamp) {
         if let Some(flight) = self.flights.land(call) {
             self.pace.settle(flight.paid, 0, now);
+            self.budget.settle(acts_on(call), 0);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::budget::acts_on;
 use super::{Progress, Question, Step, most_of_one_call};
 use crate::run::approval;
 use crate::run::bisection::NOBODYS;
@@ -25,6 +26,7 @@ impl Progress {
         // One call at a time is paid for by what it brought, once that is known.
         let paid = if self.workers.are_several() { reserved } else { 0 };
         self.pace.pay(paid, now);
+        self.budget.spend(acts_on(call));
         let round = self.workers.round();
         self.flights.send(Flight { call: call.clone(), of, sent: now, round, reserved, paid });
         if let Owner::Look(number) = of {
@@ -117,7 +119,7 @@ impl Progress {
     /// `None` when nothing is left.
     pub(super) fn count(&self) -> Option<u32> {
         let one_call = if self.tally.is_some() { PAGE.into() } else { most_of_one_call(&self.limits) };
-        u32::try_from(self.left().min(one_call)).ok().filter(|count| *count > 0)
+        u32::try_from(self.left().min(one_call).min(self.budget.most())).ok().filter(|count| *count > 0)
     }
 
     /// How many entries the run may still act on, were those that calls under way ask for acted on.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::budget::acts_on;
 use super::{Failure, Progress, Question};
 use crate::run::activity::Activity;
 use crate::run::backoff;
@@ -22,6 +23,7 @@ impl Progress {
             self.doubt(&flight, now);
         } else {
             self.pace.settle(flight.paid, 0, now);
+            self.budget.settle(acts_on(call), 0);
         }
         let failure = self.take_in(error, &flight, now, jitter);
         self.note_windows();

@@ -1,0 +1,143 @@
+//! Grants entries of shared connections' limits. What a day allows is reserved in the connection's status, block by block,
+//! before anything of it is granted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex as AsyncMutex;
+use tracing::{debug, warn};
+
+use crate::controller::api::connection::{NotWritten, read, write};
+use crate::controller::names::lock;
+use crate::controller::shared::SharedConnections;
+use crate::controller::shared::object::ConnectionObject;
+use dlq_crd::ConnectionStatus;
+use dlq_policy::attempt::{FailedStep, Trouble};
+use dlq_policy::budget::{Allowance, Budget, BudgetLimits, Grant, Reserved, Spent, Unused};
+use dlq_policy::{ConnectionName, Invalid};
+
+/// How often a write that others came before is tried again.
+const MOST_TRIES: u32 = 5;
+
+/// A connection, which another of the same name may replace.
+type Key = (ConnectionName, String);
+
+/// What this process may still do with each connection.
+pub(crate) struct Budgets {
+    client: kube::Client,
+    shared: Arc<SharedConnections>,
+    held: Mutex<HashMap<Key, Arc<AsyncMutex<Budget>>>>,
+}
+
+impl Budgets {
+    pub(crate) fn new(client: kube::Client, shared: Arc<SharedConnections>) -> Self {
+        Self { client, shared, held: Mutex::default() }
+    }
+
+    /// Grants up to so many entries of a connection. One that was deleted has no limits any more.
+    pub(crate) async fn reserve(
+        &self,
+        name: &ConnectionName,
+        wanted: u64,
+        now: Timestamp,
+    ) -> Result<Reserved, Trouble> {
+        for _ in 0..MOST_TRIES {
+            let Some(object) = self.shared.object(name) else {
+                return Ok(Reserved::Granted(Grant::unlimited(wanted)));
+            };
+            let held = self.budget(&object);
+            // Others wait for the write that serves them too.
+            let mut budget = held.lock().await;
+            let Some(object) = self.shared.object(name).filter(|now| now.uid == object.uid) else { continue };
+            let limits = limits(&object).map_err(|invalid| failed(&invalid.message))?;
+            let spent = Spent::of(&object.status);
+            match budget.take(&limits, spent, wanted, now) {
+                Allowance::Granted(grant) => return Ok(Reserved::Granted(grant)),
+                Allowance::Later(at) => return Ok(Reserved::Later(at)),
+                Allowance::Spent => return Ok(Reserved::Spent),
+                Allowance::Reserve(next) => match self.write(&object, next).await {
+                    Ok(true) => budget.reserved(spent, next),
+                    Ok(false) => {}
+                    Err(problem) => return Err(failed(&problem)),
+                },
+            }
+        }
+        Err(failed("others write its status all the time"))
+    }
+
+    /// Takes back what was granted and not acted on, and counts what was acted on beyond that.
+    pub(crate) async fn give_back(&self, name: &ConnectionName, unused: Unused, now: Timestamp) {
+        let object = self.shared.object(name);
+        if let Some((object, limits)) = object.and_then(|object| limits(&object).ok().map(|it| (object, it)))
+        {
+            self.budget(&object).lock().await.give_back(unused, &limits, now);
+        }
+    }
+
+    /// Writes down what is left of blocks of which nobody took `for_so_long`.
+    pub(crate) async fn settle(&self, now: Timestamp, for_so_long: SignedDuration) {
+        let all: Vec<_> = lock(&self.held).iter().map(|(key, it)| (key.clone(), Arc::clone(it))).collect();
+        for ((name, uid), budget) in all {
+            let Some(object) = self.shared.object(&name).filter(|object| object.uid == uid) else {
+                lock(&self.held).remove(&(name, uid));
+                continue;
+            };
+            let Ok(limits) = limits(&object) else { continue };
+            let mut budget = budget.lock().await;
+            let spent = Spent::of(&object.status);
+            // Dropped in the middle of the write, it stays spent.
+            let Some(settlement) = budget.settle(&limits, spent, for_so_long, now) else { continue };
+            match self.write(&object, settlement.next).await {
+                Ok(true) => debug!(connection = %name, "gave back what was left of a block"),
+                Ok(false) => budget.not_settled(settlement, false),
+                Err(problem) => {
+                    warn!(connection = %name, problem, "cannot write the connection's budget");
+                    budget.not_settled(settlement, true);
+                }
+            }
+        }
+    }
+
+    /// Forgets what is reserved: it stays spent.
+    pub(crate) fn forget(&self) {
+        lock(&self.held).clear();
+    }
+
+    fn budget(&self, object: &ConnectionObject) -> Arc<AsyncMutex<Budget>> {
+        let key = (object.name.clone(), object.uid.clone());
+        Arc::clone(lock(&self.held).entry(key).or_default())
+    }
+
+    /// Whether it was written. Where others came first, what they wrote is known then.
+    async fn write(&self, object: &ConnectionObject, spent: Spent) -> Result<bool, String> {
+        let next = ConnectionStatus {
+            day: Some(spent.day.to_string()),
+            entries_today: Some(i64::try_from(spent.entries).unwrap_or(i64::MAX)),
+            ..object.status.clone()
+        };
+        match write(&self.client, object, &next).await {
+            Ok(version) => {
+                self.shared.wrote(object, next, version);
+                Ok(true)
+            }
+            Err(NotWritten::Conflict) => {
+                match read(&self.client, &object.name).await? {
+                    Some(current) => self.shared.shown(self.shared.read(object.name.kind, current)),
+                    None => self.shared.gone(std::slice::from_ref(&object.name)),
+                }
+                Ok(false)
+            }
+            Err(NotWritten::Failed(problem)) => Err(problem),
+        }
+    }
+}
+
+fn limits(object: &ConnectionObject) -> Result<BudgetLimits, Invalid> {
+    object.shared.as_ref().map(|shared| shared.budget.clone()).map_err(Clone::clone)
+}
+
+fn failed(problem: &str) -> Trouble {
+    let problem = format!("cannot reserve entries in the connection's status: {problem}");
+    Trouble { step: FailedStep::WriteStatus, problem, is_of_everybody: false }
+}

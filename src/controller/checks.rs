@@ -1,0 +1,220 @@
+//! Tries the tokens of shared connections, and writes their statuses.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::reflector::Store;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::controller::api::connection::{NotWritten, write};
+use crate::controller::connections::Connected;
+use crate::controller::context::Context;
+use crate::controller::names::lock;
+use crate::controller::shared::object::ConnectionObject;
+use crate::controller::watched::policy::WatchedPolicy;
+use crate::runtime::leadership::Term;
+use dlq_crd::{ConditionType, ConnectionKind, TokenRefusal};
+use dlq_policy::plan::{Freshness, LOOK_AGAIN};
+use dlq_policy::status::connection::{Checked, Users, connection, next_check};
+use dlq_policy::{ConnectionName, Truth};
+use dlq_upstash::types::{Call, Criteria, Detail};
+
+/// How often statuses are looked over: their policies are counted, and tokens that are due are tried.
+const ROUND: Duration = Duration::from_secs(5);
+/// How soon after a change that happens: more may follow.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often the Secret of a token that does not work is read again.
+const READ_AGAIN: Duration = LOOK_AGAIN.unsigned_abs();
+/// What is left of a block of a budget is given back once nobody took of it for so long.
+const IDLE: SignedDuration = SignedDuration::from_secs(10);
+/// How many connections are tried at once.
+const AT_ONCE: usize = 4;
+
+/// What this installation sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    /// Only policies with some labels.
+    pub(crate) has_selector: bool,
+    /// Only policies in some namespaces.
+    pub(crate) has_namespaces: bool,
+}
+
+impl Sight {
+    /// What the policies tell that this process sees. None where the connection is another installation's to look at.
+    fn users(self, name: &ConnectionName, seen: Option<&Seen>) -> Option<Users> {
+        let is_cluster_wide = name.kind == ConnectionKind::ClusterDlqConnection;
+        let misses_some = self.has_selector || (self.has_namespaces && is_cluster_wide);
+        let sees_all = !misses_some;
+        let Seen { policies, is_read_only } = match seen {
+            Some(seen) => *seen,
+            None if sees_all => Seen::default(),
+            None => return None,
+        };
+        Some(Users {
+            policies: sees_all.then_some(policies),
+            is_read_only: (sees_all || is_read_only).then_some(is_read_only),
+        })
+    }
+}
+
+/// What was seen of the policies of a connection.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    policies: i64,
+    is_read_only: bool,
+}
+
+/// When a connection's Secret was last read here, and in which version.
+struct Tried {
+    at: Instant,
+    secret: String,
+}
+
+/// Keeps the statuses of shared connections current.
+pub(crate) struct Checks {
+    context: Arc<Context>,
+    policies: Vec<Store<WatchedPolicy>>,
+    sight: Sight,
+    tried: Mutex<HashMap<ConnectionName, Tried>>,
+}
+
+impl Checks {
+    /// `policies`: all that this process watches.
+    pub(crate) fn new(context: Arc<Context>, policies: Vec<Store<WatchedPolicy>>, sight: Sight) -> Self {
+        Self { context, policies, sight, tried: Mutex::default() }
+    }
+
+    /// Works while this process leads, until it is to stop.
+    pub(crate) async fn run(self) {
+        let stop = &self.context.stop;
+        // A count of what is not listed yet would be written as the truth.
+        for policies in &self.policies {
+            if !matches!(stop.run_until_cancelled(policies.wait_until_ready()).await, Some(Ok(()))) {
+                return;
+            }
+        }
+        while stop.run_until_cancelled(self.pause()).await.is_some() {
+            let Some(term) = self.context.leadership.term() else {
+                // What it held is another leader's to grant.
+                self.context.budgets.forget();
+                continue;
+            };
+            // A write that is dropped may be done all the same: the watch shows it.
+            let round = async {
+                self.round(&term).await;
+                self.context.budgets.settle(self.now(), IDLE).await;
+            };
+            stop.run_until_cancelled(round).await;
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::select! {
+            () = self.context.shared.changed.notified() => sleep(SETTLE).await,
+            () = sleep(ROUND) => {}
+        }
+    }
+
+    async fn round(&self, term: &Term) {
+        let all = self.context.shared.all();
+        lock(&self.tried).retain(|name, _| all.iter().any(|object| object.name == *name));
+        if all.is_empty() {
+            return;
+        }
+        let mut seen = HashMap::<ConnectionName, Seen>::new();
+        for policy in self.policies.iter().flat_map(Store::state) {
+            if let Some(name) = policy.connection() {
+                let seen = seen.entry(name).or_default();
+                seen.policies += 1;
+                seen.is_read_only |= policy.summary().refusal == Some(TokenRefusal::ReadOnlyToken);
+            }
+        }
+        let looks = all.into_iter().filter_map(|object| {
+            let users = self.sight.users(&object.name, seen.get(&object.name))?;
+            Some(self.look(term, object, users))
+        });
+        stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+
+    /// Looks at one connection, and writes what differs.
+    async fn look(&self, term: &Term, object: ConnectionObject, users: Users) {
+        let is_due = next_check(&object.status, object.generation) <= self.now();
+        let checked = if is_due || self.may_have_changed(&object) {
+            self.ask(term, &object, is_due).await
+        } else {
+            None
+        };
+        if is_due && checked.is_none() || term.is_over() {
+            return;
+        }
+        let next = connection(&object.status, object.generation, checked.as_ref(), users, self.now());
+        if next == object.status {
+            return;
+        }
+        let (name, namespace) = (&object.name, &object.name.namespace);
+        match write(&self.context.client, &object, &next).await {
+            Ok(written) => {
+                info!(connection = %name, namespace, "wrote the connection's status");
+                self.context.shared.wrote(&object, next, written);
+            }
+            // Another process or an edit came first; the watch shows it.
+            Err(NotWritten::Conflict) => {}
+            Err(NotWritten::Failed(problem)) => {
+                warn!(connection = %name, namespace, problem, "cannot write the connection's status");
+            }
+        }
+    }
+
+    /// Whether the Secret of a token that does not work is to be read again.
+    fn may_have_changed(&self, object: &ConnectionObject) -> bool {
+        let ready = object.status.conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
+        let works = ready.is_none_or(|ready| ready.status == Truth::True.as_str());
+        let tried = lock(&self.tried);
+        !works && tried.get(&object.name).is_none_or(|tried| tried.at.elapsed() >= READ_AGAIN)
+    }
+
+    /// Tries the token by listing one entry; none where nothing was found out. Where the connection `is_due` for no other
+    /// reason, another version of its Secret is one.
+    async fn ask(&self, term: &Term, object: &ConnectionObject, is_due: bool) -> Option<Checked> {
+        let Context { connections, .. } = &*self.context;
+        let account = match &object.shared {
+            Ok(shared) => &shared.account,
+            Err(invalid) => return Some(Checked::Invalid(invalid.clone())),
+        };
+        let is_edited = object.status.observed_generation != Some(object.generation);
+        if !is_edited && let Some(Err(missing)) = connections.known(account) {
+            return Some(Checked::Invalid(missing));
+        }
+        let Connected { client, secret, .. } = match connections.look(account, Freshness::New).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(missing)) => return Some(Checked::Invalid(missing)),
+            Err(trouble) => {
+                warn!(connection = %object.name, problem = %trouble, "cannot read the connection's Secret");
+                return None;
+            }
+        };
+        let tried = Tried { at: Instant::now(), secret: secret.clone() };
+        let before = lock(&self.tried).insert(object.name.clone(), tried);
+        if !is_due && before.is_some_and(|before| before.secret == secret) {
+            return None;
+        }
+        let call =
+            Call::List { criteria: Criteria::default(), cursor: None, count: 1, detail: Detail::default() };
+        let time = term.time_for_a_call();
+        if time.is_zero() {
+            return None;
+        }
+        match timeout(time, client.send(&call, self.now())).await {
+            Ok(Ok(answer)) => Some(Checked::Asked(answer.map(drop))),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.context.clock)()
+    }
+}
