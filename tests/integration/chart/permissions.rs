@@ -201,7 +201,7 @@ async fn people_get_roles_that_join_those_of_kubernetes() {
     assert_eq!(
         approve["metadata"]["labels"][format!("{LABEL}-edit")],
         Value::Null,
-        "who asks may not approve"
+        "a person may not approve a run that they asked for"
     );
     let alone = json!({ "aggregateToView": false, "aggregateToEdit": false, "aggregateToAdmin": false });
     let objects = rendered(&json!({ "rbac": alone })).await.unwrap();

@@ -141,7 +141,7 @@ pub(super) const HOLDER: &str = "holder";
 pub(super) const CANCELLED: &str = "cancelled";
 pub(super) const UNREADABLE: &str = "unreadable";
 pub(super) const QUEUED: &str = "queued";
-/// Its wait for an approval is over.
+/// Its wait for an approval has ended.
 pub(super) const EXPIRED: &str = "expired";
 /// A connection of this name lets two entries be acted on in a day.
 pub(super) const SPENT: &str = "budget-spent";

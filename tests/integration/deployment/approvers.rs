@@ -114,7 +114,7 @@ async fn only_who_may_approve_approves_a_run_and_only_the_one_that_waits() {
     }
     guarded.annotate(&bob, "waits", &[&right]).await.unwrap();
 
-    // What approves nothing is anybody's who writes policies.
+    // Anyone who writes policies may set what approves nothing.
     for harmless in [&["cancelAt=1"][..], &["requestedAt=1"], &["paused=true"], &[&right], &["approvedRun-"]]
     {
         guarded.annotate(&alice, "waits", harmless).await.unwrap();

@@ -237,7 +237,7 @@ fn active(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, run: &Policy
         return cancel(CancelCause::ForceDryRun);
     }
     if approval::awaited(run).is_some() {
-        // Nobody knows when an approval was given that is seen too late.
+        // When an approval was given that is seen too late is not known.
         let until = approval::expiry(run);
         if until <= now {
             return cancel(CancelCause::NotApproved);

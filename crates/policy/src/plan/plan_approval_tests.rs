@@ -39,7 +39,7 @@ fn a_run_waits_for_its_approval_unless_something_ends_it() {
         ("approved", gated(&json!({}), &[("approvedRun", "the-id")]), next_day, &on),
         ("another ID", gated(&json!({}), &[("approvedRun", "the-other")]), next_day, AWAITS),
         ("a part of the ID", gated(&json!({}), &[("approvedRun", "the-i")]), next_day, AWAITS),
-        ("a day is over", gated(&json!({}), &[]), "2026-11-21T12:05:00Z", "cancel: not approved"),
+        ("a day has passed", gated(&json!({}), &[]), "2026-11-21T12:05:00Z", "cancel: not approved"),
         (
             "an approval that is seen too late",
             gated(&json!({}), &[("approvedRun", "the-id")]),

@@ -67,7 +67,7 @@ pub(crate) fn expiry(run: &PolicyRun) -> Timestamp {
     since.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX)
 }
 
-/// How long the run waited for its approval, once that is over. Clocks can be set back meanwhile.
+/// How long the run waited for its approval, once it has ended. Clocks can be set back meanwhile.
 pub(crate) fn waited(run: &PolicyRun) -> SignedDuration {
     let wait = run.approval_requested_time.zip(run.approved_time.or(run.completion_time));
     wait.map_or(SignedDuration::ZERO, |(since, until)| {

@@ -61,7 +61,7 @@ pub(super) fn conclude(
     }
     status.conditions = conditions;
     status.observed_generation = Some(generation);
-    // Nobody knows when a run that waits for an approval makes way for the next, and its status is not kept up to date.
+    // It is not known when a run that waits for an approval makes way for the next, and its status is not kept up to date.
     let awaits_approval = activity == Some(Activity::AwaitingApproval);
     status.next_schedule_time =
         if awaits_approval { None } else { next_time(policy, status, readiness, now) };
