@@ -276,6 +276,7 @@ struct Metadata {
 struct Spec {
     schedule: Option<String>,
     trigger: Option<String>,
+    backlog: Option<serde_json::Value>,
     filters: Filters,
 }
 
@@ -297,10 +298,11 @@ struct Status {
 }
 
 impl Policy {
-    /// Whether it has run, or, if it only watches, looked.
+    /// Whether it has run. One that waits for a request has looked by then, if it is to.
     fn has_done_its_work(&self) -> bool {
-        let only_watches = self.spec.trigger.as_deref() == Some("Manual");
-        self.status.last_run.is_some() || (only_watches && self.status.backlog.is_some())
+        let waits = self.spec.trigger.as_deref() == Some("Manual") && self.status.phase.is_some();
+        let has_looked = self.status.backlog.is_some() || self.spec.backlog.is_none();
+        self.status.last_run.is_some() || (waits && has_looked)
     }
 }
 
