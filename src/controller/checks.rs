@@ -1,6 +1,6 @@
 //! Tries the tokens of shared connections, and writes their statuses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::controller::names::lock;
 use crate::controller::shared::object::ConnectionObject;
 use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Term;
-use dlq_crd::{ConditionType, ConnectionKind, TokenRefusal};
+use dlq_crd::{ConnectionKind, TokenRefusal};
+use dlq_policy::ConnectionName;
 use dlq_policy::plan::{Freshness, LOOK_AGAIN};
-use dlq_policy::status::connection::{Checked, Users, connection, next_check};
-use dlq_policy::{ConnectionName, Truth};
+use dlq_policy::status::connection::{Checked, Users, connection, is_ready, next_check};
 use dlq_upstash::types::{Call, Criteria, Detail};
 
 /// How often statuses are looked over: their policies are counted, and tokens that are due are tried.
@@ -103,7 +103,7 @@ impl Checks {
                 self.context.budgets.forget();
                 continue;
             };
-            // A write that is dropped may be done all the same: the watch shows it.
+            // A write that is cancelled here may still take effect: the watch shows it.
             let round = async {
                 self.round(&term).await;
                 self.context.budgets.settle(self.now(), IDLE).await;
@@ -121,7 +121,8 @@ impl Checks {
 
     async fn round(&self, term: &Term) {
         let all = self.context.shared.all();
-        lock(&self.tried).retain(|name, _| all.iter().any(|object| object.name == *name));
+        let names: HashSet<_> = all.iter().map(|object| &object.name).collect();
+        lock(&self.tried).retain(|name, _| names.contains(name));
         if all.is_empty() {
             return;
         }
@@ -171,10 +172,9 @@ impl Checks {
 
     /// Whether the Secret of a token that does not work is to be read again.
     fn may_have_changed(&self, object: &ConnectionObject) -> bool {
-        let ready = object.status.conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
-        let works = ready.is_none_or(|ready| ready.status == Truth::True.as_str());
         let tried = lock(&self.tried);
-        !works && tried.get(&object.name).is_none_or(|tried| tried.at.elapsed() >= READ_AGAIN)
+        !is_ready(&object.status)
+            && tried.get(&object.name).is_none_or(|tried| tried.at.elapsed() >= READ_AGAIN)
     }
 
     /// Tries the token by listing one entry; none where nothing was found out. Where the connection `is_due` for no other

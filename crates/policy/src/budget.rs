@@ -37,11 +37,6 @@ impl BudgetLimits {
         let end = day.tomorrow().and_then(|next| next.to_zoned(zone));
         end.map_or(Timestamp::MAX, |end| end.timestamp())
     }
-
-    /// Whether there is nothing to keep.
-    pub fn is_empty(&self) -> bool {
-        self.entries_per_second.is_none() && self.max_entries_per_day.is_none()
-    }
 }
 
 /// What a connection's status says of a day: `day` and `entriesToday`.

@@ -5,13 +5,12 @@ use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::FIELD_MANAGER;
 use super::observe::API_TIMEOUT;
 use crate::controller::shared::object::ConnectionObject;
 use dlq_crd::{ClusterDlqConnection, ConnectionKind, ConnectionStatus, DlqConnection};
 use dlq_policy::ConnectionName;
 use dlq_upstash::error::with_causes;
-
-const FIELD_MANAGER: &str = "dlq-operator";
 
 /// Why a status was not written, or why that is not known.
 pub(crate) enum NotWritten {
@@ -32,7 +31,7 @@ pub(crate) async fn write(
         "status": next,
     }));
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let api = connections(client, &seen.name);
+    let api = of_name(client, &seen.name);
     match timeout(API_TIMEOUT, api.patch_status(&seen.name.name, &parameters, &patch)).await {
         Ok(Ok(object)) => Ok(object.metadata.resource_version.unwrap_or_default()),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Err(NotWritten::Conflict),
@@ -46,20 +45,29 @@ pub(crate) async fn read(
     client: &kube::Client,
     name: &ConnectionName,
 ) -> Result<Option<DynamicObject>, String> {
-    match timeout(API_TIMEOUT, connections(client, name).get_opt(&name.name)).await {
+    match timeout(API_TIMEOUT, of_name(client, name).get_opt(&name.name)).await {
         Ok(read) => read.map_err(|error| with_causes(&error)),
         Err(_) => Err("no answer from the API server in time".to_owned()),
     }
 }
 
-fn connections(client: &kube::Client, name: &ConnectionName) -> Api<DynamicObject> {
-    let client = client.clone();
-    match name.kind {
-        ConnectionKind::DlqConnection => {
-            Api::namespaced_with(client, &name.namespace, &ApiResource::erase::<DlqConnection>(&()))
-        }
-        ConnectionKind::ClusterDlqConnection => {
-            Api::all_with(client, &ApiResource::erase::<ClusterDlqConnection>(&()))
-        }
+fn of_name(client: &kube::Client, name: &ConnectionName) -> Api<DynamicObject> {
+    let namespace = (name.kind == ConnectionKind::DlqConnection).then_some(name.namespace.as_str());
+    connections(client, name.kind, namespace)
+}
+
+/// The connections of a kind, in this namespace or in all, untyped: what cannot be read of one is not to stop the others.
+pub(crate) fn connections(
+    client: &kube::Client,
+    kind: ConnectionKind,
+    namespace: Option<&str>,
+) -> Api<DynamicObject> {
+    let resource = match kind {
+        ConnectionKind::DlqConnection => ApiResource::erase::<DlqConnection>(&()),
+        ConnectionKind::ClusterDlqConnection => ApiResource::erase::<ClusterDlqConnection>(&()),
+    };
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     }
 }

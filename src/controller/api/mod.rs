@@ -4,3 +4,6 @@ pub(crate) mod connection;
 pub(crate) mod observe;
 pub(crate) mod persist;
 mod unknown;
+
+/// Whose fields the operator's writes are.
+const FIELD_MANAGER: &str = "dlq-operator";

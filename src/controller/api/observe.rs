@@ -48,7 +48,7 @@ impl Observed {
             created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
             annotations: self.metadata.annotations.as_ref().unwrap_or(&none),
             spec: self.spec.as_ref().map_err(String::as_str),
-            shared: found.as_ref().map(Result::as_ref),
+            shared: found.as_ref().map(Result::as_deref),
         };
         validate(&source, permissions)
     }

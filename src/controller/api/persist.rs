@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::display;
 
-use super::unknown;
+use super::{FIELD_MANAGER, unknown};
 use crate::controller::api::observe::{API_TIMEOUT, policies};
 use crate::controller::error::WriteError;
 use crate::controller::metrics::Metrics;
@@ -20,7 +20,6 @@ use dlq_policy::attempt::{Fence, Seen, StatusWrite, Stored};
 
 /// What is written even where the rest of the status cannot be read.
 const SAID_OF_ANY_STATUS: [&str; 4] = ["conditions", "message", "observedGeneration", "phase"];
-const FIELD_MANAGER: &str = "dlq-operator";
 
 /// A policy after a write.
 pub(crate) struct Written {

@@ -12,9 +12,8 @@ use crate::controller::names::Clock;
 use crate::controller::shared::SharedConnections;
 use crate::controller::shared::object::ConnectionObject;
 use crate::runtime::metrics::{Definition, encode_gauge};
-use dlq_crd::{ConditionType, ConnectionStatus};
-use dlq_policy::Truth;
 use dlq_policy::budget::Spent;
+use dlq_policy::status::connection::is_ready;
 
 /// The shared connections, once they are watched.
 #[derive(Default)]
@@ -65,11 +64,6 @@ impl Collector for ConnectionCollector {
         }
         Ok(())
     }
-}
-
-fn is_ready(status: &ConnectionStatus) -> bool {
-    let mut conditions = status.conditions.iter();
-    conditions.any(|it| it.type_ == ConditionType::Ready.as_str() && it.status == Truth::True.as_str())
 }
 
 fn limit(object: &ConnectionObject) -> Option<u64> {

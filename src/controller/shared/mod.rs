@@ -5,7 +5,7 @@ mod shown;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::api::DynamicObject;
@@ -95,7 +95,7 @@ impl SharedConnections {
         &self,
         connection: Option<&Connection>,
         namespace: &str,
-    ) -> Option<Result<SharedConnection, Invalid>> {
+    ) -> Option<Result<Arc<SharedConnection>, Invalid>> {
         let name = ConnectionName::of(connection?, namespace)?;
         let state = lock(&self.state);
         Some(match state.connections.get(&name) {

@@ -1,6 +1,7 @@
 //! A shared connection as a watch shows it. What cannot be read harms only the policies that name it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DynamicObject, ObjectMeta};
@@ -20,7 +21,7 @@ pub(crate) struct ConnectionObject {
     pub(crate) generation: i64,
     pub(crate) version: String,
     /// What its spec means, or why it cannot be used.
-    pub(crate) shared: Result<SharedConnection, Invalid>,
+    pub(crate) shared: Result<Arc<SharedConnection>, Invalid>,
     /// Which namespaces it is for, by their labels. One without a selector of a cluster-wide connection is for none.
     selector: Option<Selector>,
     pub(crate) status: ConnectionStatus,
@@ -57,7 +58,7 @@ impl ConnectionObject {
             uid: uid.unwrap_or_default(),
             generation: generation.unwrap_or_default(),
             version: resource_version.unwrap_or_default(),
-            shared,
+            shared: shared.map(Arc::new),
             selector,
             status: serde_json::from_value(status).unwrap_or_default(),
         }

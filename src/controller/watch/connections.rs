@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::join_all;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::api::{DynamicObject, ObjectMeta};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -16,8 +16,9 @@ use kube::{Api, Resource};
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::controller::api::connection::connections;
 use crate::controller::shared::SharedConnections;
-use dlq_crd::{ClusterDlqConnection, ConnectionKind, DlqConnection};
+use dlq_crd::ConnectionKind;
 use dlq_policy::ConnectionName;
 
 /// What is watched of one kind, in one namespace or in all.
@@ -44,19 +45,12 @@ impl Follow {
         cluster_wide: bool,
         timeout: Option<u32>,
     ) -> Self {
-        let of =
-            |kind, scope: Option<String>, api| (Followed { kind, scope, listed: None, is_first: true }, api);
-        let resource = ApiResource::erase::<DlqConnection>(&());
-        let own = scopes.iter().map(|scope| {
-            let api = match scope {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            };
-            of(ConnectionKind::DlqConnection, scope.clone(), api)
-        });
-        let resource = ApiResource::erase::<ClusterDlqConnection>(&());
-        let all = Api::all_with(client.clone(), &resource);
-        let cluster_wide = cluster_wide.then(|| of(ConnectionKind::ClusterDlqConnection, None, all));
+        let of = |kind, scope: Option<String>| {
+            let api = connections(&client, kind, scope.as_deref());
+            (Followed { kind, scope, listed: None, is_first: true }, api)
+        };
+        let own = scopes.iter().map(|scope| of(ConnectionKind::DlqConnection, scope.clone()));
+        let cluster_wide = cluster_wide.then(|| of(ConnectionKind::ClusterDlqConnection, None));
         let kinds = own.chain(cluster_wide).collect();
         let config = watcher::Config { timeout, ..watcher::Config::default() };
         Self { client, kinds, config }
@@ -120,7 +114,6 @@ impl Followed {
                         if std::mem::take(&mut self.is_first) {
                             awaited.store(true, Ordering::Relaxed);
                         }
-                        has_cluster_wide.notify_one();
                     } else {
                         self.came(&shared);
                     }

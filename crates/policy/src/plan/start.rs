@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 
 use super::facts::Facts;
-use crate::run::approval::lowest;
 use crate::run::window;
 use crate::spec::{Policy, Selected, Work};
-use dlq_crd::{Limits, MilliTime, PolicyRun, Skipped, Trigger};
+use dlq_crd::{MilliTime, PolicyRun, Skipped, Trigger};
 
 /// A run that starts, and what its start makes of the schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,12 +16,6 @@ pub struct Start {
     pub missed: Option<(Timestamp, i64)>,
     /// The scheduled time that is due, and that a run by hand goes before.
     pub postponed: Option<Timestamp>,
-}
-
-/// The limits of a run that starts now, whatever becomes of them during it.
-fn frozen_limits(policy: &Policy) -> Limits {
-    let approval_above = lowest([policy.limits.approval_above]);
-    Limits { approval_above, ..policy.limits.clone() }
 }
 
 /// The run that a trigger makes of a policy, in the time that Upstash reads. Nobody holds it yet.
@@ -62,7 +55,7 @@ pub(super) fn new_run(
         connection_hash: work.connection.shared_hash(),
         request_reason: None,
         window,
-        limits: Some(frozen_limits(policy)),
+        limits: Some(policy.limits.clone()),
         cursor: None,
         windows: Vec::new(),
         position: 0,

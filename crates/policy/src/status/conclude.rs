@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{Truth, clear, seconds, set};
+use super::conditions::{Truth, may_come, seconds, set, set_kstatus};
 use super::readiness::Readiness;
 use super::size;
 use crate::plan::due::next_run;
@@ -48,17 +48,13 @@ pub(super) fn conclude(
         }
     }
     let class = readiness.reason.class();
-    // What is in the Secret changes by an edit alone; that it is missing may be an order of events.
-    let may_come = class == ReasonClass::NoToken && readiness.reason != Reason::SecretInvalid;
-    let reconciling = !readiness.ready && may_come;
-    let stalled = !readiness.ready && !may_come && class != ReasonClass::CircuitOpen;
-    let kstatus = [(ConditionType::Reconciling, reconciling), (ConditionType::Stalled, stalled)];
-    for (kind, _) in kstatus.iter().filter(|(_, so)| *so) {
-        set(*kind, Truth::True, readiness.reason, &readiness.message);
-    }
-    for (kind, _) in kstatus.iter().filter(|(_, so)| !so) {
-        clear(&mut conditions, *kind);
-    }
+    let kind = match class {
+        _ if readiness.ready => None,
+        _ if may_come(readiness.reason) => Some(ConditionType::Reconciling),
+        ReasonClass::CircuitOpen => None,
+        _ => Some(ConditionType::Stalled),
+    };
+    set_kstatus(&mut conditions, kind, readiness.reason, &cut(&readiness.message), generation, now);
     status.conditions = conditions;
     status.observed_generation = Some(generation);
     // It is not known when a run that waits for an approval makes way for the next, and its status is not kept up to date.

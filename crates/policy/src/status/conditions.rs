@@ -3,7 +3,7 @@
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use dlq_crd::{ConditionType, Reason};
+use dlq_crd::{ConditionType, Reason, ReasonClass};
 
 /// The value of a condition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +51,31 @@ pub(crate) fn set(
     match before {
         Some(index) => conditions[index] = condition,
         None => conditions.push(condition),
+    }
+}
+
+/// Whether what keeps something from being ready may go by itself. What is in a Secret changes by an edit alone; that it is
+/// missing may be an order of events.
+pub(crate) fn may_come(reason: Reason) -> bool {
+    reason.class() == ReasonClass::NoToken && reason != Reason::SecretInvalid
+}
+
+/// Sets the condition by which kstatus tells why something is not ready, and takes the other one away; both, where it is.
+pub(crate) fn set_kstatus(
+    conditions: &mut Vec<Condition>,
+    kind: Option<ConditionType>,
+    reason: Reason,
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) {
+    if let Some(kind) = kind {
+        set(conditions, kind, Truth::True, reason, message, generation, now);
+    }
+    for other in [ConditionType::Reconciling, ConditionType::Stalled] {
+        if Some(other) != kind {
+            clear(conditions, other);
+        }
     }
 }
 

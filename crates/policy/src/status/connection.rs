@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::conditions::{Truth, clear, find, seconds, set};
+use super::conditions::{Truth, find, may_come, seconds, set, set_kstatus};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, with_advice};
 use crate::spec::Invalid;
-use dlq_crd::{ConditionType, ConnectionStatus, Reason, ReasonClass};
+use dlq_crd::{ConditionType, ConnectionStatus, Reason};
 use dlq_upstash::error::{ApiError, ErrorClass};
 
 /// How often a token that works is tried: each time costs a call.
@@ -75,21 +75,19 @@ pub fn connection(
         // An answer that did not come says nothing of the token.
         return next;
     }
-    let set = |conditions: &mut Vec<_>, kind, truth, reason| {
-        set(conditions, kind, truth, reason, &message, generation, now);
+    set(&mut next.conditions, ConditionType::Ready, truth, reason, &message, generation, now);
+    let kind = match truth {
+        Truth::True => None,
+        Truth::False if !may_come(reason) => Some(ConditionType::Stalled),
+        Truth::False | Truth::Unknown => Some(ConditionType::Reconciling),
     };
-    set(&mut next.conditions, ConditionType::Ready, truth, reason);
-    let may_come = reason.class() == ReasonClass::NoToken && reason != Reason::SecretInvalid;
-    let is_reconciling = truth == Truth::Unknown || (truth == Truth::False && may_come);
-    let is_stalled = truth == Truth::False && !may_come;
-    for (kind, so) in [(ConditionType::Reconciling, is_reconciling), (ConditionType::Stalled, is_stalled)] {
-        if so {
-            set(&mut next.conditions, kind, Truth::True, reason);
-        } else {
-            clear(&mut next.conditions, kind);
-        }
-    }
+    set_kstatus(&mut next.conditions, kind, reason, &message, generation, now);
     next
+}
+
+/// Whether the token works, as far as the status tells.
+pub fn is_ready(status: &ConnectionStatus) -> bool {
+    find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == Truth::True.as_str())
 }
 
 fn works(is_read_only: bool) -> (Truth, Reason, String) {
