@@ -4,17 +4,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex as AsyncMutex;
 use tracing::{debug, warn};
 
 use crate::controller::api::connection::{NotWritten, read, write};
-use crate::controller::names::lock;
+use crate::controller::names::{lock, named};
 use crate::controller::shared::SharedConnections;
 use crate::controller::shared::object::ConnectionObject;
+use crate::controller::tell::events::Events;
 use dlq_crd::ConnectionStatus;
 use dlq_policy::attempt::{FailedStep, Trouble};
-use dlq_policy::budget::{Allowance, Budget, BudgetLimits, Grant, Reserved, Spent, Unused};
+use dlq_policy::budget::{Allowance, Budget, BudgetLimits, Grant, Reserved, Spent, UnreadableCount, Unused};
+use dlq_policy::status::connection::budget_spent;
 use dlq_policy::{ConnectionName, Invalid};
 
 /// How often a write that others came before is tried again.
@@ -27,12 +30,15 @@ type Key = (ConnectionName, String);
 pub(crate) struct Budgets {
     client: kube::Client,
     shared: Arc<SharedConnections>,
+    events: Arc<Events>,
     held: Mutex<HashMap<Key, Arc<AsyncMutex<Budget>>>>,
+    /// Of which day it was told that everything is spent.
+    told: Mutex<HashMap<Key, Date>>,
 }
 
 impl Budgets {
-    pub(crate) fn new(client: kube::Client, shared: Arc<SharedConnections>) -> Self {
-        Self { client, shared, held: Mutex::default() }
+    pub(crate) fn new(client: kube::Client, shared: Arc<SharedConnections>, events: Arc<Events>) -> Self {
+        Self { client, shared, events, held: Mutex::default(), told: Mutex::default() }
     }
 
     /// Grants up to so many entries of a connection. One that was deleted has no limits any more.
@@ -42,6 +48,7 @@ impl Budgets {
         wanted: u64,
         now: Timestamp,
     ) -> Result<Reserved, Trouble> {
+        let mut is_fresh = false;
         for _ in 0..MOST_TRIES {
             let Some(object) = self.shared.object(name) else {
                 return Ok(Reserved::Granted(Grant::unlimited(wanted)));
@@ -51,11 +58,19 @@ impl Budgets {
             let mut budget = held.lock().await;
             let Some(object) = self.shared.object(name).filter(|now| now.uid == object.uid) else { continue };
             let limits = limits(&object).map_err(|invalid| failed(&invalid.message))?;
-            let spent = Spent::of(&object.status);
+            let spent = spent(&object, &limits)?;
             match budget.take(&limits, spent, wanted, now) {
                 Allowance::Granted(grant) => return Ok(Reserved::Granted(grant)),
                 Allowance::Later(at) => return Ok(Reserved::Later(at)),
-                Allowance::Spent => return Ok(Reserved::Spent),
+                Allowance::Spent if is_fresh => {
+                    self.tell_spent(&object, &limits, spent);
+                    return Ok(Reserved::Spent);
+                }
+                // It ends the run: the watch may be behind somebody who raised the limit or corrected the count.
+                Allowance::Spent => {
+                    self.read(&object).await.map_err(|problem| failed(&problem))?;
+                    is_fresh = true;
+                }
                 Allowance::Reserve(next) => match self.write(&object, next).await {
                     Ok(true) => budget.reserved(spent, next),
                     Ok(false) => {}
@@ -64,6 +79,15 @@ impl Budgets {
             }
         }
         Err(failed("others write its status all the time"))
+    }
+
+    /// Tells, once a day, that nothing is left of it.
+    fn tell_spent(&self, object: &ConnectionObject, limits: &BudgetLimits, spent: Option<Spent>) {
+        let Some((spent, limit)) = spent.zip(limits.max_entries_per_day) else { return };
+        let key = (object.name.clone(), object.uid.clone());
+        if lock(&self.told).insert(key, spent.day) != Some(spent.day) {
+            self.events.publish(&object.name, &object.uid, vec![budget_spent(spent, limit)]);
+        }
     }
 
     /// Takes back what was granted and not acted on, and counts what was acted on beyond that.
@@ -80,20 +104,24 @@ impl Budgets {
         let all: Vec<_> = lock(&self.held).iter().map(|(key, it)| (key.clone(), Arc::clone(it))).collect();
         for ((name, uid), budget) in all {
             let Some(object) = self.shared.object(&name).filter(|object| object.uid == uid) else {
-                lock(&self.held).remove(&(name, uid));
+                let key = (name, uid);
+                lock(&self.held).remove(&key);
+                lock(&self.told).remove(&key);
                 continue;
             };
             let Ok(limits) = limits(&object) else { continue };
             let mut budget = budget.lock().await;
-            let spent = Spent::of(&object.status);
+            let Ok(spent) = Spent::of(&object.status) else { continue };
             // Dropped in the middle of the write, it stays spent.
             let Some(settlement) = budget.settle(&limits, spent, for_so_long, now) else { continue };
             match self.write(&object, settlement.next).await {
-                Ok(true) => debug!(connection = %name, "gave back what was left of a block"),
-                Ok(false) => budget.not_settled(settlement, false),
+                Ok(true) => {
+                    budget.settled(&settlement);
+                    debug!(connection = named(&name), "gave back what was left of a block");
+                }
+                Ok(false) => budget.not_settled(settlement),
                 Err(problem) => {
-                    warn!(connection = %name, problem, "cannot write the connection's budget");
-                    budget.not_settled(settlement, true);
+                    warn!(connection = named(&name), problem, "cannot write the connection's budget");
                 }
             }
         }
@@ -122,19 +150,34 @@ impl Budgets {
                 Ok(true)
             }
             Err(NotWritten::Conflict) => {
-                match read(&self.client, &object.name).await? {
-                    Some(current) => self.shared.shown(self.shared.read(object.name.kind, current)),
-                    None => self.shared.gone(std::slice::from_ref(&object.name)),
-                }
+                self.read(object).await?;
                 Ok(false)
             }
             Err(NotWritten::Failed(problem)) => Err(problem),
         }
     }
+
+    /// Has the connection known as it stands now.
+    async fn read(&self, object: &ConnectionObject) -> Result<(), String> {
+        match read(&self.client, &object.name).await? {
+            Some(current) => self.shared.shown(self.shared.read(object.name.kind, current)),
+            None => self.shared.gone(std::slice::from_ref(&object.name)),
+        }
+        Ok(())
+    }
 }
 
 fn limits(object: &ConnectionObject) -> Result<BudgetLimits, Invalid> {
     object.shared.as_ref().map(|shared| shared.budget.clone()).map_err(Clone::clone)
+}
+
+/// What the status says of the day; where no day is limited it says nothing that matters.
+fn spent(object: &ConnectionObject, limits: &BudgetLimits) -> Result<Option<Spent>, Trouble> {
+    if limits.max_entries_per_day.is_none() {
+        return Ok(None);
+    }
+    let spent = Some(&object.status).filter(|_| object.is_status_readable).ok_or(UnreadableCount);
+    spent.and_then(Spent::of).map_err(|unreadable| failed(&format!("{}: {unreadable}", object.name)))
 }
 
 fn failed(problem: &str) -> Trouble {

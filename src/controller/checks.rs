@@ -13,14 +13,14 @@ use tracing::{info, warn};
 use crate::controller::api::connection::{NotWritten, write};
 use crate::controller::connections::Connected;
 use crate::controller::context::Context;
-use crate::controller::names::lock;
+use crate::controller::names::{lock, named};
 use crate::controller::shared::object::ConnectionObject;
 use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Term;
 use dlq_crd::{ConnectionKind, TokenRefusal};
 use dlq_policy::ConnectionName;
 use dlq_policy::plan::{Freshness, LOOK_AGAIN};
-use dlq_policy::status::connection::{Checked, Users, connection, is_ready, next_check};
+use dlq_policy::status::connection::{Checked, Users, connection, events, is_ready, next_check};
 use dlq_upstash::types::{Call, Criteria, Detail};
 
 /// How often statuses are looked over: their policies are counted, and tokens that are due are tried.
@@ -80,12 +80,14 @@ pub(crate) struct Checks {
     policies: Vec<Store<WatchedPolicy>>,
     sight: Sight,
     tried: Mutex<HashMap<ConnectionName, Tried>>,
+    /// Why the status of a connection cannot be written, which is logged once.
+    unwritten: Mutex<HashMap<ConnectionName, String>>,
 }
 
 impl Checks {
     /// `policies`: all that this process watches.
     pub(crate) fn new(context: Arc<Context>, policies: Vec<Store<WatchedPolicy>>, sight: Sight) -> Self {
-        Self { context, policies, sight, tried: Mutex::default() }
+        Self { context, policies, sight, tried: Mutex::default(), unwritten: Mutex::default() }
     }
 
     /// Works while this process leads, until it is to stop.
@@ -123,6 +125,7 @@ impl Checks {
         let all = self.context.shared.all();
         let names: HashSet<_> = all.iter().map(|object| &object.name).collect();
         lock(&self.tried).retain(|name, _| names.contains(name));
+        lock(&self.unwritten).retain(|name, _| names.contains(name));
         if all.is_empty() {
             return;
         }
@@ -156,16 +159,21 @@ impl Checks {
         if next == object.status {
             return;
         }
-        let (name, namespace) = (&object.name, &object.name.namespace);
+        let (name, connection) = (&object.name, named(&object.name));
         match write(&self.context.client, &object, &next).await {
             Ok(written) => {
-                info!(connection = %name, namespace, "wrote the connection's status");
+                lock(&self.unwritten).remove(name);
+                info!(connection, "wrote the connection's status");
+                self.context.events.publish(name, &object.uid, events(&object.status, &next));
                 self.context.shared.wrote(&object, next, written);
             }
             // Another process or an edit came first; the watch shows it.
             Err(NotWritten::Conflict) => {}
             Err(NotWritten::Failed(problem)) => {
-                warn!(connection = %name, namespace, problem, "cannot write the connection's status");
+                let before = lock(&self.unwritten).insert(name.clone(), problem.clone());
+                if before.as_ref() != Some(&problem) {
+                    warn!(connection, problem, "cannot write the connection's status");
+                }
             }
         }
     }
@@ -193,7 +201,7 @@ impl Checks {
             Ok(Ok(connected)) => connected,
             Ok(Err(missing)) => return Some(Checked::Invalid(missing)),
             Err(trouble) => {
-                warn!(connection = %object.name, problem = %trouble, "cannot read the connection's Secret");
+                warn!(connection = named(&object.name), problem = %trouble, "cannot read the connection's Secret");
                 return None;
             }
         };

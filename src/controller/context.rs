@@ -24,7 +24,7 @@ use dlq_policy::attempt::Settings;
 pub(crate) struct Context {
     pub(crate) client: kube::Client,
     pub(crate) status: StatusWriter,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
     pub(crate) connections: Connections,
     pub(crate) shared: Arc<SharedConnections>,
     pub(crate) budgets: Budgets,

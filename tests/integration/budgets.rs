@@ -80,6 +80,10 @@ async fn a_spent_budget_ends_the_run_and_the_next_one_makes_no_call() {
     let run = scene.ran("resume", 2).await["lastRun"].take();
     assert_eq!((&run["reason"], &run["pages"]), (&json!("BudgetSpent"), &json!(0)), "{run}");
     assert_eq!(scene.acted().await, 100);
+    let told = scene.events_of(scene.namespace.name(), "DlqConnection", "production").await;
+    let spent: Vec<_> = told.iter().filter(|event| event["reason"] == "BudgetSpent").collect();
+    assert!(spent.len() == 1 && spent[0]["type"] == "Warning", "told once a day: {told:#?}");
+    assert!(spent[0]["note"].as_str().unwrap().starts_with("100 of 100 entries"), "{told:#?}");
     // A dry run acts on nothing.
     scene.annotate("resume", &[("requestedAt", "dry"), ("requestedMode", "DryRun")]).await;
     let run = scene.ran("resume", 3).await["lastRun"].take();
@@ -211,4 +215,57 @@ async fn runs_of_a_connection_wait_for_each_other() {
     for pair in calls.windows(2) {
         assert!(pair[0].at <= pair[1].arrived_at, "two at once: {pair:?}");
     }
+}
+
+/// Whether two of these calls were under way at once.
+fn overlap(calls: &[LedgerCall]) -> bool {
+    calls.windows(2).any(|pair| pair[0].at > pair[1].arrived_at)
+}
+
+#[tokio::test]
+async fn a_raised_limit_of_runs_holds_for_those_that_are_at_work_and_in_line() {
+    let scene = limited("raised", 400, json!({ "maxConcurrentRuns": 1 })).await;
+    scene.slow_down(200).await;
+    for name in ["a", "b"] {
+        scene.drain(name, json!({ "pageSize": 1 })).await;
+    }
+    let enough = |calls: &[LedgerCall]| calls.len() > 5;
+    eventually(PATIENCE, "some calls", async || {
+        let calls = acting(&scene).await;
+        if enough(&calls) { Ok(()) } else { Err(format!("{calls:?}")) }
+    })
+    .await
+    .unwrap();
+    assert!(!overlap(&acting(&scene).await));
+    scene.limit(&json!({ "maxConcurrentRuns": 2 })).await;
+    eventually(PATIENCE, "two at once", async || {
+        let calls = acting(&scene).await;
+        if overlap(&calls) { Ok(()) } else { Err(format!("{} calls", calls.len())) }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn another_token_gives_a_connection_no_more_runs() {
+    let scene = limited("rotated", 60, json!({ "maxConcurrentRuns": 1 })).await;
+    let other = "the-second-token-9f1c";
+    scene.simulator.allow(other, DLQ).await.unwrap();
+    scene.slow_down(200).await;
+    scene.drain("a", json!({ "pageSize": 1, "maxEntriesPerRun": 20 })).await;
+    eventually(PATIENCE, "a call with the first token", async || {
+        let calls = acting(&scene).await;
+        if calls.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    let patch = json!({ "stringData": { "token": other } }).to_string();
+    scene.kubectl(&["patch", "secret", "upstash", "--patch", &patch]).await;
+    scene.drain("b", json!({ "pageSize": 1, "maxEntriesPerRun": 20 })).await;
+    for name in ["a", "b"] {
+        scene.ran(name, 1).await;
+    }
+    let calls = acting(&scene).await;
+    assert_eq!(calls.len(), 40);
+    assert!(!overlap(&calls), "two at once: {calls:?}");
 }

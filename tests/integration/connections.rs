@@ -46,6 +46,17 @@ impl Scene {
         .unwrap_or_else(|error| panic!("{error}\n--- the operator's log\n{}", self.operator.log()))
     }
 
+    /// Waits until these events, and no others, are told of a connection, in this order.
+    async fn told(&self, namespace: &str, kind: &str, name: &str, reasons: &[&str]) {
+        eventually(PATIENCE, &format!("events of {kind} {name}: {reasons:?}"), async || {
+            let events = self.events_of(namespace, kind, name).await;
+            let told: Vec<_> = events.iter().map(|event| event["reason"].as_str().unwrap()).collect();
+            if told == reasons { Ok(()) } else { Err(format!("{events:#?}")) }
+        })
+        .await
+        .unwrap();
+    }
+
     async fn generate(&self, count: usize) {
         let entry = Entry { labels: vec!["payments".to_owned()], ..Entry::default() };
         self.simulator.generate(DLQ, count, &entry).await.unwrap();
@@ -116,6 +127,8 @@ async fn a_team_acts_with_a_token_that_only_the_operator_reads() {
     assert_eq!((&run["result"], &run["processed"]), (&json!("Succeeded"), &json!(120)), "{run}");
     let status = scene.connection("clusterdlqconnection", &shared.name, "True", "Connected").await;
     assert!(status["lastCheckTime"].is_string(), "{status}");
+    // Where the API server takes events about what is cluster-wide.
+    scene.told("default", "ClusterDlqConnection", &shared.name, &["Connected"]).await;
 }
 
 #[tokio::test]
@@ -243,4 +256,6 @@ async fn a_read_only_token_is_told_once_a_run_was_refused() {
     scene.apply_sharing("resume", "production", json!({})).await;
     scene.condition("resume", "Ready", "False", "ReadOnlyToken").await;
     scene.connection("dlqconnection", "production", "False", "ReadOnlyToken").await;
+    let namespace = scene.namespace.name();
+    scene.told(namespace, "DlqConnection", "production", &["Connected", "ReadOnlyToken"]).await;
 }

@@ -72,6 +72,22 @@ impl Scene {
         self.control_plane.kubectl(&args).await.unwrap().ok().unwrap()
     }
 
+    /// The events about an object, as they are in this namespace, in the order in which they came.
+    pub(crate) async fn events_of(&self, namespace: &str, kind: &str, name: &str) -> Vec<Value> {
+        let args = ["get", "events.events.k8s.io", "--output=json"];
+        let args = ["--namespace", namespace].into_iter().chain(args).collect::<Vec<_>>();
+        let events = self.control_plane.kubectl(&args).await.unwrap().ok().unwrap();
+        let events: Value = serde_json::from_str(&events).unwrap();
+        let events = events["items"].as_array().unwrap().iter();
+        let is_about = |event: &&Value| {
+            (&event["regarding"]["kind"], &event["regarding"]["name"]) == (&kind.into(), &name.into())
+        };
+        let mut events: Vec<_> = events.filter(is_about).cloned().collect();
+        // Their names end with a time.
+        events.sort_by_key(|event| event["metadata"]["name"].as_str().map(str::to_owned));
+        events
+    }
+
     pub(crate) async fn apply_secret(&self, name: &str, key: &str, value: &str) {
         // Also one that the simulator does not know must not be shown.
         self.simulator.tokens().remember(value);

@@ -6,6 +6,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
 
 use dlq_crd::ConnectionStatus;
 
@@ -48,11 +49,28 @@ pub struct Spent {
     pub entries: u64,
 }
 
+/// A status whose count cannot be read. Nothing is granted under it: it may stand for any number of entries.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error(
+    "status.day and status.entriesToday cannot be read; remove both, or set day to a date and entriesToday to a count"
+)]
+pub struct UnreadableCount;
+
 impl Spent {
-    /// As a status has it.
-    pub fn of(status: &ConnectionStatus) -> Option<Self> {
-        let day = status.day.as_deref()?.parse().ok()?;
-        Some(Self { day, entries: u64::try_from(status.entries_today?).unwrap_or(0) })
+    /// As a status has it; none where it counts nothing yet.
+    ///
+    /// # Errors
+    /// One of the two is missing, or is no date and no count.
+    pub fn of(status: &ConnectionStatus) -> Result<Option<Self>, UnreadableCount> {
+        match (&status.day, status.entries_today) {
+            (None, None) => Ok(None),
+            (Some(day), Some(entries)) => {
+                let day = day.parse().map_err(|_| UnreadableCount)?;
+                let entries = u64::try_from(entries).map_err(|_| UnreadableCount)?;
+                Ok(Some(Self { day, entries }))
+            }
+            (Some(_), None) | (None, Some(_)) => Err(UnreadableCount),
+        }
     }
 }
 
@@ -225,8 +243,9 @@ impl Budget {
         }
     }
 
-    /// Takes out what nobody took `for_so_long`, and what was acted on beyond what the status says. It counts for nothing
-    /// here until it is known not to be written: what was written may be granted to others already.
+    /// Takes out what nobody took `for_so_long`. It counts for nothing here until it is known not to be written: what was
+    /// written may be granted to others already. What was acted on beyond what the status says is kept until it is known
+    /// to be [`settled`](Self::settled).
     pub fn settle(
         &mut self,
         limits: &BudgetLimits,
@@ -242,16 +261,18 @@ impl Budget {
         if !is_idle || (left == 0 && self.overdrawn == 0) {
             return None;
         }
-        let (block, overdrawn) = (self.block.take(), std::mem::take(&mut self.overdrawn));
-        Some(Settlement { next: Spent { day, entries }, block, overdrawn })
+        Some(Settlement { next: Spent { day, entries }, block: self.block.take(), overdrawn: self.overdrawn })
     }
 
-    /// A settlement was not written down, or, if it is `in_doubt`, may have been: then the block is lost.
-    pub fn not_settled(&mut self, settlement: Settlement, in_doubt: bool) {
-        self.overdrawn += settlement.overdrawn;
-        if !in_doubt {
-            self.block = settlement.block;
-        }
+    /// A settlement was written down. One of which that is not known is dropped: what it would have given back stays
+    /// spent, and what was overdrawn may count twice.
+    pub fn settled(&mut self, settlement: &Settlement) {
+        self.overdrawn = self.overdrawn.saturating_sub(settlement.overdrawn);
+    }
+
+    /// A settlement was not written down.
+    pub fn not_settled(&mut self, settlement: Settlement) {
+        self.block = settlement.block;
     }
 }
 

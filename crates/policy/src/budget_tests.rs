@@ -99,7 +99,9 @@ fn a_settlement_that_may_have_been_written_is_not_granted_again() {
         let mut budget = Budget::default();
         budget.reserved(None, spent(20));
         let settlement = budget.settle(&limits, Some(spent(20)), SignedDuration::ZERO, now).unwrap();
-        budget.not_settled(settlement, in_doubt);
+        if !in_doubt {
+            budget.not_settled(settlement);
+        }
         let status = Some(spent(if in_doubt { 10 } else { 20 }));
         assert_eq!(budget.take(&limits, status, 10, now), expected, "in doubt: {in_doubt}");
     }
@@ -146,6 +148,44 @@ fn an_answer_that_is_larger_than_asked_for_is_counted() {
 }
 
 #[test]
+fn what_was_overdrawn_is_counted_until_that_is_known_to_be_written() {
+    let (limits, now) = (a_day(100), at("12:00:02"));
+    for (is_written, expected) in [(false, spent(21)), (true, spent(18))] {
+        let mut budget = Budget::default();
+        budget.reserved(None, spent(10));
+        assert_eq!(entries(budget.take(&limits, Some(spent(10)), 10, at("12:00:00"))), Some(10));
+        budget.give_back(unused(-3), &limits, at("12:00:01"));
+        let settlement = budget.settle(&limits, Some(spent(10)), SignedDuration::ZERO, now).unwrap();
+        assert_eq!(settlement.next, spent(13));
+        if is_written {
+            budget.settled(&settlement);
+        }
+        let status = Some(spent(13));
+        let next = budget.take(&limits, status, 5, now);
+        assert_eq!(next, Allowance::Reserve(expected), "written: {is_written}");
+    }
+}
+
+#[test]
+fn a_count_that_cannot_be_read_is_not_taken_for_none() {
+    let status = |day: Option<&str>, entries_today| ConnectionStatus {
+        day: day.map(str::to_owned),
+        entries_today,
+        ..ConnectionStatus::default()
+    };
+    assert_eq!(Spent::of(&status(None, None)), Ok(None));
+    assert_eq!(Spent::of(&status(Some("2026-11-20"), Some(7))), Ok(Some(spent(7))));
+    for unreadable in [
+        status(Some("yesterday"), Some(7)),
+        status(Some("2026-11-20"), Some(-1)),
+        status(Some("2026-11-20"), None),
+        status(None, Some(7)),
+    ] {
+        assert_eq!(Spent::of(&unreadable), Err(UnreadableCount), "{unreadable:?}");
+    }
+}
+
+#[test]
 fn all_policies_share_the_rate() {
     let limits = BudgetLimits { entries_per_second: Some(10), ..BudgetLimits::default() };
     let mut budget = Budget::default();
@@ -180,8 +220,8 @@ proptest! {
                 // With an answer, and without one.
                 1 | 2 => if let Some(settlement) = budget.settle(&limits, status, SignedDuration::ZERO, now) {
                     status = Some(settlement.next);
-                    if what == 2 {
-                        budget.not_settled(settlement, true);
+                    if what == 1 {
+                        budget.settled(&settlement);
                     }
                 },
                 _ => {

@@ -24,7 +24,7 @@ pub mod spec;
 pub mod status;
 
 pub use attempt::Attempt;
-pub use changes::{Changes, EventReason, InDoubt, PolicyEvent, Settled, changes};
+pub use changes::{Changes, EventReason, InDoubt, ObjectEvent, Settled, changes};
 pub use plan::{CancelCause, Connectivity, Facts, Plan, Question, Start, plan};
 pub use run::{Activity, Outcome, Progress, Step, with_advice};
 pub use schedule::Schedule;

@@ -74,7 +74,7 @@ fn limit(object: &ConnectionObject) -> Option<u64> {
 fn entries_today(object: &ConnectionObject, now: Timestamp) -> Option<f64> {
     limit(object)?;
     let today = object.shared.as_ref().ok()?.budget.day(now);
-    let spent = Spent::of(&object.status).filter(|spent| spent.day == today);
+    let spent = Spent::of(&object.status).ok()?.filter(|spent| spent.day == today);
     Some(number(spent.map_or(0, |spent| spent.entries)))
 }
 

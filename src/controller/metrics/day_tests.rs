@@ -1,6 +1,7 @@
 //! The dashboard, and its picture, over a whole day of the operator's own metrics.
 
 mod clock;
+mod connection;
 mod dashboard;
 mod day;
 mod object;

@@ -33,7 +33,7 @@ use dlq_policy::attempt::{
 use dlq_policy::backlog::Look;
 use dlq_policy::budget::{Grant, Reserved, Unused};
 use dlq_policy::plan::Freshness;
-use dlq_policy::{ConnectionName, ConnectionRef, Invalid};
+use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
 
 /// All IO for one policy, for one turn.
@@ -119,9 +119,9 @@ impl<'a> PolicyPorts<'a> {
         written.inspect(|object| self.context.in_hand.put(self.policy.clone(), object));
     }
 
-    /// How many runs may be at work with a connection.
-    fn most_runs(&self, shared: Option<ConnectionName>) -> Option<u16> {
-        self.context.shared.object(&shared?)?.shared.ok()?.max_concurrent_runs
+    /// How many runs may be at work with an account.
+    fn most_runs(&self, state: &State, account: AccountId) -> Option<u16> {
+        self.context.shared.max_concurrent_runs(&state.shared(account)?)
     }
 
     fn namespace(&self) -> &str {
@@ -237,10 +237,10 @@ impl Ports for PolicyPorts<'_> {
         if state.slots.as_ref().is_some_and(|(of, _)| *of == account) {
             return true;
         }
-        let most = self.most_runs(state.shared(account));
+        let most = self.most_runs(&state, account);
         let line = match self.context.memory.take_line(self.policy, account) {
             Some(line) => line,
-            None => match self.context.slots.ask_within(self.namespace(), account, most) {
+            None => match self.context.slots.ask_within(self.namespace(), state.slots_of(account), most) {
                 Asked::Granted(slot) => {
                     state.slots = Some((account, vec![slot]));
                     return true;
@@ -267,9 +267,10 @@ impl Ports for PolicyPorts<'_> {
 
     fn further_permit(&self, account: AccountId) -> bool {
         let mut state = lock(&self.state);
-        let most = self.most_runs(state.shared(account));
+        let most = self.most_runs(&state, account);
+        let of = state.slots_of(account);
         let Some((_, slots)) = state.slots.as_mut().filter(|(of, _)| *of == account) else { return false };
-        let further = self.context.slots.ask_if_free(self.namespace(), account, most);
+        let further = self.context.slots.ask_if_free(self.namespace(), of, most);
         let is_granted = further.is_some();
         slots.extend(further);
         is_granted

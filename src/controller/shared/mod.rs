@@ -64,8 +64,8 @@ struct State {
     connections: HashMap<ConnectionName, ConnectionObject>,
     /// The labels of each namespace, once a cluster-wide connection needs them and they are known.
     namespaces: Option<HashMap<String, BTreeMap<String, String>>>,
-    /// Why nothing is known of a kind.
-    unavailable: HashMap<ConnectionKind, String>,
+    /// Why nothing is known of a kind, in a namespace or in all.
+    unavailable: HashMap<(ConnectionKind, Option<String>), String>,
 }
 
 impl SharedConnections {
@@ -127,6 +127,11 @@ impl SharedConnections {
         lock(&self.state).connections.get(name).cloned()
     }
 
+    /// How many runs may be at work with one of them, where it says so.
+    pub(crate) fn max_concurrent_runs(&self, name: &ConnectionName) -> Option<u16> {
+        self.object(name)?.shared.ok()?.max_concurrent_runs
+    }
+
     /// Makes something of an object.
     pub(crate) fn read(&self, kind: ConnectionKind, object: DynamicObject) -> ConnectionObject {
         ConnectionObject::read(object, kind, &self.permissions)
@@ -158,7 +163,8 @@ impl State {
     }
 
     fn why_not_found(&self, name: &ConnectionName, namespace: &str, is_early: bool) -> String {
-        if let Some(why) = self.unavailable.get(&name.kind) {
+        let of = |scope| self.unavailable.get(&(name.kind, scope));
+        if let Some(why) = of(None).or_else(|| of(Some(namespace.to_owned()))) {
             return format!("{name} cannot be looked up: {why}");
         }
         if is_early {

@@ -25,6 +25,8 @@ pub(crate) struct ConnectionObject {
     /// Which namespaces it is for, by their labels. One without a selector of a cluster-wide connection is for none.
     selector: Option<Selector>,
     pub(crate) status: ConnectionStatus,
+    /// Whether `status` is what is stored: one that cannot be read counts as empty, but for what was spent.
+    pub(crate) is_status_readable: bool,
 }
 
 impl ConnectionObject {
@@ -36,6 +38,7 @@ impl ConnectionObject {
         let name = ConnectionName::new(kind, &namespace, name.unwrap_or_default());
         let spec = data.get_mut("spec").map_or(Value::Null, Value::take);
         let status = data.get_mut("status").map_or(Value::Null, Value::take);
+        let status = serde_json::from_value::<Option<ConnectionStatus>>(status);
         let (shared, selector) = match kind {
             ConnectionKind::DlqConnection => {
                 let spec = decode::<DlqConnectionSpec>(&name, spec);
@@ -60,7 +63,8 @@ impl ConnectionObject {
             version: resource_version.unwrap_or_default(),
             shared: shared.map(Arc::new),
             selector,
-            status: serde_json::from_value(status).unwrap_or_default(),
+            is_status_readable: status.is_ok(),
+            status: status.unwrap_or_default().unwrap_or_default(),
         }
     }
 

@@ -50,18 +50,18 @@ impl SharedConnections {
         lock(&self.state).connections.keys().any(|name| name.kind == kind)
     }
 
-    /// Connections of this kind cannot be watched. Whether that is new.
-    pub(crate) fn unavailable(&self, kind: ConnectionKind, why: String) -> bool {
-        let is_new = lock(&self.state).unavailable.insert(kind, why.clone()) != Some(why);
+    /// Connections of this kind cannot be watched in this namespace, or in any. Whether that is new.
+    pub(crate) fn unavailable(&self, kind: ConnectionKind, scope: Option<String>, why: String) -> bool {
+        let is_new = lock(&self.state).unavailable.insert((kind, scope), why.clone()) != Some(why);
         if is_new {
             self.tell(Affected::Kind(kind));
         }
         is_new
     }
 
-    /// Connections of this kind are watched.
-    pub(crate) fn available(&self, kind: ConnectionKind) {
-        let was_unavailable = lock(&self.state).unavailable.remove(&kind).is_some();
+    /// Connections of this kind are watched in this namespace, or in all.
+    pub(crate) fn available(&self, kind: ConnectionKind, scope: Option<String>) {
+        let was_unavailable = lock(&self.state).unavailable.remove(&(kind, scope)).is_some();
         if was_unavailable {
             self.tell(Affected::Kind(kind));
         }

@@ -7,12 +7,14 @@ mod rotation;
 mod turns;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use self::turns::{Ticket, Turns};
 use crate::controller::names::lock;
+use dlq_policy::ConnectionName;
 
 /// Slots of runs at work, at all and with one connection. Held per slice, so that a run that waits for Upstash holds
 /// none, and a run that comes back for its next slice stands behind those who wait.
@@ -44,6 +46,13 @@ pub(crate) struct Place {
     /// Gives back whatever the ticket stands for: the place, or the slot that nobody has come for yet.
     slot: Slot,
     granted: Arc<Notify>,
+}
+
+/// The connection that policies share, as slots are counted by.
+pub(crate) fn slots_of(name: &ConnectionName) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Slots {
@@ -85,6 +94,11 @@ impl Slots {
     /// Whether anybody is in line.
     pub(crate) fn has_line(&self) -> bool {
         !lock(&self.0).waiting.is_empty()
+    }
+
+    /// Holds a connection to another limit from now on: slots that are held already are kept.
+    pub(crate) fn limit(&self, connection: u64, most: Option<u16>) {
+        self.change(|queue| queue.turns.limit(connection, most.map(usize::from)));
     }
 
     /// Changes who holds and who waits, and hands out what is free then.

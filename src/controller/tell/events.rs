@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::controller::api::observe::API_TIMEOUT;
-use crate::controller::names::{Clock, Named, PolicyRef};
+use crate::controller::names::{Clock, Subject};
 use crate::controller::slots::rights::Rights;
 use crate::controller::tell::held::Held;
 use crate::controller::tell::series::{AllSeries, Telling};
-use dlq_policy::PolicyEvent;
+use dlq_policy::ObjectEvent;
 use dlq_upstash::error::printable;
 
 /// The API server takes 1,024 bytes, and a character has at most four.
@@ -29,6 +29,8 @@ const MAX_NOTE_CHARS: usize = 256;
 /// What the API server takes as the name of a publisher's process, and of an object.
 const MAX_INSTANCE: usize = 128;
 const MAX_NAME: usize = 253;
+/// Where the API server takes events about what is cluster-wide.
+const OF_THE_CLUSTER: &str = "default";
 const CONTROLLER: &str = "dlq-operator";
 
 /// How many are published at once. Those of one policy follow each other.
@@ -70,9 +72,9 @@ enum Job {
 }
 
 struct Published {
-    policy: PolicyRef,
+    about: Subject,
     uid: String,
-    told: PolicyEvent,
+    told: ObjectEvent,
     /// When it happened: publishing may take its time.
     at: Timestamp,
 }
@@ -93,10 +95,12 @@ impl Events {
     }
 
     /// Publishes each event, after what it tells of is written.
-    pub(crate) fn publish(&self, policy: &PolicyRef, uid: &str, events: Vec<PolicyEvent>) {
+    pub(crate) fn publish(&self, about: impl Into<Subject>, uid: &str, events: Vec<ObjectEvent>) {
         if events.is_empty() {
             return;
         }
+        let about = about.into();
+        let (policy, connection) = (about.policy(), about.connection());
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let index = usize::try_from(hasher.hash_one(uid) % PUBLISHERS).unwrap_or_default();
         let Some((publisher, lost)) = self.publishers.get(index) else { return };
@@ -104,17 +108,22 @@ impl Events {
         for told in events {
             if told.reason.is_of_a_run() {
                 // The run's own line says it, with its counts.
-                debug!(policy = %Named(policy), reason = told.reason.as_str(), "{}", printable(&told.text));
+                debug!(policy, connection, reason = told.reason.as_str(), "{}", printable(&told.text));
             } else {
-                info!(policy = %Named(policy), reason = told.reason.as_str(), "{}", printable(&told.text));
+                info!(policy, connection, reason = told.reason.as_str(), "{}", printable(&told.text));
             }
             let reason = told.reason.as_str();
-            let job = Published { policy: policy.clone(), uid: uid.to_owned(), told, at };
+            let job = Published { about: about.clone(), uid: uid.to_owned(), told, at };
             let is_lost = publisher.try_send(Job::Publish(Box::new(job))).is_err();
             let has_room = publisher.capacity() > MOST_WAITING / 2;
             match lost.count(is_lost, has_room) {
                 Some(0) => {
-                    warn!(policy = %Named(policy), reason, "too many events wait; until some are published, others are only logged");
+                    warn!(
+                        policy,
+                        connection,
+                        reason,
+                        "too many events wait; until some are published, others are only logged"
+                    );
                 }
                 Some(lost) => warn!("events are published again; only logged: {lost}"),
                 None => {}
@@ -214,9 +223,10 @@ impl Publisher {
     }
 
     /// Publishes one, or counts it; `false` if that failed. It is not tried again.
-    async fn publish(&mut self, Published { policy, uid, told, at }: Published) -> bool {
+    async fn publish(&mut self, Published { about, uid, told, at }: Published) -> bool {
         let reason = told.reason.as_str();
-        let namespace = policy.namespace.as_deref().unwrap_or_default();
+        let (policy, connection) = (about.policy(), about.connection());
+        let namespace = about.namespace.as_deref().unwrap_or(OF_THE_CLUSTER);
         let events = Api::<Event>::namespaced(self.client.clone(), namespace);
         let mut telling = self.series.count(&uid, &told, Instant::now());
         let mut outcome = Ok(());
@@ -230,29 +240,35 @@ impl Publisher {
         }
         match telling {
             Telling::New => {
-                let event = self.event(regarding(&policy, &uid), &told, at);
+                let event = self.event(namespace, regarding(&about, &uid), &told, at);
                 let name = event.metadata.name.clone().unwrap_or_default();
                 outcome = in_time(events.create(&PostParams::default(), &event)).await.map(drop);
                 if outcome.is_ok() {
                     self.series.begin(&uid, &told, name, Instant::now());
                 }
             }
-            Telling::TooMany => warn!(policy = %Named(&policy), reason, "this policy has too many events"),
+            Telling::TooMany => warn!(policy, connection, reason, "this object has too many events"),
             Telling::Again { .. } | Telling::Later => {}
         }
         if let Err(error) = &outcome {
-            warn!(policy = %Named(&policy), reason, %error, "cannot publish an event");
+            warn!(policy, connection, reason, %error, "cannot publish an event");
         }
         outcome.is_ok()
     }
 
-    fn event(&mut self, regarding: ObjectReference, told: &PolicyEvent, at: Timestamp) -> Event {
+    fn event(
+        &mut self,
+        namespace: &str,
+        regarding: ObjectReference,
+        told: &ObjectEvent,
+        at: Timestamp,
+    ) -> Event {
         self.last = at.as_nanosecond().max(self.last + 1);
         let name = event_name(regarding.name.as_deref().unwrap_or_default(), self.last);
         Event {
             metadata: ObjectMeta {
                 name: Some(name),
-                namespace: regarding.namespace.clone(),
+                namespace: Some(namespace.to_owned()),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(at)),
@@ -269,12 +285,12 @@ impl Publisher {
 }
 
 /// What an event is about.
-fn regarding(policy: &PolicyRef, uid: &str) -> ObjectReference {
+fn regarding(about: &Subject, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(dlq_crd::DlqPolicy::api_version(&()).into_owned()),
-        kind: Some(dlq_crd::DlqPolicy::kind(&()).into_owned()),
-        name: Some(policy.name.clone()),
-        namespace: policy.namespace.clone(),
+        kind: Some(about.kind.to_owned()),
+        name: Some(about.name.clone()),
+        namespace: about.namespace.clone(),
         uid: Some(uid.to_owned()),
         ..ObjectReference::default()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use dlq_policy::{EventReason, PolicyEvent};
+use dlq_policy::{EventReason, ObjectEvent};
 
 /// After this long without the same again, the same is an event of its own.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(360);
@@ -55,7 +55,7 @@ struct Key {
 }
 
 impl Key {
-    fn new(uid: &str, event: &PolicyEvent) -> Self {
+    fn new(uid: &str, event: &ObjectEvent) -> Self {
         Self { uid: uid.to_owned(), reason: event.reason, text: event.text.clone() }
     }
 }
@@ -75,7 +75,7 @@ struct Budget {
 
 impl AllSeries {
     /// Counts an event, and says what to do about it.
-    pub(super) fn count(&mut self, uid: &str, event: &PolicyEvent, now: Instant) -> Telling {
+    pub(super) fn count(&mut self, uid: &str, event: &ObjectEvent, now: Instant) -> Telling {
         self.forget(now);
         let Some(series) = self.series.get_mut(&Key::new(uid, event)) else {
             let budget = self.budgets.get(&(uid.to_owned(), event.reason));
@@ -92,7 +92,7 @@ impl AllSeries {
     }
 
     /// Remembers an event that was written.
-    pub(super) fn begin(&mut self, uid: &str, event: &PolicyEvent, name: String, now: Instant) {
+    pub(super) fn begin(&mut self, uid: &str, event: &ObjectEvent, name: String, now: Instant) {
         self.series.insert(Key::new(uid, event), Series { name, count: 1, seen: now, written: now });
         let whole = Budget { left: MOST_NEW, since: now };
         let budget = self.budgets.entry((uid.to_owned(), event.reason)).or_insert(whole);
@@ -100,7 +100,7 @@ impl AllSeries {
     }
 
     /// Forgets an event that is no longer there.
-    pub(super) fn end(&mut self, uid: &str, event: &PolicyEvent) {
+    pub(super) fn end(&mut self, uid: &str, event: &ObjectEvent) {
         self.series.remove(&Key::new(uid, event));
     }
 
@@ -126,8 +126,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn failed(text: &str) -> PolicyEvent {
-        PolicyEvent::new(EventReason::RunFailed, text)
+    fn failed(text: &str) -> ObjectEvent {
+        ObjectEvent::new(EventReason::RunFailed, text)
     }
 
     /// Counts an event, and what came of it.
@@ -176,7 +176,7 @@ mod tests {
         let new = (0..600).filter(|run| is_new(tell(&mut all, "a", &run.to_string(), start + SECOND * *run)));
         assert_eq!(new.count(), 25 + 9);
         assert_eq!(tell(&mut all, "b", "down", start + SECOND * 600), Telling::New, "another policy's own");
-        let invalid = PolicyEvent::new(EventReason::UncertainPage, "no");
+        let invalid = ObjectEvent::new(EventReason::UncertainPage, "no");
         assert_eq!(all.count("a", &invalid, start + SECOND * 600), Telling::New, "another reason's own");
         let later = start + SECOND * 600 + ONE_MORE_AFTER * MOST_NEW;
         assert_eq!(tell(&mut all, "c", "down", later), Telling::New);

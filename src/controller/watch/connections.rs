@@ -68,7 +68,7 @@ impl Follow {
         let awaited = Arc::new(AtomicBool::new(false));
         if kinds.iter().all(|(followed, _)| followed.kind != ConnectionKind::ClusterDlqConnection) {
             let why = "this operator uses none (--cluster-connections=off); ask its owner";
-            shared.unavailable(ConnectionKind::ClusterDlqConnection, why.to_owned());
+            shared.unavailable(ConnectionKind::ClusterDlqConnection, None, why.to_owned());
         }
         let follows = join_all(kinds.into_iter().map(|(followed, api)| {
             let events = watcher(api, config.clone());
@@ -106,7 +106,7 @@ impl Followed {
                 }
                 Ok(Event::InitDone) => {
                     let listed = self.listed.take().unwrap_or_default();
-                    shared.available(self.kind);
+                    shared.available(self.kind, self.scope.clone());
                     shared.gone(&shared.others(self.kind, self.scope.as_deref(), &listed));
                     let is_cluster_wide = self.kind == ConnectionKind::ClusterDlqConnection;
                     if is_cluster_wide && !listed.is_empty() {
@@ -120,7 +120,7 @@ impl Followed {
                 }
                 Err(error) => {
                     if let Some(why) = unavailable(&error, self.kind.as_str()) {
-                        if shared.unavailable(self.kind, why.clone()) {
+                        if shared.unavailable(self.kind, self.scope.clone(), why.clone()) {
                             warn!(kind = self.kind.as_str(), why, "shared connections cannot be used");
                         }
                         self.came(&shared);

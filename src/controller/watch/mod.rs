@@ -96,12 +96,13 @@ pub async fn run(
     let shared = Arc::new(SharedConnections::new(config.permissions.clone(), follow.lists()));
     metrics.watch_connections(Arc::clone(&shared));
     let rights = Arc::<Rights>::default();
+    let events = Arc::new(Events::new(&client, clock, &config.pod_name, &rights));
     let context = Arc::new(Context {
         status: StatusWriter::new(client.clone(), Arc::clone(&metrics)),
-        events: Events::new(&client, clock, &config.pod_name, &rights),
+        events: Arc::clone(&events),
         connections: Connections::new(client.clone(), transport, config.default_connection, &holder),
         shared: Arc::clone(&shared),
-        budgets: Budgets::new(client.clone(), Arc::clone(&shared)),
+        budgets: Budgets::new(client.clone(), Arc::clone(&shared), events),
         looks: Looks::default(),
         client: client.clone(),
         permissions: config.permissions,

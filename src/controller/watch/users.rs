@@ -6,6 +6,8 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::controller::context::Context;
+use crate::controller::shared::Affected;
+use crate::controller::slots::slots_of;
 use crate::controller::watched::Watched;
 use crate::controller::watched::class::Class;
 
@@ -22,6 +24,10 @@ pub(super) async fn wake_users(context: Arc<Context>, watched: Watched) {
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
         };
+        if let Some(Affected::Connection(name)) = &affected {
+            // A limit that was raised lets those in line go on at once.
+            context.slots.limit(slots_of(name), context.shared.max_concurrent_runs(name));
+        }
         let now = (context.clock)();
         let users = watched.store.state().into_iter().filter(|policy| {
             let is_user = |name| affected.as_ref().is_none_or(|it| it.is(&name, policy.namespace()));

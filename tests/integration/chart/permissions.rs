@@ -131,16 +131,35 @@ async fn with_namespaces_to_watch_the_clusters_connections_take_a_small_role_tha
     assert_eq!(binding["roleRef"]["name"], name);
     assert_eq!(binding["subjects"], subjects());
 
-    let of_secrets = |kind: &str| -> Vec<Value> {
-        let found = of_kind(&objects, kind).into_iter().filter(|object| object["metadata"]["name"] == name);
+    // payments has a Role that reads Secrets; events about what is cluster-wide are in default.
+    let of_secrets = json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] });
+    let of_events =
+        json!({ "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] });
+    let expected = json!([["platform", [of_secrets]], ["default", [of_events]]]);
+    assert_eq!(small_roles(&objects, name), expected);
+    let in_default = json!({
+        "watchNamespaces": ["payments"],
+        "clusterConnections": { "enabled": true, "secretNamespaces": ["default"] },
+    });
+    let expected = json!([["default", [of_secrets, of_events]]]);
+    assert_eq!(small_roles(&rendered(&in_default).await.unwrap(), name), expected);
+    let watched = json!({ "watchNamespaces": ["default"], "clusterConnections": { "enabled": true } });
+    assert_eq!(small_roles(&rendered(&watched).await.unwrap(), name), json!([]));
+}
+
+/// The namespace and the rules of each Role of this name, which is bound to the operator alone.
+fn small_roles(objects: &[Value], name: &str) -> Value {
+    let of = |kind: &str| -> Vec<Value> {
+        let found = of_kind(objects, kind).into_iter().filter(|object| object["metadata"]["name"] == name);
         found.cloned().collect()
     };
-    let [role]: [Value; 1] = of_secrets("Role").try_into().expect("payments has a Role that reads Secrets");
-    assert_eq!(role["metadata"]["namespace"], "platform");
-    assert_eq!(role["rules"], json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]));
-    let [binding]: [Value; 1] = of_secrets("RoleBinding").try_into().expect("one binding for the one Role");
-    assert_eq!(binding["metadata"]["namespace"], "platform");
-    assert_eq!((&binding["roleRef"]["name"], &binding["subjects"]), (&json!(name), &subjects()));
+    let (roles, bindings) = (of("Role"), of("RoleBinding"));
+    let place = |object: &Value| object["metadata"]["namespace"].clone();
+    assert_eq!(roles.iter().map(place).collect::<Vec<_>>(), bindings.iter().map(place).collect::<Vec<_>>());
+    for binding in &bindings {
+        assert_eq!((&binding["roleRef"]["name"], &binding["subjects"]), (&json!(name), &subjects()));
+    }
+    roles.iter().map(|role| json!([place(role), role["rules"]])).collect()
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ async fn a_default_installation_runs_with_exactly_what_it_may_do() {
     for object in sharing.objects(release.simulator.api_url()) {
         release.apply(&object).await;
     }
-    sharing.edit().await;
+    sharing.edit(release.simulator.api_url()).await;
     for name in [OWN, SHARED] {
         release.ran(team.name(), name, 1).await;
     }

@@ -10,7 +10,7 @@ use super::from_chart::{self, FromChart};
 use super::manifests::{policy, secret};
 use super::release::NAME;
 use super::rights::grants;
-use super::sharing::{OWN, SHARED, Sharing};
+use super::sharing::{OWN, SHARED, Sharing, flips};
 use crate::cluster::control_plane;
 use crate::scene::{DLQ, PATIENCE, Scene, condition};
 
@@ -25,11 +25,17 @@ struct Facts {
     /// Of the policies that name a connection: of the namespace's own, and of the cluster's.
     sharing: [Value; 2],
     events: Vec<Value>,
+    /// About the cluster-wide connections.
+    cluster_events: Vec<Value>,
     log: String,
 }
 
 impl Facts {
     async fn of(scene: &Scene) -> Self {
+        let mut cluster_events = Vec::new();
+        for name in [scene.namespace.name().to_owned(), flips(scene.namespace.name())] {
+            cluster_events.extend(scene.events_of("default", "ClusterDlqConnection", &name).await);
+        }
         let events = scene.kubectl(&["get", "events.events.k8s.io", "--output=json"]).await;
         let mut events: Value = serde_json::from_str(&events).unwrap();
         let holder = "--output=jsonpath={.items[*].spec.holderIdentity}";
@@ -39,6 +45,7 @@ impl Facts {
             status: scene.policy("resume").await["status"].take(),
             sharing: [scene.policy(OWN).await["status"].take(), scene.policy(SHARED).await["status"].take()],
             events: events["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+            cluster_events,
             log: scene.operator.log().replace("\\\"", "\""),
         }
     }
@@ -53,8 +60,12 @@ impl Facts {
     }
 
     fn has_series(&self) -> bool {
-        self.events.iter().any(|event| event["series"]["count"].as_i64() >= Some(2))
+        has_series(&self.events)
     }
+}
+
+fn has_series(events: &[Value]) -> bool {
+    events.iter().any(|event| event["series"]["count"].as_i64() >= Some(2))
 }
 
 /// What goes wrong without a permission. Beside it the log names it, so that an admin knows what to grant.
@@ -88,6 +99,14 @@ fn symptom(grant: &str, facts: &Facts) -> Option<bool> {
         }
         "patch events.k8s.io/events" => {
             facts.runs() == 2 && !facts.has_series() && named("cannot publish an event", "patch", "events")
+        }
+        "create events.k8s.io/events in default" => {
+            facts.cluster_events.is_empty()
+                && facts.said(&["cannot publish an event", "cannot create resource", "namespace \"default\""])
+        }
+        "patch events.k8s.io/events in default" => {
+            !has_series(&facts.cluster_events)
+                && facts.said(&["cannot publish an event", "cannot patch resource", "namespace \"default\""])
         }
         "get coordination.k8s.io/leases dlq-operator" => {
             !facts.leader && facts.runs() == 0 && named("cannot use the lease", "get", "leases")
@@ -151,6 +170,12 @@ fn by_resource(rule: &Value) -> Vec<Value> {
     rule["resources"].as_array().unwrap().iter().map(of).collect()
 }
 
+/// The grants of a rule of a role in a namespace, or in none. Those for events about what is cluster-wide say where.
+fn grants_in(namespace: &Value, rule: &Value) -> Vec<String> {
+    let place = if namespace == "default" { " in default" } else { "" };
+    grants(rule).into_iter().map(|grant| grant + place).collect()
+}
+
 /// The objects of a release, in which one verb on one resource is taken out.
 fn without(objects: &[Value], grant: &str) -> Vec<Value> {
     let mut objects = objects.to_vec();
@@ -158,9 +183,10 @@ fn without(objects: &[Value], grant: &str) -> Vec<Value> {
     let mut removed = 0;
     let is_role = |object: &&mut Value| ["Role", "ClusterRole"].contains(&object["kind"].as_str().unwrap());
     for object in objects.iter_mut().filter(is_role) {
+        let namespace = object["metadata"]["namespace"].clone();
         object["rules"] = object["rules"].as_array().unwrap().iter().flat_map(by_resource).collect();
         for rule in object["rules"].as_array_mut().unwrap() {
-            if grants(rule).iter().any(|granted| granted == grant) {
+            if grants_in(&namespace, rule).iter().any(|granted| granted == grant) {
                 removed += 1;
                 rule["verbs"].as_array_mut().unwrap().retain(|granted| granted != verb);
             }
@@ -191,7 +217,7 @@ async fn started_without(access: &str, grant: Option<&str>) -> (Sharing, Scene) 
     chart.objects.extend([secret(home, "upstash"), policy]);
     chart.objects.extend(sharing.objects(chart.simulator.api_url()));
     let scene = chart.start().await;
-    sharing.edit().await;
+    sharing.edit(scene.simulator.api_url()).await;
     (sharing, scene)
 }
 
@@ -228,8 +254,11 @@ async fn granted_with(mut values: Value) -> Vec<String> {
     let objects = from_chart::objects("granted", "http://127.0.0.1:9", &values).await;
     let roles =
         objects.iter().filter(|object| ["Role", "ClusterRole"].contains(&object["kind"].as_str().unwrap()));
-    let granted = roles.flat_map(|role| role["rules"].as_array().unwrap());
-    granted.flat_map(grants).collect()
+    let of = |role: &Value| {
+        let place = &role["metadata"]["namespace"];
+        role["rules"].as_array().unwrap().iter().flat_map(|rule| grants_in(place, rule)).collect::<Vec<_>>()
+    };
+    roles.flat_map(of).collect()
 }
 
 #[tokio::test]
@@ -237,7 +266,7 @@ async fn each_permission_is_needed() {
     let all = granted("get").await;
     let distinct: BTreeSet<_> = all.iter().collect();
     assert_eq!(distinct.len(), all.len(), "one is granted twice: {all:?}");
-    assert_eq!(all.len(), 20, "{all:?}");
+    assert_eq!(all.len(), 22, "{all:?}");
     let more: Vec<_> = granted("watch").await.into_iter().filter(|grant| !all.contains(grant)).collect();
     assert_eq!(more, ["list /secrets", "watch /secrets"]);
     let all = all.into_iter().map(|grant| ("get", grant));
@@ -249,14 +278,19 @@ async fn each_permission_is_needed() {
 #[tokio::test]
 async fn with_all_permissions_nothing_is_wrong() {
     let (_sharing, scene) = started_without("watch", None).await;
-    let facts = eventually(PATIENCE, "two runs have ended, and an event was counted twice", async || {
-        let facts = Facts::of(&scene).await;
-        ask_again(&scene, &facts).await;
-        let has_run = |status: &Value| status["lastRun"]["result"] == "Succeeded";
-        let shared = facts.sharing.iter().all(has_run);
-        let is_done = facts.runs() == 2 && facts.leader && facts.ready && facts.has_series() && shared;
-        if is_done { Ok(facts) } else { Err(format!("{:#} {:#?}", facts.status, facts.events)) }
-    })
+    let facts = eventually(
+        PATIENCE,
+        "two runs have ended, and events of both kinds were counted twice",
+        async || {
+            let facts = Facts::of(&scene).await;
+            ask_again(&scene, &facts).await;
+            let has_run = |status: &Value| status["lastRun"]["result"] == "Succeeded";
+            let shared = facts.sharing.iter().all(has_run);
+            let is_done = facts.runs() == 2 && facts.leader && facts.ready && facts.has_series() && shared;
+            let is_done = is_done && has_series(&facts.cluster_events);
+            if is_done { Ok(facts) } else { Err(format!("{:#} {:#?}", facts.status, facts.events)) }
+        },
+    )
     .await
     .unwrap();
     for grant in granted("watch").await {

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use dlq_crd::Reason;
 
-/// One event. The publisher joins events with the same text into one series.
+/// One event about a policy or a shared connection. The publisher joins events with the same text into one series.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PolicyEvent {
+pub struct ObjectEvent {
     /// What happened.
     pub reason: EventReason,
     /// One sentence.
@@ -15,14 +15,14 @@ pub struct PolicyEvent {
     pub held_until: Option<Timestamp>,
 }
 
-impl PolicyEvent {
+impl ObjectEvent {
     /// An event of this text.
     pub fn new(reason: EventReason, text: impl Into<String>) -> Self {
         Self { reason, text: text.into(), held_until: None }
     }
 }
 
-/// What happened to a policy.
+/// What happened to a policy or a shared connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventReason {
     /// A run started.
@@ -47,7 +47,7 @@ pub enum EventReason {
     RunFailed,
     /// A scheduled time was missed.
     MissedSchedule,
-    /// The policy cannot run as it stands: the reason of its `Ready` condition.
+    /// The policy cannot run as it stands, or the connection cannot be used: the reason of its `Ready` condition.
     NotReady(Reason),
     /// The circuit opened.
     CircuitOpened,
@@ -63,6 +63,10 @@ pub enum EventReason {
     FilterMismatch,
     /// Entries that wait expire within a day.
     EntriesExpiring,
+    /// The token of a shared connection works.
+    Connected,
+    /// What a shared connection allows in a day is spent.
+    BudgetSpent,
 }
 
 impl EventReason {
@@ -88,6 +92,8 @@ impl EventReason {
             Self::AwaitingApproval => "AwaitingApproval",
             Self::FilterMismatch => "FilterMismatch",
             Self::EntriesExpiring => "EntriesExpiring",
+            Self::Connected => "Connected",
+            Self::BudgetSpent => "BudgetSpent",
         }
     }
 
@@ -131,7 +137,8 @@ impl EventReason {
             | Self::PolicySuspended
             | Self::PolicyUnsuspended
             | Self::CircuitClosed
-            | Self::RunAlreadyActive => false,
+            | Self::RunAlreadyActive
+            | Self::Connected => false,
             Self::RunFailed
             | Self::MissedSchedule
             | Self::NotReady(_)
@@ -141,7 +148,8 @@ impl EventReason {
             | Self::LoopPossible
             | Self::AwaitingApproval
             | Self::FilterMismatch
-            | Self::EntriesExpiring => true,
+            | Self::EntriesExpiring
+            | Self::BudgetSpent => true,
         }
     }
 }

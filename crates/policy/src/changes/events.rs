@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::event::{EventReason, PolicyEvent};
+use super::event::{EventReason, ObjectEvent};
 use super::{duration, ended, growth, is_same, returned};
 use crate::Policy;
 use crate::plan::due::schedule_since;
@@ -20,13 +20,13 @@ pub(super) fn between(
     policy: &Policy,
     before: &DlqPolicyStatus,
     after: &DlqPolicyStatus,
-) -> Vec<PolicyEvent> {
+) -> Vec<ObjectEvent> {
     let ended = ended(before, after);
     let mut events = of_requests(policy, before, after);
     events.extend(of_missed_times(before, after));
     events.extend(of_readiness(before, after));
     if after.loop_possible && !before.loop_possible {
-        events.push(PolicyEvent::new(EventReason::LoopPossible, LOOP_POSSIBLE));
+        events.push(ObjectEvent::new(EventReason::LoopPossible, LOOP_POSSIBLE));
     }
     events.extend(of_approval(before, after));
     events.extend(of_first_entries(before, after));
@@ -40,10 +40,10 @@ pub(super) fn between(
 }
 
 /// What is told when a run begins to wait for an approval.
-fn of_approval(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+fn of_approval(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<ObjectEvent> {
     let (run, message) = awaiting_approval(after)?;
     let is_told = awaiting_approval(before).is_some_and(|(known, _)| is_same(Some(known), run));
-    (!is_told).then(|| PolicyEvent::new(EventReason::AwaitingApproval, message))
+    (!is_told).then(|| ObjectEvent::new(EventReason::AwaitingApproval, message))
 }
 
 /// The run that a status says to be waiting for an approval, and what it says of that.
@@ -57,7 +57,7 @@ fn awaiting_approval(status: &DlqPolicyStatus) -> Option<(&PolicyRun, &str)> {
 const SHORT_RUN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What is told when the first write of a run's entries lands: most runs of a healthy queue find none, and are not told of.
-fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<ObjectEvent> {
     let known = before.current_run.as_ref()?;
     let run =
         after.current_run.as_ref().or(after.last_run.as_ref()).filter(|run| is_same(Some(known), run))?;
@@ -71,9 +71,9 @@ fn of_first_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option
         Trigger::Manual => "by request",
         Trigger::Spec => "for a new spec",
     };
-    Some(PolicyEvent {
+    Some(ObjectEvent {
         held_until: run.start_time.timestamp().checked_add(SHORT_RUN).ok(),
-        ..PolicyEvent::new(EventReason::RunStarted, format!("a {} {what} started {why}", run.action))
+        ..ObjectEvent::new(EventReason::RunStarted, format!("a {} {what} started {why}", run.action))
     })
 }
 
@@ -83,30 +83,30 @@ fn has_entries(run: &PolicyRun) -> bool {
 
 /// What is told when entries that wait are about to expire: once, and without a count, so that it is one event however many
 /// there are at each look.
-fn of_expiring_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+fn of_expiring_entries(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<ObjectEvent> {
     let are_expiring = |status: &DlqPolicyStatus| {
         status.backlog.as_ref().is_some_and(|backlog| backlog.expiring_within_day > Some(0))
     };
     let text = "entries that spec.filters selects expire within a day (spec.backlog.retention); act on them before then, see \
                 status.backlog";
     (!are_expiring(before) && are_expiring(after))
-        .then(|| PolicyEvent::new(EventReason::EntriesExpiring, text))
+        .then(|| ObjectEvent::new(EventReason::EntriesExpiring, text))
 }
 
 /// What is told when a run ends.
-fn of_end(after: &DlqPolicyStatus, run: &PolicyRun, returned: u64) -> Vec<PolicyEvent> {
+fn of_end(after: &DlqPolicyStatus, run: &PolicyRun, returned: u64) -> Vec<ObjectEvent> {
     let mut events = Vec::new();
     if run.uncertain_pages > 0 {
         let calls = counted(run.uncertain_pages, "call", "calls");
         let text = format!("the outcome of {calls} is unknown; the run's count is a lower bound");
-        events.push(PolicyEvent::new(EventReason::UncertainPage, text));
+        events.push(ObjectEvent::new(EventReason::UncertainPage, text));
     }
     if run.left_alone > 0 {
         let entries = counted(run.left_alone, "entry", "entries");
         let text = format!(
             "Upstash's list showed {entries} that spec.filters does not select, and that the run left alone"
         );
-        events.push(PolicyEvent::new(EventReason::FilterMismatch, text));
+        events.push(ObjectEvent::new(EventReason::FilterMismatch, text));
     }
     let (Some(result), Some(ended_by)) = (run.result, run.reason) else { return events };
     let reason = match (result, ended_by) {
@@ -136,22 +136,22 @@ fn of_end(after: &DlqPolicyStatus, run: &PolicyRun, returned: u64) -> Vec<Policy
         _ if has_entries(run) => format!("{}; {message}", figures(run)),
         _ => message,
     };
-    events.extend(reason.map(|reason| PolicyEvent::new(reason, text)));
+    events.extend(reason.map(|reason| ObjectEvent::new(reason, text)));
     events
 }
 
 /// What is told when scheduled times were skipped during a run: once, at its end.
-fn of_skipped_times(policy: &Policy, after: &DlqPolicyStatus, run: &PolicyRun) -> Option<PolicyEvent> {
+fn of_skipped_times(policy: &Policy, after: &DlqPolicyStatus, run: &PolicyRun) -> Option<ObjectEvent> {
     let Ok(Some(schedule)) = &policy.schedule else { return None };
     let since = schedule_since(schedule, after, run.completion_time?.timestamp())?;
     let latest = after.last_skipped_time.as_ref()?.0;
     let text = "scheduled times passed during a run; they are not caught up";
     (schedule.jittered(latest, since) > run.start_time.timestamp())
-        .then(|| PolicyEvent::new(EventReason::RunAlreadyActive, text))
+        .then(|| ObjectEvent::new(EventReason::RunAlreadyActive, text))
 }
 
 /// Which requests by annotation were handled, and led to nothing.
-fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Vec<PolicyEvent> {
+fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Vec<ObjectEvent> {
     let requests = &policy.requests;
     let mut events = Vec::new();
     for (name, request, known, handled) in [
@@ -169,7 +169,7 @@ fn of_requests(policy: &Policy, before: &DlqPolicyStatus, after: &DlqPolicyStatu
             .is_some_and(|request| request.too_long)
         {
             let text = format!("the annotation dlq-operator.dev/{name} is longer than 256 bytes");
-            events.push(PolicyEvent::new(EventReason::RunRequestIgnored, text));
+            events.push(ObjectEvent::new(EventReason::RunRequestIgnored, text));
         }
     }
     let handled = newly_handled(
@@ -192,7 +192,7 @@ fn of_ignored_approval(
     policy: &Policy,
     before: &DlqPolicyStatus,
     after: &DlqPolicyStatus,
-) -> Option<PolicyEvent> {
+) -> Option<ObjectEvent> {
     let approved = newly_handled(
         policy.requests.approved.as_ref(),
         before.last_handled_approved_run.as_ref(),
@@ -209,15 +209,15 @@ fn of_ignored_approval(
     } else {
         "dlq-operator.dev/approvedRun names no run that waits; the ID of one that does is in status.currentRun.approvalId"
     };
-    Some(PolicyEvent::new(EventReason::RunRequestIgnored, text))
+    Some(ObjectEvent::new(EventReason::RunRequestIgnored, text))
 }
 
 /// Why a request was handled that started no run, and what to do.
-fn of_ignored_request(policy: &Policy, before: &DlqPolicyStatus) -> PolicyEvent {
+fn of_ignored_request(policy: &Policy, before: &DlqPolicyStatus) -> ObjectEvent {
     if before.current_run.is_some() {
         let text =
             "a run was requested while another one was in progress; request it again when that one has ended";
-        return PolicyEvent::new(EventReason::RunAlreadyActive, text);
+        return ObjectEvent::new(EventReason::RunAlreadyActive, text);
     }
     let text = match asked(policy, before) {
         Asked::Ignored(Ignored::Mode(mode)) => format!(
@@ -248,7 +248,7 @@ fn of_ignored_request(policy: &Policy, before: &DlqPolicyStatus) -> PolicyEvent 
         // Told late, when it is neither any more.
         _ => "a run was requested while the policy was suspended or paused".to_owned(),
     };
-    PolicyEvent::new(EventReason::RunRequestIgnored, text)
+    ObjectEvent::new(EventReason::RunRequestIgnored, text)
 }
 
 fn newly_handled<'a>(
@@ -259,7 +259,7 @@ fn newly_handled<'a>(
     request.filter(|request| known != handled && handled == Some(&request.value))
 }
 
-fn of_missed_times(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+fn of_missed_times(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<ObjectEvent> {
     let missed = growth(before.missed_schedules, after.missed_schedules);
     if missed == 0 {
         return None;
@@ -270,11 +270,11 @@ fn of_missed_times(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<
     } else {
         format!("missed {times}, as startingDeadlineSeconds had passed; see status.lastMissedTime")
     };
-    Some(PolicyEvent::new(EventReason::MissedSchedule, text))
+    Some(ObjectEvent::new(EventReason::MissedSchedule, text))
 }
 
 /// What `Ready` says, where it says another thing than before.
-fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<PolicyEvent> {
+fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<ObjectEvent> {
     let known = ready(before).map(|(reason, _)| reason);
     let (reason, message) = ready(after).filter(|(reason, _)| Some(*reason) != known)?;
     let was_held = known.is_some_and(|known| known.class() == ReasonClass::Held);
@@ -294,7 +294,7 @@ fn of_readiness(before: &DlqPolicyStatus, after: &DlqPolicyStatus) -> Option<Pol
         | ReasonClass::Running
         | ReasonClass::Ended => return None,
     };
-    Some(PolicyEvent::new(told, text))
+    Some(ObjectEvent::new(told, text))
 }
 
 /// The reason and the message of `Ready`.
@@ -309,7 +309,7 @@ fn of_circuit(
     before: &DlqPolicyStatus,
     after: &DlqPolicyStatus,
     ended: Option<&PolicyRun>,
-) -> Option<PolicyEvent> {
+) -> Option<ObjectEvent> {
     let class = |status| ready(status).map(|(reason, _)| reason.class());
     let (was_able, was_open) = match class(before) {
         Some(ReasonClass::Able | ReasonClass::Refused) => (true, false),
@@ -334,5 +334,5 @@ fn of_circuit(
         ),
         _ => return None,
     };
-    Some(PolicyEvent::new(reason, text))
+    Some(ObjectEvent::new(reason, text))
 }

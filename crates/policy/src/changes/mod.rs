@@ -9,7 +9,7 @@ mod in_doubt;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::event::{EventReason, PolicyEvent};
+pub use self::event::{EventReason, ObjectEvent};
 pub use self::in_doubt::{InDoubt, Settled};
 use super::Policy;
 use crate::run::approval::waited;
@@ -31,7 +31,7 @@ pub struct Changes {
     /// Scheduled times that were missed.
     pub missed: u64,
     /// In the order in which they are published.
-    pub events: Vec<PolicyEvent>,
+    pub events: Vec<ObjectEvent>,
 }
 
 /// What `after` says that `before` did not. Nothing, if they are equal.

@@ -84,9 +84,8 @@ impl World {
             self.process.budget.settle(&SHARED.budget, self.counted.status, SignedDuration::ZERO, now);
         let Some(settlement) = settled else { return };
         if self.spend(settlement.next).is_some() {
+            self.process.budget.settled(&settlement);
             self.ledger.meet("a block of a budget that is given back");
-        } else {
-            self.process.budget.not_settled(settlement, true);
         }
     }
 

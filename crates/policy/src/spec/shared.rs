@@ -89,11 +89,11 @@ impl SharedConnection {
         };
         let limits = guardrails.limits.clone().unwrap_or_default();
         let budget = BudgetLimits {
-            entries_per_second: positive(limits.entries_per_second),
-            max_entries_per_day: positive(limits.max_entries_per_day),
+            entries_per_second: limit(limits.entries_per_second, at, "entriesPerSecond")?,
+            max_entries_per_day: limit(limits.max_entries_per_day, at, "maxEntriesPerDay")?,
             zone: guardrails.time_zone.as_ref().map(|text| zone(text.as_str(), at)).transpose()?,
         };
-        let max_concurrent_runs = positive(limits.max_concurrent_runs);
+        let max_concurrent_runs = limit(limits.max_concurrent_runs, at, "maxConcurrentRuns")?;
         Ok(Self {
             name,
             account,
@@ -169,9 +169,17 @@ pub(super) fn callback_url(text: &str) -> Option<Url> {
     is_plain.then_some(url)
 }
 
-/// A limit; the API server takes none below 1.
-fn positive<T, U: TryFrom<T>>(limit: Option<T>) -> Option<U> {
-    limit.and_then(|limit| U::try_from(limit).ok())
+/// A limit. The API server takes none below 1; under an older definition it may have taken any, which is not to count as
+/// none.
+fn limit<U: TryFrom<i64> + PartialOrd + From<u8>>(
+    limit: Option<impl Into<i64>>,
+    at: &str,
+    field: &str,
+) -> Result<Option<U>, Invalid> {
+    let Some(limit) = limit else { return Ok(None) };
+    let limit = U::try_from(limit.into()).ok().filter(|limit| *limit >= U::from(1));
+    let out_of_range = || Invalid::spec(&format!("{at}.limits.{field}"), "is out of range; use 1 or more");
+    limit.map(Some).ok_or_else(out_of_range)
 }
 
 fn zone(text: &str, at: &str) -> Result<TimeZone, Invalid> {

@@ -148,3 +148,18 @@ fn the_lower_threshold_of_policy_and_connection_counts() {
         assert_eq!(threshold(connection.clone(), policy.clone()), expected, "{connection} {policy}");
     }
 }
+
+#[test]
+fn a_limit_that_an_older_definition_let_through_is_not_taken_for_none() {
+    for (field, value) in [
+        ("entriesPerSecond", 0),
+        ("entriesPerSecond", -1),
+        ("maxConcurrentRuns", 0),
+        ("maxConcurrentRuns", 65_536),
+        ("maxEntriesPerDay", -5),
+    ] {
+        let invalid = cluster(&json!({ "limits": { field: value } })).unwrap_err();
+        assert_eq!(invalid.reason, Reason::InvalidSpec);
+        assert!(invalid.message.contains(&format!("spec.limits.{field}")), "{}", invalid.message);
+    }
+}

@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::{Truth, find, may_come, seconds, set, set_kstatus};
+use crate::budget::Spent;
+use crate::changes::{EventReason, ObjectEvent};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, with_advice};
 use crate::spec::Invalid;
 use dlq_crd::{ConditionType, ConnectionStatus, Reason};
@@ -83,6 +85,30 @@ pub fn connection(
     };
     set_kstatus(&mut next.conditions, kind, reason, &message, generation, now);
     next
+}
+
+/// What a status that was written tells that the one before it did not.
+pub fn events(before: &ConnectionStatus, after: &ConnectionStatus) -> Vec<ObjectEvent> {
+    let ready = |status: &ConnectionStatus| find(&status.conditions, ConditionType::Ready).cloned();
+    let Some(now) = ready(after) else { return Vec::new() };
+    let is_told = ready(before).is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason));
+    let reason = match Reason::parse(&now.reason) {
+        _ if is_told || now.status == Truth::Unknown.as_str() => return Vec::new(),
+        Some(Reason::Connected) => EventReason::Connected,
+        Some(reason) => EventReason::NotReady(reason),
+        None => return Vec::new(),
+    };
+    vec![ObjectEvent::new(reason, now.message.clone())]
+}
+
+/// What is told once a day, when the first run ends because the connection's budget is spent.
+pub fn budget_spent(spent: Spent, limit: u64) -> ObjectEvent {
+    let Spent { day, entries } = spent;
+    let text = format!(
+        "{entries} of {limit} entries of limits.maxEntriesPerDay are spent on {day}; runs end as LimitReached until \
+         that day is past or the limit is raised"
+    );
+    ObjectEvent::new(EventReason::BudgetSpent, text)
 }
 
 /// Whether the token works, as far as the status tells.

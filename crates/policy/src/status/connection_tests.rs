@@ -90,3 +90,32 @@ fn a_process_that_does_not_see_all_policies_leaves_what_they_tell_alone() {
     let read_only = connection(&works, 1, None, users, at("12:00:05"));
     assert_eq!(connection(&read_only, 1, None, Users::default(), at("12:00:06")), read_only);
 }
+
+#[test]
+fn what_becomes_of_the_token_is_told_once() {
+    let told = |before: &ConnectionStatus, after: &ConnectionStatus| {
+        events(before, after).into_iter().map(|event| event.reason.as_str()).collect::<Vec<_>>()
+    };
+    let new = ConnectionStatus::default();
+    let works = looked(&new, &Checked::Asked(Ok(())), "12:00:00");
+    let still = looked(&works, &Checked::Asked(Ok(())), "12:10:00");
+    let unknown = looked(&new, &error(ErrorClass::Unavailable, 503), "12:00:00");
+    let refused = looked(&still, &error(ErrorClass::Unauthorized, 401), "12:20:00");
+    assert_eq!(told(&new, &works), ["Connected"]);
+    assert!(told(&works, &still).is_empty(), "nothing new");
+    assert!(told(&new, &unknown).is_empty(), "an answer that does not come tells nothing");
+    assert_eq!(told(&still, &refused), ["Unauthorized"]);
+    assert!(events(&still, &refused)[0].reason.is_warning());
+    assert_eq!(told(&refused, &works), ["Connected"]);
+}
+
+#[test]
+fn a_spent_budget_is_told_with_the_day_and_the_way_out() {
+    let event = budget_spent(Spent { day: "2026-11-20".parse().unwrap(), entries: 200 }, 200);
+    assert_eq!((event.reason.as_str(), event.reason.is_warning()), ("BudgetSpent", true));
+    assert_eq!(
+        event.text,
+        "200 of 200 entries of limits.maxEntriesPerDay are spent on 2026-11-20; runs end as LimitReached until that \
+         day is past or the limit is raised"
+    );
+}

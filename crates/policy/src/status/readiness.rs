@@ -3,8 +3,9 @@
 
 use crate::plan::{Plan, is_circuit_open, is_new_work, labels_not_carried, refusal};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, counts_as_failed, with_advice};
+use crate::spec::ConnectionRef;
 use crate::spec::invalid::Invalid;
-use crate::spec::policy::{Pause, Policy};
+use crate::spec::policy::{Pause, Policy, Work};
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, RunResult, SpecTrigger, TokenRefusal};
 
 /// What is said of a policy that may act on the same workflow runs for ever.
@@ -81,6 +82,10 @@ fn unless_held(
     }
     if is_circuit_open(policy, status) {
         return circuit_open(status);
+    }
+    // A run that has its token continues.
+    if let Ok(Work { connection: ConnectionRef::Missing(missing), .. }) = &policy.work {
+        return not_ready(missing);
     }
     if let Some(invalid) = labels_not_carried(policy, status) {
         return not_ready(&invalid);

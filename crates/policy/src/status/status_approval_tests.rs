@@ -22,7 +22,7 @@ fn asked() -> PolicyRun {
 }
 
 /// The status in which it waits, and what is told when it begins to.
-fn waiting() -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+fn waiting() -> (DlqPolicyStatus, Vec<ObjectEvent>) {
     let policy = gated(&[]);
     told(&policy, &counting(), awaiting_approval(&policy, &counting(), &asked(), at("12:16:00")))
 }
@@ -33,7 +33,7 @@ fn expired() -> DlqPolicyStatus {
     finished(&gated(&[]), &waiting().0, &run, &Outcome::expired(&run), now)
 }
 
-fn reasons(events: &[PolicyEvent]) -> Vec<&str> {
+fn reasons(events: &[ObjectEvent]) -> Vec<&str> {
     events.iter().map(|event| event.reason.as_str()).collect()
 }
 
@@ -50,7 +50,7 @@ fn a_run_that_waits_says_how_many_match_and_what_starts_it_once() {
     );
     let ready = find(&status.conditions, ConditionType::Ready).unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Scheduled"));
-    assert_eq!(events, [PolicyEvent::new(EventReason::AwaitingApproval, expected)]);
+    assert_eq!(events, [ObjectEvent::new(EventReason::AwaitingApproval, expected)]);
     assert!(EventReason::AwaitingApproval.is_warning());
     let (later, events) = look(&gated(&[]), &status, at("13:00:00"));
     assert_eq!(later, status, "nothing is written while it waits");

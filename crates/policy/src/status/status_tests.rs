@@ -10,7 +10,7 @@ use super::*;
 use crate::sample::Known;
 use crate::spec::invalid::Invalid;
 use crate::spec::policy::Pause;
-use crate::{Connectivity, EventReason, Permissions, PolicyEvent, changes, sample};
+use crate::{Connectivity, EventReason, ObjectEvent, Permissions, changes, sample};
 use dlq_crd::{Phase, TokenRefusal};
 
 fn at(clock: &str) -> Timestamp {
@@ -39,7 +39,7 @@ fn missing(reason: Reason) -> Known {
     quarterly().with(Connectivity::Missing(on))
 }
 
-fn look(policy: &Known, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+fn look(policy: &Known, before: &DlqPolicyStatus, now: Timestamp) -> (DlqPolicyStatus, Vec<ObjectEvent>) {
     told(policy, before, observed(policy, before, &plan(policy, before, now), now))
 }
 
@@ -48,7 +48,7 @@ fn told(
     policy: &Known,
     before: &DlqPolicyStatus,
     status: DlqPolicyStatus,
-) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+) -> (DlqPolicyStatus, Vec<ObjectEvent>) {
     let events = changes(policy, before, &status).events;
     (status, events)
 }
@@ -69,7 +69,7 @@ fn end(
     before: &DlqPolicyStatus,
     outcome: &Outcome,
     now: Timestamp,
-) -> (DlqPolicyStatus, Vec<PolicyEvent>) {
+) -> (DlqPolicyStatus, Vec<ObjectEvent>) {
     let run = PolicyRun { pages: 1, processed: 7, ..before.current_run.clone().unwrap() };
     // A checkpoint told of the entries.
     let checkpoint = DlqPolicyStatus { current_run: Some(run.clone()), ..before.clone() };
@@ -109,7 +109,7 @@ fn since(status: &DlqPolicyStatus, kind: &str) -> Timestamp {
     status.conditions.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
 }
 
-fn reasons(events: &[PolicyEvent]) -> Vec<EventReason> {
+fn reasons(events: &[ObjectEvent]) -> Vec<EventReason> {
     events.iter().map(|event| event.reason).collect()
 }
 

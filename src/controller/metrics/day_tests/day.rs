@@ -1,6 +1,8 @@
-//! The day: five policies and two replicas. Upstash is down from 09:20 to 10:10, somebody asks for a trial at 10:50, both
+//! The day: five policies, one of which shares a connection, and two replicas. Upstash is down from 09:20 to 10:10, somebody asks for a trial at 10:50, both
 //! replicas are replaced from 11:58 to 12:03, Upstash throttles from 14:00 to 15:00, and the API server is slow from 18:00 to
 //! 18:40.
+
+use std::sync::Arc;
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +11,7 @@ use kube::runtime::watcher::Event;
 use serde_json::json;
 
 use super::clock;
+use super::connection::{self, DayConnection};
 use super::object::Object;
 use super::process::Process;
 use crate::controller::watched::policy::WatchedPolicy;
@@ -23,11 +26,13 @@ struct Day {
     /// The leader, and a standby; none while they are replaced.
     replicas: Vec<Process>,
     watch: Writer<WatchedPolicy>,
+    connection: Arc<DayConnection>,
 }
 
 impl Day {
     fn begin() -> Self {
         clock::set(clock::at(0, 0));
+        let connection = Arc::new(DayConnection::new());
         let objects = vec![
             Object::new(
                 "payments",
@@ -63,11 +68,13 @@ impl Day {
                 json!({
                     "action": "delete", "schedule": "0 3 * * *", "limits": { "entriesPerSecond": 5 },
                     "backlog": { "interval": "15m", "retention": "3d" },
+                    "connection": { "name": connection::NAME },
                 }),
-            ),
+            )
+            .with(Arc::clone(&connection)),
         ];
-        let mut day =
-            Self { dice: Rng::with_seed(7), objects, replicas: Vec::new(), watch: reflector::store().1 };
+        let (dice, watch) = (Rng::with_seed(7), reflector::store().1);
+        let mut day = Self { dice, objects, replicas: Vec::new(), watch, connection };
         day.start(0, "0.1.0");
         day
     }
@@ -76,11 +83,12 @@ impl Day {
         let (store, watch) = reflector::store();
         self.watch = watch;
         self.tell();
-        self.replicas = [true, false]
-            .into_iter()
-            .enumerate()
-            .map(|(number, leads)| Process::new(first + number, version, leads, store.clone()))
-            .collect();
+        self.connection.hand_over();
+        let start = |(number, leads)| {
+            let connections = Arc::clone(&self.connection.known);
+            Process::new(first + number, version, leads, store.clone(), connections)
+        };
+        self.replicas = [true, false].into_iter().enumerate().map(start).collect();
         for object in &mut self.objects {
             object.wake = clock::now();
         }

@@ -10,6 +10,7 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::clock;
+use super::connection::DayConnection;
 use super::process::Process;
 use super::upstash::answer;
 use crate::controller::error::{Error, WriteError};
@@ -42,9 +43,11 @@ pub(super) struct Object {
     failing: u64,
     backlog: u64,
     filled: Timestamp,
+    /// The connection that it names, if it names one.
+    connection: Option<Arc<DayConnection>>,
 }
 
-fn permissions() -> Permissions {
+pub(super) fn permissions() -> Permissions {
     Permissions {
         urls: vec!["https://qstash.upstash.io".parse().unwrap()],
         actions: Vec::new(),
@@ -76,7 +79,13 @@ impl Object {
             failing,
             backlog: 0,
             filled: now - SignedDuration::from_hours(1),
+            connection: None,
         }
+    }
+
+    /// The same that shares a connection.
+    pub(super) fn with(self, connection: Arc<DayConnection>) -> Self {
+        Self { connection: Some(connection), ..self }
     }
 
     pub(super) fn is(&self, name: &str) -> bool {
@@ -113,6 +122,7 @@ impl Object {
     fn policy(&self) -> Policy {
         let spec: DlqPolicySpec = serde_json::from_value(self.spec.clone()).unwrap();
         let (namespace, name, annotations) = (self.namespace, self.name, &self.annotations);
+        let shared = self.connection.as_ref().map(|connection| connection.shared());
         let source = Source {
             namespace,
             name,
@@ -120,7 +130,7 @@ impl Object {
             created: None,
             annotations,
             spec: Ok(&spec),
-            shared: None,
+            shared: shared.as_deref().map(Ok),
         };
         validate(&source, &permissions())
     }
@@ -192,6 +202,11 @@ impl Object {
                 }
                 Action::GiveUp(_) => panic!("nothing in the day interrupts a call"),
                 Action::Done(next) => {
+                    if let Some(((_, unused), connection)) =
+                        attempt.take_unused().zip(self.connection.as_ref())
+                    {
+                        connection.give_back(unused);
+                    }
                     self.kept = attempt.keep();
                     return next;
                 }
@@ -213,7 +228,10 @@ impl Object {
             Effect::Write(write) => Event::Written(self.write(process, *write, dice)),
             Effect::ApprovalId => Event::ApprovalId("1".to_owned()),
             Effect::Permit(_) | Effect::FurtherPermit(_) => Event::Permitted(true),
-            Effect::Reserve { .. } => unreachable!("no policy of the day shares a budget"),
+            Effect::Reserve { entries, .. } => {
+                let connection = self.connection.as_ref().expect("no other shares a budget");
+                Event::Reserved(Ok(connection.reserve(entries)))
+            }
             Effect::Call { id, call, .. } => {
                 self.works(attempt, process);
                 Event::Answered(id, self.call(process, &call, dice))

@@ -1,6 +1,7 @@
 //! A replica of the operator, and what is scraped of it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -8,6 +9,7 @@ use kube::runtime::reflector::Store;
 
 use super::clock;
 use crate::controller::metrics::{Build, Metrics};
+use crate::controller::shared::SharedConnections;
 use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Leadership;
 use crate::runtime::metrics::exposition::{Exposition, Format};
@@ -28,9 +30,11 @@ impl Process {
         version: &'static str,
         leads: bool,
         store: Store<WatchedPolicy>,
+        connections: Arc<SharedConnections>,
     ) -> Self {
         let metrics = Metrics::new(true, clock::now);
         metrics.watch(store);
+        metrics.watch_connections(connections);
         let transport = Transport::new(ClientOptions::new(Duration::from_secs(10))).unwrap();
         let build = Build { version, revision: "1a2b3c4" };
         Self {

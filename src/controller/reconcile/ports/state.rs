@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::controller::connections::Connected;
 use crate::controller::metrics::RunWaits;
-use crate::controller::slots::Slot;
+use crate::controller::slots::{Slot, slots_of};
 use crate::controller::watched::policy::ChangeKey;
 use dlq_policy::ConnectionName;
 use dlq_policy::attempt::{AccountId, Interrupt, Seen};
@@ -36,6 +36,12 @@ impl State {
 
     pub(super) fn client(&self, account: AccountId) -> Option<Client> {
         self.connected(account).map(|connected| connected.client.clone())
+    }
+
+    /// Whose slots a run with an account takes: those of the connection that policies share, whatever its token, or the
+    /// account's own.
+    pub(super) fn slots_of(&self, account: AccountId) -> u64 {
+        self.shared(account).map_or(account, |name| slots_of(&name))
     }
 
     /// The connection that policies share, if that is whose account it is.
