@@ -18,13 +18,9 @@ use self::values::{ActionFlag, SecretAccess, duration, names, positive_duration}
 use crate::runtime::telemetry::{LogFormat, OtlpEndpoint, OtlpEndpointError, log_filter};
 use dlq_crd::Action;
 use dlq_policy::Permissions;
-use dlq_policy::spec::permissions::{UrlError, UrlPattern, base_url};
+use dlq_policy::spec::permissions::{UPSTASH_URL, UPSTASH_URLS, UrlError, UrlPattern, base_url};
 use dlq_upstash::Token;
 use dlq_upstash::token::TokenError;
-
-const DEFAULT_URLS: &str =
-    "https://qstash.upstash.io,https://qstash-eu-central-1.upstash.io,https://qstash-us-east-1.upstash.io";
-const DEFAULT_URL: &str = "https://qstash.upstash.io";
 
 /// The flags of `dlq-operator run`. Each is also an environment variable: `--allowed-url` is
 /// `DLQ_OPERATOR_ALLOWED_URL`.
@@ -41,7 +37,7 @@ pub struct Flags {
 
     /// Base URLs that tokens may be sent to; `*` stands for a part of one host label
     #[arg(long = "allowed-url", env = "DLQ_OPERATOR_ALLOWED_URL", value_delimiter = ',', value_name = "URL",
-        default_value = DEFAULT_URLS)]
+        default_value = UPSTASH_URLS)]
     allowed_urls: Vec<UrlPattern>,
 
     /// Actions that policies may name; none: all
@@ -265,7 +261,7 @@ impl Config {
         } = flags;
         let Environment { qstash_url, qstash_token, pod_name, pod_namespace } = environment;
         let is_given = qstash_url.is_some();
-        let url = qstash_url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url = qstash_url.unwrap_or_else(|| UPSTASH_URL.to_owned());
         let default_url = base_url(&url).map_err(|error| ConfigError::Url(error, url))?;
         log_filter(&log_level).map_err(|error| ConfigError::LogLevel(error, log_level.clone()))?;
         let mut urls = allowed_urls;

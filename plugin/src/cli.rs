@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::lint::{self, LintArgs};
 use crate::outcome::{Outcome, Problem};
 
 /// See, try, run and drain dead letter queues of Upstash Workflow.
@@ -16,6 +17,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Lint(LintArgs),
     /// Print the version
     Version,
 }
@@ -34,6 +36,7 @@ pub async fn main(cli: Cli) -> ExitCode {
 #[expect(clippy::unused_async, reason = "the other commands wait for servers")]
 async fn run(command: Command) -> Result<Outcome, Problem> {
     match command {
+        Command::Lint(args) => lint::run(&args),
         Command::Version => {
             print_version();
             Ok(Outcome::Done)

@@ -10,4 +10,6 @@
 //! What a policy means, what is due and how a run continues is decided by the operator's own libraries, never here.
 
 pub mod cli;
+pub mod lint;
+pub mod manifest;
 pub mod outcome;

@@ -15,7 +15,7 @@ const SHORTEST_ID: usize = 12;
 
 /// Whether the policy resumes or restarts on a schedule, without `loopProtection`, and its filters select what it brings
 /// back.
-pub(crate) fn may_loop(policy: &Policy, now: Timestamp) -> bool {
+pub fn may_loop(policy: &Policy, now: Timestamp) -> bool {
     let (Ok(work), Ok(Some(_))) = (&policy.work, &policy.schedule) else { return false };
     let is_protected = work.by_listing.as_ref().is_some_and(|by_listing| by_listing.max_attempts.is_some());
     let acts = work.action != Action::Delete && !work.dry_run && !policy.force_dry_run;

@@ -20,7 +20,8 @@ use self::due::{
 };
 pub use self::facts::{Connectivity, Facts, Freshness, LOOK_AGAIN, Question};
 pub(crate) use self::last_seen::{not_ready_reason, refusal, was_held};
-pub(crate) use self::loops::{labels_not_carried, may_loop};
+pub(crate) use self::loops::labels_not_carried;
+pub use self::loops::may_loop;
 pub(crate) use self::request::{Asked, Ignored, asked, spoils_first_run};
 pub use self::start::Start;
 use self::start::new_run;

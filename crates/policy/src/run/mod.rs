@@ -45,3 +45,4 @@ pub(crate) mod workers;
 pub use activity::Activity;
 pub use outcome::{Outcome, with_advice};
 pub use progress::{Progress, Step};
+pub use window::Bound;

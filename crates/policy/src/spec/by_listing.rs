@@ -10,17 +10,17 @@ use dlq_upstash::types::Detail;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ByListing {
     /// `responseStatuses`; empty: any.
-    pub(crate) response_statuses: Vec<Statuses>,
+    pub response_statuses: Vec<Statuses>,
     /// `excludeResponseStatuses`.
-    pub(crate) exclude_response_statuses: Vec<Statuses>,
+    pub exclude_response_statuses: Vec<Statuses>,
     /// `skipNonRetryable`.
-    pub(crate) skip_non_retryable: bool,
+    pub skip_non_retryable: bool,
     /// `attempts`: the fewest and the most.
-    pub(crate) attempts: Option<(u32, u32)>,
+    pub attempts: Option<(u32, u32)>,
     /// `expression`.
-    pub(crate) expression: Option<Expression>,
+    pub expression: Option<Expression>,
     /// `loopProtection.maxAttempts`.
-    pub(crate) max_attempts: Option<u32>,
+    pub max_attempts: Option<u32>,
 }
 
 impl ByListing {
@@ -33,7 +33,7 @@ impl ByListing {
 
 /// One status, or a class of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Statuses {
+pub enum Statuses {
     /// Such as `503`.
     Code(u16),
     /// Such as `5xx`, by its first digit.
@@ -47,7 +47,8 @@ impl Statuses {
         matches!(statuses, Self::Class(1..=5) | Self::Code(100..=599)).then_some(statuses)
     }
 
-    pub(crate) fn contains(self, status: u16) -> bool {
+    /// Whether this status is one of them.
+    pub fn contains(self, status: u16) -> bool {
         match self {
             Self::Code(code) => status == code,
             Self::Class(class) => status / 100 == class,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 /// Reads days, hours, minutes, seconds and milliseconds, each at most once and in this order. A day is 24 hours: these
 /// durations are spans of failure times, not calendar days. `None` for anything else.
-pub(crate) fn parse(text: &str) -> Option<SignedDuration> {
+pub fn parse(text: &str) -> Option<SignedDuration> {
     const UNITS: [(&str, i64); 5] =
         [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let mut rest = text;

@@ -25,7 +25,7 @@ const MOST_KNOWN: usize = 512;
 
 /// An expression that can be evaluated.
 #[derive(Clone)]
-pub(crate) struct Expression {
+pub struct Expression {
     source: Arc<str>,
     program: Arc<IdedExpr>,
     shape: Shape,

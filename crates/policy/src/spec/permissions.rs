@@ -8,6 +8,12 @@ use url::{Host, Url};
 
 use dlq_crd::Action;
 
+/// Where tokens may be sent unless somebody says otherwise: Upstash's regions, with commas between them.
+pub const UPSTASH_URLS: &str =
+    "https://qstash.upstash.io,https://qstash-eu-central-1.upstash.io,https://qstash-us-east-1.upstash.io";
+/// The base URL where none is given.
+pub const UPSTASH_URL: &str = "https://qstash.upstash.io";
+
 /// The operator's limits for all policies.
 #[derive(Clone, Debug)]
 pub struct Permissions {

@@ -18,6 +18,7 @@ pub(crate) use self::backlog::looked;
 use self::conclude::{conclude, cut};
 pub use self::conditions::Truth;
 use self::conditions::{find, seconds};
+pub use self::readiness::LOOP_POSSIBLE;
 use self::refusal::note_refusal;
 use self::requests::handle_requests;
 pub use self::revision::{is_next_revision, revised};

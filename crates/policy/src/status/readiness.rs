@@ -9,7 +9,7 @@ use crate::spec::policy::{Pause, Policy, Work};
 use dlq_crd::{DlqPolicyStatus, Reason, ReasonClass, RunResult, SpecTrigger, TokenRefusal};
 
 /// What is said of a policy that may act on the same workflow runs for ever.
-pub(crate) const LOOP_POSSIBLE: &str = "a workflow run that keeps failing is acted on at every scheduled time; set \
+pub const LOOP_POSSIBLE: &str = "a workflow run that keeps failing is acted on at every scheduled time; set \
      spec.loopProtection to end that";
 
 /// Whether the policy is accepted and able to run, and why.

@@ -1,0 +1,116 @@
+//! From the text of a file to its objects.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde_json::Value;
+use serde_saphyr::{Options, Spanned};
+
+use super::Document;
+use super::lines::{self, Lines};
+use crate::outcome::Problem;
+
+/// The most bytes of one file. What a chart renders is far below.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A file's text, and its name in messages.
+pub(super) struct Text {
+    source: String,
+    text: String,
+}
+
+/// # Errors
+/// It cannot be read, is too large, or is not UTF-8.
+pub(super) fn file(path: &Path) -> Result<Text, Problem> {
+    let source = path.display().to_string();
+    let file = File::open(path).map_err(|error| Problem::Failed(format!("cannot open {source}: {error}")))?;
+    read(source, file)
+}
+
+/// # Errors
+/// As [`file`].
+pub(super) fn standard_input() -> Result<Text, Problem> {
+    read(STANDARD_INPUT_NAME.to_owned(), io::stdin().lock())
+}
+
+const STANDARD_INPUT_NAME: &str = "standard input";
+
+fn read(source: String, from: impl Read) -> Result<Text, Problem> {
+    let mut bytes = Vec::new();
+    from.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Problem::Failed(format!("cannot read {source}: {error}")))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let most = MOST_BYTES / 1024 / 1024;
+        return Err(Problem::Failed(format!(
+            "{source} is larger than {most} MiB; give the manifests of policies and connections alone"
+        )));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        Problem::Failed(format!("{source}:{line}: not UTF-8; save the file as UTF-8"))
+    })?;
+    Ok(Text { source, text })
+}
+
+impl Text {
+    /// Its objects of any kind, those of lists one by one. Empty documents are none.
+    ///
+    /// # Errors
+    /// It is no YAML, or expands to more than any manifest does.
+    pub(super) fn documents(&self) -> Result<Vec<Document>, Problem> {
+        let text = self.text.trim_start_matches('\u{feff}');
+        let parsed: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options())
+            .map_err(|error| self.not_yaml(&error))?;
+        let mut lines = lines::of_documents(text);
+        let mut documents = Vec::new();
+        for Spanned { value, referenced, .. } in parsed {
+            let line = usize::try_from(referenced.line()).unwrap_or(0).max(1);
+            let lines = lines.remove(&line).unwrap_or_default();
+            self.open(value, line, lines, &mut documents);
+        }
+        Ok(documents)
+    }
+
+    fn open(&self, mut value: Value, line: usize, lines: Lines, into: &mut Vec<Document>) {
+        let is_list = value["kind"] == "List" && value["apiVersion"] == "v1";
+        if is_list && let Value::Array(items) = value["items"].take() {
+            for (index, item) in items.into_iter().enumerate() {
+                let lines = lines.below(&format!("items[{index}]"));
+                let line = lines.of("").unwrap_or(line);
+                into.push(Document { source: self.source.clone(), line, value: item, lines });
+            }
+        } else {
+            into.push(Document { source: self.source.clone(), line, value, lines });
+        }
+    }
+
+    fn not_yaml(&self, error: &serde_saphyr::Error) -> Problem {
+        let place = match error.location() {
+            Some(location) if location.line() > 0 => format!("{}:{}", self.source, location.line()),
+            _ => self.source.clone(),
+        };
+        let why = error.without_snippet().to_string();
+        let why = why.lines().next().unwrap_or_default();
+        let way_out = if self.text.contains("{{") && self.source != STANDARD_INPUT_NAME {
+            "; render a template of a Helm chart first, and pipe the output of helm template into -f -"
+        } else {
+            ""
+        };
+        Problem::Failed(format!("{place}: not YAML that can be read: {why}{way_out}"))
+    }
+}
+
+/// Room for what large charts render within [`MOST_BYTES`]; the limits of aliases stay, as few bytes can expand to any
+/// number.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: 20_000,
+            max_nodes: 2_000_000,
+            max_events: 4_000_000,
+        },
+    }
+}
