@@ -33,7 +33,7 @@ fn keywords(schema: &Value, into: &mut BTreeSet<String>) {
         into.insert(keyword.clone());
         match keyword.as_str() {
             "properties" => {
-                value.as_object().into_iter().flatten().for_each(|(_, field)| keywords(field, into))
+                value.as_object().into_iter().flatten().for_each(|(_, field)| keywords(field, into));
             }
             "items" | "additionalProperties" => keywords(value, into),
             _ => {}

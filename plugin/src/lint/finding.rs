@@ -37,7 +37,7 @@ impl Finding {
     }
 
     /// The same, only good to know.
-    pub(super) fn as_note(self) -> Self {
+    pub(super) fn only_noted(self) -> Self {
         Self { level: Level::Note, ..self }
     }
 }

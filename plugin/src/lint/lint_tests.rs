@@ -218,7 +218,10 @@ fn a_delete_that_is_wider_than_a_resume_is_an_error() {
     let ids = "action: resume\nfilters: { dlqIds: [dlq-1] }";
     assert_finds(&pair(ids, &delete("{ all: true }")), Rule::DeleteCovers, 13, "spec.filters");
     let said = message(&pair(RESUME, &delete("{ all: true }")), Rule::DeleteCovers);
-    assert!(said.starts_with("deletes everything that DlqPolicy payments/a would resume"), "{said}");
+    assert!(
+        said.starts_with("deletes everything that DlqPolicy payments/a (resume) would bring back"),
+        "{said}"
+    );
     let young = RESUME.to_owned() + "\n  newerThan: 1d";
     assert_finds_nothing(&pair(&young, &delete("{ labels: [payments], olderThan: 1d }")));
     assert_finds_nothing(&pair(RESUME, &(delete("{ all: true }") + "\ndryRun: true")));
@@ -236,6 +239,16 @@ fn policies_with_different_actions_for_the_same_entries_are_found() {
     assert_finds_nothing(&pair(RESUME, RESUME));
     let other = found_in(&pair(RESUME, &old.replace("payments", "orders")), None);
     assert_eq!(other.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Note]);
+}
+
+#[test]
+fn what_a_policy_does_to_many_is_one_finding() {
+    let many: Vec<_> =
+        (0..9).map(|number| policy(RESUME).replace("name: a,", &format!("name: a{number},"))).collect();
+    let text = format!("{}---\n{}", many.join("---\n"), policy("action: delete\nfilters: { all: true }"));
+    assert_finds(&text, Rule::DeleteCovers, 78, "spec.filters");
+    let said = message(&text, Rule::DeleteCovers);
+    assert!(said.contains("DlqPolicy payments/a2 (resume) and 6 more would bring back"), "{said}");
 }
 
 #[test]

@@ -126,23 +126,22 @@ fn includes(wide: &Criteria, narrow: &Criteria) -> bool {
 /// Whether an upper bound lies before a lower one at every time from now on.
 fn is_before(upper: Option<Bound>, lower: Option<Bound>, now: Timestamp) -> bool {
     match (upper.unwrap_or(Bound::Before(SignedDuration::ZERO)), lower) {
-        (_, None) => false,
         (Bound::At(upper), Some(Bound::At(lower))) => upper < lower,
         (Bound::Before(upper), Some(Bound::Before(lower))) => upper >= lower,
         // A lower bound that moves on stays behind it.
         (Bound::At(upper), Some(Bound::Before(lower))) => upper < ago(lower, now),
-        (Bound::Before(_), Some(Bound::At(_))) => false,
+        (_, None) | (Bound::Before(_), Some(Bound::At(_))) => false,
     }
 }
 
 fn begins_no_later(wide: Option<Bound>, narrow: Option<Bound>, now: Timestamp) -> bool {
     match (wide, narrow) {
         (None, _) => true,
-        (Some(_), None) => false,
         (Some(Bound::At(wide)), Some(Bound::At(narrow))) => wide <= narrow,
         (Some(Bound::Before(wide)), Some(Bound::Before(narrow))) => wide >= narrow,
         (Some(Bound::At(wide)), Some(Bound::Before(narrow))) => wide <= ago(narrow, now),
-        (Some(Bound::Before(_)), Some(Bound::At(_))) => false,
+        // A bound that moves on passes every other.
+        (Some(_), None) | (Some(Bound::Before(_)), Some(Bound::At(_))) => false,
     }
 }
 

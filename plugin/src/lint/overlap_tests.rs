@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "what `json!` makes is given away")]
+
 use std::collections::BTreeMap;
 
 use dlq_policy::spec::validate::Source;

@@ -1,5 +1,7 @@
 //! What two policies of one account do to each other.
 
+use std::collections::BTreeMap;
+
 use dlq_crd::Action;
 use dlq_policy::{ConnectionName, ConnectionRef, Work};
 use jiff::Timestamp;
@@ -8,6 +10,9 @@ use super::finding::{Finding, object};
 use super::overlap::{Overlap, covers, overlap};
 use super::policies::Linted;
 use super::rule::Rule;
+
+/// How many of other policies are named.
+const MOST_NAMES: usize = 3;
 
 /// An account, as far as manifests tell two of them apart.
 #[derive(Eq, PartialEq)]
@@ -35,31 +40,36 @@ impl<'a> Account<'a> {
     }
 }
 
-/// What is wrong between any two of the policies.
+/// What one policy does to others.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Harm {
+    Covers,
+    Overlaps,
+    OverlapsByLabels,
+    Erases,
+}
+
+/// What is wrong between any two of the policies; all that one of them does to others is one finding.
 pub(super) fn check(policies: &[Linted<'_>], now: Timestamp) -> Vec<Finding> {
     let acting: Vec<_> = policies.iter().filter_map(|linted| Some((linted, acting(linted)?))).collect();
-    let mut findings = Vec::new();
+    let mut harms: BTreeMap<(usize, Harm), Vec<String>> = BTreeMap::new();
     for (index, (one, work)) in acting.iter().enumerate() {
-        for (other, others) in &acting[index + 1..] {
-            if Account::of(one, work) != Account::of(other, others) {
-                continue;
-            }
-            let overlap = overlap(work, others, now);
-            if overlap == Overlap::None {
-                // A delete of everything selects IDs too, which are compared with nothing else.
-                findings.extend(delete_covers(one, work, other, others, now));
-                continue;
-            }
-            findings.extend(erased(one, work, other, others).or_else(|| erased(other, others, one, work)));
-            if work.action != others.action {
-                findings.push(
-                    delete_covers(one, work, other, others, now)
-                        .unwrap_or_else(|| overlapping(one, work, other, overlap)),
-                );
+        let account = Account::of(one, work);
+        for (other_index, (other, others)) in acting.iter().enumerate() {
+            if index != other_index
+                && account == Account::of(other, others)
+                && let Some(harm) = harm(work, others, index > other_index, now)
+            {
+                let name = format!("{} ({})", object(other.document), others.action);
+                harms.entry((index, harm)).or_default().push(name);
             }
         }
     }
-    findings
+    let found = harms.into_iter().filter_map(|((index, harm), others)| {
+        let (linted, _) = acting.get(index)?;
+        Some(harm.finding(linted, &listed(&others)))
+    });
+    found.collect()
 }
 
 /// What a policy does, unless it does nothing.
@@ -68,57 +78,83 @@ fn acting<'a>(linted: &'a Linted<'_>) -> Option<&'a Work> {
     (!work.dry_run && !linted.policy.suspend).then_some(work)
 }
 
-fn delete_covers(
-    one: &Linted<'_>,
-    work: &Work,
-    other: &Linted<'_>,
-    others: &Work,
-    now: Timestamp,
-) -> Option<Finding> {
-    let (delete, wide, kept, narrow) = match (work.action, others.action) {
-        (Action::Delete, Action::Delete) => return None,
-        (Action::Delete, _) => (one, work, other, others),
-        (_, Action::Delete) => (other, others, one, work),
-        _ => return None,
-    };
-    covers(wide, narrow, now).then(|| {
-        let message = format!(
-            "deletes everything that {} would {}, whichever runs first; narrow the delete, for example with olderThan",
-            object(kept.document),
-            narrow.action
-        );
-        Finding::new(Rule::DeleteCovers, delete.document, "spec.filters", message)
-    })
-}
-
-fn overlapping(one: &Linted<'_>, work: &Work, other: &Linted<'_>, overlap: Overlap) -> Finding {
-    // The delete is the one to narrow.
-    let (at, with) = if work.action == Action::Delete { (one, other) } else { (other, one) };
-    let (with_name, verb) = (object(with.document), with.spec.action);
-    if overlap == Overlap::OfLabels {
-        let message = format!(
-            "selects by other labels than {with_name}, which would {verb}: whichever runs first gets a workflow run that has \
-             labels of both"
-        );
-        return Finding::new(Rule::OverlappingActions, at.document, "spec.filters.labels", message).as_note();
+/// What a policy does to another. Of what both do to each other the delete is told, else the later one.
+fn harm(work: &Work, others: &Work, is_later: bool, now: Timestamp) -> Option<Harm> {
+    let (deletes, is_deleted) = (work.action == Action::Delete, others.action == Action::Delete);
+    if deletes && !is_deleted && covers(work, others, now) {
+        return Some(Harm::Covers);
     }
-    let message = format!(
-        "can select the same entries as {with_name}, which would {verb} them: whichever runs first gets them; tell the \
-         two apart by labels, ages, statuses or attempts"
-    );
-    Finding::new(Rule::OverlappingActions, at.document, "spec.filters", message)
+    let overlap = overlap(work, others, now);
+    if overlap == Overlap::Possible && erases(work, others) {
+        return Some(Harm::Erases);
+    }
+    let is_told = if deletes == is_deleted { is_later } else { deletes };
+    if work.action == others.action || !is_told {
+        return None;
+    }
+    match overlap {
+        Overlap::Possible => Some(Harm::Overlaps),
+        // Which workflow runs have labels of both is known to their owner; only a delete cannot be undone.
+        Overlap::OfLabels if deletes => Some(Harm::OverlapsByLabels),
+        Overlap::OfLabels | Overlap::None => None,
+    }
 }
 
-/// Whether one erases the labels by which the other counts.
-fn erased(one: &Linted<'_>, work: &Work, other: &Linted<'_>, others: &Work) -> Option<Finding> {
+/// Whether a policy erases the labels by which another counts.
+fn erases(work: &Work, others: &Work) -> bool {
     let counts =
         |work: &Work| work.by_listing.as_ref().is_some_and(|by_listing| by_listing.max_attempts.is_some());
-    (!work.overrides.labels.is_empty() && !counts(work) && counts(others)).then(|| {
-        let message = format!(
-            "new labels without loopProtection erase the attempts that {} counts; add loopProtection here too, or remove \
-             the labels",
-            object(other.document)
-        );
-        Finding::new(Rule::AttemptsErased, one.document, "spec.overrides.labels", message)
-    })
+    !work.overrides.labels.is_empty() && !counts(work) && counts(others)
+}
+
+impl Harm {
+    fn finding(self, linted: &Linted<'_>, others: &str) -> Finding {
+        let (rule, field, message) = match self {
+            Self::Covers => (
+                Rule::DeleteCovers,
+                "spec.filters",
+                format!(
+                    "deletes everything that {others} would bring back, whichever runs first; narrow the delete, for \
+                     example with olderThan"
+                ),
+            ),
+            Self::Overlaps => (
+                Rule::OverlappingActions,
+                "spec.filters",
+                format!(
+                    "can select the same entries as {others}, and whichever runs first gets them; tell them apart by \
+                     labels, ages, statuses or attempts"
+                ),
+            ),
+            Self::OverlapsByLabels => (
+                Rule::OverlappingActions,
+                "spec.filters.labels",
+                format!(
+                    "selects by other labels than {others}; a workflow run that has labels of both can be deleted first"
+                ),
+            ),
+            Self::Erases => (
+                Rule::AttemptsErased,
+                "spec.overrides.labels",
+                format!(
+                    "new labels without loopProtection erase the attempts that {others} counts; add loopProtection here \
+                     too, or remove the labels"
+                ),
+            ),
+        };
+        let finding = Finding::new(rule, linted.document, field, message);
+        if self == Self::OverlapsByLabels { finding.only_noted() } else { finding }
+    }
+}
+
+/// The first few of them.
+fn listed(names: &[String]) -> String {
+    match names {
+        [one] => one.clone(),
+        [some @ .., last] if some.len() < MOST_NAMES => format!("{} and {last}", some.join(", ")),
+        _ => {
+            let (some, more) = names.split_at(MOST_NAMES.min(names.len()));
+            format!("{} and {} more", some.join(", "), more.len())
+        }
+    }
 }

@@ -127,12 +127,12 @@ fn what_is_no_yaml_is_refused_with_its_line() {
 
 #[test]
 fn bombs_are_refused_at_once() {
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let mut bomb = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x]".to_owned()];
     for level in 1..12 {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        bomb.push(format!("a{level}: &a{level} [{aliases}]"));
     }
-    problem(bomb.as_bytes());
+    problem(bomb.join("\n").as_bytes());
     problem("[".repeat(100_000).as_bytes());
     problem("{a: ".repeat(100_000).as_bytes());
     let large = "# a comment that is long enough\n".repeat(17 * 1024 * 1024 / 32);

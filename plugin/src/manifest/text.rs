@@ -48,8 +48,8 @@ fn read(source: String, from: impl Read) -> Result<Text, Problem> {
         )));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
         Problem::Failed(format!("{source}:{line}: not UTF-8; save the file as UTF-8"))
     })?;
     Ok(Text { source, text })
