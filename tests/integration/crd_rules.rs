@@ -21,18 +21,18 @@ use serde_json::{Value, json};
 use crate::cluster::{Judge, Refusal, decoded};
 
 /// A manifest, and what becomes of it.
-struct Row {
+pub(crate) struct Row {
     /// The kind of the manifest.
-    kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Reads as a sentence.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// Without `apiVersion`, `kind` and `metadata`.
-    manifest: Value,
-    verdict: Verdict,
+    pub(crate) manifest: Value,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Clone, Copy)]
-enum Verdict {
+pub(crate) enum Verdict {
     Accepted,
     Rejected {
         field: &'static str,
@@ -83,7 +83,8 @@ fn texts(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("text-{number}")).collect()
 }
 
-fn table() -> Vec<Row> {
+/// Every manifest, and what becomes of it.
+pub(crate) fn table() -> Vec<Row> {
     [
         shape::rows(),
         filters::rows(),
@@ -103,7 +104,7 @@ fn table() -> Vec<Row> {
 }
 
 /// All that is wrong, at once.
-fn report(failures: &[String]) {
+pub(crate) fn report(failures: &[String]) {
     assert!(failures.is_empty(), "{} of the table's rows:\n\n{}\n", failures.len(), failures.join("\n"));
 }
 

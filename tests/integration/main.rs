@@ -53,6 +53,7 @@ mod monitoring;
 mod order;
 mod overrides;
 mod parallelism;
+mod plugin;
 mod poison;
 mod problems;
 mod processor;

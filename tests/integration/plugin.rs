@@ -1,0 +1,3 @@
+//! The kubectl plugin, as a person uses it.
+
+mod lint;
