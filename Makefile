@@ -132,11 +132,15 @@ node: ## Run a cluster of one node without Docker, for kubectl and `make kind` (
 	@$(CARGO_TARGET_DIR)/debug/testbed node
 
 .PHONY: release-dry-run
-release-dry-run: ## Make everything of a release into target/release-dry-run (BINARY=FILE: of this binary)
+release-dry-run: ## Make everything of a release into target/release-dry-run (BINARY=FILE PLUGIN=FILE: of these binaries)
 ifndef BINARY
 	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --bin dlq-operator --locked
 endif
-	hack/release/dry-run $(or $(BINARY),$(CARGO_TARGET_DIR)/release/dlq-operator) $(CARGO_TARGET_DIR)/release-dry-run
+ifndef PLUGIN
+	$(CARGO) build --release --package kubectl-dlq --locked
+endif
+	hack/release/dry-run $(or $(BINARY),$(CARGO_TARGET_DIR)/release/dlq-operator) \
+	  $(or $(PLUGIN),$(CARGO_TARGET_DIR)/release/kubectl-dlq) $(CARGO_TARGET_DIR)/release-dry-run
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -1,6 +1,8 @@
-"""Adds the packages of an image to the bill of materials of its binary, which comes as this program's input.
+"""Reduces the bill of materials of a binary, which comes as this program's input, to what is in it, and adds the packages of
+its image.
 
-The argument is a folder with the image's etc/os-release and var/lib/dpkg/status.d, and what `cargo tree` lists in crates.
+The argument is a folder with what `cargo tree` lists in crates and, where there is an image, its etc/os-release and
+var/lib/dpkg/status.d.
 """
 
 import json
@@ -57,11 +59,17 @@ def join_libraries(bill):
     depends["dependsOn"] = sorted(reached - own - {program})
 
 
-def main():
-    root = pathlib.Path(sys.argv[1])
+def packages_of(root):
+    if not (root / "etc/os-release").exists():
+        return []
     system = fields((root / "etc/os-release").read_text())
     texts = (path.read_text() for path in sorted((root / "var/lib/dpkg/status.d").iterdir()))
-    packages = [package(text, system) for text in texts]
+    return [package(text, system) for text in texts]
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    packages = packages_of(root)
 
     # Where it was built is nobody's business, and would make it another one on every machine.
     text = sys.stdin.read()

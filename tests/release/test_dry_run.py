@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 PROGRAM = f"dlq-operator-linux-{ARCHITECTURE}"
+PLUGIN = f"kubectl-dlq-linux-{ARCHITECTURE}"
 MISSING = [name for name in ["buildah", "dpkg-query", "strip"] if not shutil.which(name)]
+# Where a crate's file was, in a binary.
+SOURCE = rb"index\.crates\.io-[0-9a-f]+/([A-Za-z0-9_-]+)-([0-9]+\.[0-9]+\.[0-9]+[^/ ]*)/"
 REQUIRED = os.environ.get("REQUIRE_IMAGE", "0") not in ["", "0"]
 
 
@@ -40,10 +43,11 @@ class DryRun(unittest.TestCase):
         # The binary that the other tests run, which is quicker made than a release's. Its symbols are most of it.
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
-        binary = Path(folder.name, "dlq-operator")
-        output("strip", "-o", binary, TARGET / "debug/dlq-operator")
+        binaries = {"BINARY": Path(folder.name, "dlq-operator"), "PLUGIN": Path(folder.name, "kubectl-dlq")}
+        for binary in binaries.values():
+            output("strip", "-o", binary, TARGET / "debug" / binary.name)
         result = subprocess.run(
-            ["make", "release-dry-run", f"BINARY={binary}"], cwd=ROOT, capture_output=True, text=True
+            ["make", "release-dry-run", *(f"{name}={binary}" for name, binary in binaries.items())], cwd=ROOT, capture_output=True, text=True
         )
         if result.returncode:
             raise AssertionError(result.stdout + result.stderr)
@@ -57,6 +61,9 @@ class DryRun(unittest.TestCase):
             f"{PROGRAM}.cdx.json",
             f"{PROGRAM}.licences.txt",
             f"dlq-operator-{self.version}.tgz",
+            f"{PLUGIN}.tar.gz",
+            f"{PLUGIN}.cdx.json",
+            "dlq.yaml",
             "install.yaml",
             "kustomize.tgz",
             "docs.tgz",
@@ -178,8 +185,7 @@ class DryRun(unittest.TestCase):
         purls = {component["purl"].split("?")[0] for component in bill["components"]}
         crates = {purl for purl in purls if purl.startswith("pkg:cargo/")}
         # The binary says itself of which crates' files it was made.
-        source = rb"index\.crates\.io-[0-9a-f]+/([A-Za-z0-9_-]+)-([0-9]+\.[0-9]+\.[0-9]+[^/ ]*)/"
-        found = re.findall(source, (self.folder / PROGRAM).read_bytes())
+        found = re.findall(SOURCE, (self.folder / PROGRAM).read_bytes())
         found = {f"pkg:cargo/{name.decode()}@{version.decode().replace('+', '%2B')}" for name, version in found}
         self.assertGreater(len(found), 50)
         self.assertEqual(found - crates, set())
@@ -207,9 +213,62 @@ class DryRun(unittest.TestCase):
         self.assertNotIn("file:", self.bill)
 
     def test_the_same_image_gives_the_same_bill_of_materials(self):
-        again = output("hack/release/sbom", self.folder / f"image-{ARCHITECTURE}")
+        again = output("hack/release/sbom", "dlq-operator", self.folder / f"image-{ARCHITECTURE}")
         # But for where the sources are, which a checkout does not know.
         self.assertEqual(again.replace("https://example.com/", "https://example.com/acme/"), self.bill)
+
+    def unpacked(self):
+        """The plugin's archive, as a person unpacks it."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        output("tar", "--extract", "--gzip", "--file", self.folder / f"{PLUGIN}.tar.gz", "--directory", folder.name)
+        return Path(folder.name)
+
+    def test_the_archive_of_the_plugin_holds_it_with_its_licences(self):
+        folder = self.unpacked()
+        self.assertEqual({path.name for path in folder.iterdir()}, {"kubectl-dlq", "LICENSE", "licences.txt"})
+        self.assertEqual((folder / "LICENSE").read_text(), (ROOT / "LICENSE").read_text())
+        self.assertIn("\nclap ", (folder / "licences.txt").read_text())
+        self.assertEqual(output(folder / "kubectl-dlq", "version"), f"kubectl-dlq {self.version}\n")
+
+    def test_the_bill_of_materials_of_the_plugin_names_the_crates_that_are_in_it(self):
+        text = (self.folder / f"{PLUGIN}.cdx.json").read_text()
+        self.assertIsNone(JsonStrictValidator(SchemaVersion.V1_5).validate_str(text))
+        bill = json.loads(text)
+        crates = {component["purl"].split("?")[0] for component in bill["components"]}
+        found = re.findall(SOURCE, (self.unpacked() / "kubectl-dlq").read_bytes())
+        found = {f"pkg:cargo/{name.decode()}@{version.decode().replace('+', '%2B')}" for name, version in found}
+        self.assertGreater(len(found), 40)
+        self.assertEqual(found - crates, set())
+        self.assertEqual((bill["metadata"]["component"]["name"], bill["metadata"]["component"]["version"]),
+                         ("kubectl-dlq", self.version))
+        self.assertIn("https://example.com/acme/dlq-operator", text)
+        self.assertNotIn(str(ROOT), text)
+
+    def krew(self, *arguments):
+        """krew, with a folder of its own that is empty."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        program = output("hack/release/tool", "krew").strip()
+        environment = {**os.environ, "KREW_ROOT": folder.name}
+        result = subprocess.run([program, *map(str, arguments)], env=environment, capture_output=True, text=True)
+        return result, Path(folder.name)
+
+    def test_krew_installs_the_archive_by_the_manifest(self):
+        result, root = self.krew(
+            "install", "--manifest", self.folder / "dlq.yaml", "--archive", self.folder / f"{PLUGIN}.tar.gz"
+        )
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("kubectl dlq lint -f FILE", result.stdout + result.stderr)
+        self.assertEqual(output(root / "bin/kubectl-dlq", "version"), f"kubectl-dlq {self.version}\n")
+
+    def test_krew_refuses_another_archive_than_the_manifest_is_about(self):
+        with tempfile.TemporaryDirectory() as folder:
+            other = Path(folder, "other.tar.gz")
+            other.write_bytes((self.folder / f"{PLUGIN}.tar.gz").read_bytes() + b"\0")
+            result, _ = self.krew("install", "--manifest", self.folder / "dlq.yaml", "--archive", other)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("checksum", result.stderr)
 
     def test_the_working_folder_stays_as_it_was(self):
         self.assertEqual([str(path) for path in ROOT.glob("**/sbom-*.json") if "target" not in path.parts], [])

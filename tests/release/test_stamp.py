@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["ghcr.io/acme/dlq-operator", "ghcr.io/acme/charts", "https://github.com/acme/dlq-operator"]
 VALUES = "charts/dlq-operator/values.yaml"
+KREW = "plugin/krew.yaml"
 
 
 def run(*command):
@@ -25,6 +26,8 @@ class Stamp(unittest.TestCase):
             shutil.copytree(ROOT / name, self.project / name)
         for name in ["Cargo.toml", "README.md", "CHANGELOG.md"]:
             shutil.copy(ROOT / name, self.project)
+        (self.project / "plugin").mkdir()
+        shutil.copy(ROOT / KREW, self.project / KREW)
         self.version = run("hack/release/versions").stdout.strip()
 
     def stamp(self, *names):
@@ -50,6 +53,10 @@ class Stamp(unittest.TestCase):
         for text in [rendered.stdout.replace('"', ""), self.read("dist/install.yaml"),
                      self.read("dist/kustomize/deployment.yaml"), self.read("charts/dlq-operator/Chart.yaml")]:
             self.assertEqual(text.count(image), 1)
+        krew = self.read(KREW)
+        self.assertIn("  homepage: https://github.com/acme/dlq-operator\n", krew)
+        release = f"https://github.com/acme/dlq-operator/releases/download/v{self.version}"
+        self.assertEqual(krew.count(f"uri: {release}/kubectl-dlq-"), 4)
         # Links lead to the pages of this version.
         pages = f"https://github.com/acme/dlq-operator/blob/v{self.version}/docs"
         self.assertIn(f"runbook_url: {pages}/runbooks/DlqOperatorDown.md\n", rendered.stdout)
@@ -119,9 +126,14 @@ class Stamp(unittest.TestCase):
 
     def test_the_workflow_stamps_whatever_it_ships_with_the_names_that_it_pushes_to(self):
         workflow = (ROOT / ".github/workflows/release.yml").read_text()
-        for ships in ["platform target/", "portable "]:
-            before = workflow.split(f"hack/release/{ships}")[0].rpartition("actions/checkout@")[2]
-            self.assertIn('hack/release/stamp . "${IMAGE,,}" "${CHARTS,,}" "$SOURCE"', before)
+        # Of macOS, whose bash knows no other way to write a name in lower case.
+        lower = """"$(tr '[:upper:]' '[:lower:]' <<<"$%s")\""""
+        stamps = {'"${IMAGE,,}" "${CHARTS,,}"': ["platform target/", "portable ", "krew "],
+                  f"{lower % 'IMAGE'} {lower % 'CHARTS'}": ["plugin target/"]}
+        for names, scripts in stamps.items():
+            for ships in scripts:
+                before = workflow.split(f"hack/release/{ships}")[0].rpartition("actions/checkout@")[2]
+                self.assertIn(f'hack/release/stamp . {names} "$SOURCE"', before)
         for pushes in ['push-image artifacts "${IMAGE,,}"', '.tgz" "${CHARTS,,}/dlq-operator"']:
             self.assertIn(pushes, workflow)
 

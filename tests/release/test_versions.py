@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ["README.md", "docs/install.md", "examples/simulator/simulator.yaml"]
+COPIED = ["README.md", "docs/install.md", "examples/simulator/simulator.yaml", "plugin/krew.yaml"]
 FILES = ["Cargo.toml", "Cargo.lock", "charts/dlq-operator/Chart.yaml", *COPIED]
 
 
@@ -55,6 +55,10 @@ class Versions(unittest.TestCase):
             page.write("From the registry (not released yet):\n")
         self.assertEqual(versions(self.project).returncode, 0)
         self.refused('these pages say "not released yet":\nREADME.md', f"v{self.version}")
+
+    def test_a_krew_manifest_of_another_version_is_refused(self):
+        self.change("plugin/krew.yaml", f"/download/v{self.version}/", "/download/v99.0.0/")
+        self.refused("plugin/krew.yaml says")
 
     def test_a_chart_of_another_version_is_refused(self):
         self.change("charts/dlq-operator/Chart.yaml", f"\nversion: {self.version}", "\nversion: 99.0.0")
