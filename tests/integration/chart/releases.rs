@@ -161,6 +161,9 @@ async fn an_installation_says_what_to_do_next() {
     let hints = [
         "kubectl create secret generic upstash",
         "kubectl get dlqp -A",
+        "kubectl dlq status first",
+        "kubectl annotate dlqp first",
+        "docs/plugin.md",
         "pauseAll is set",
         "twice",
         "is in no registry",
