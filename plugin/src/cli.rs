@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::drain::{DrainArgs, drain};
+use crate::explain::{ExplainArgs, explain};
 use crate::lint::{self, LintArgs};
 use crate::outcome::{Outcome, Problem};
+use crate::preview::{PreviewArgs, preview};
 
 /// See, try, run and drain dead letter queues of Upstash Workflow.
 #[derive(Debug, Parser)]
@@ -18,6 +21,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Lint(LintArgs),
+    Preview(PreviewArgs),
+    Explain(ExplainArgs),
+    Drain(DrainArgs),
     /// Print the version
     Version,
 }
@@ -33,10 +39,12 @@ pub async fn main(cli: Cli) -> ExitCode {
     }
 }
 
-#[expect(clippy::unused_async, reason = "the other commands wait for servers")]
 async fn run(command: Command) -> Result<Outcome, Problem> {
     match command {
         Command::Lint(args) => lint::run(&args),
+        Command::Preview(args) => Box::pin(preview(&args)).await,
+        Command::Explain(args) => explain(&args).await,
+        Command::Drain(args) => Box::pin(drain(&args)).await,
         Command::Version => {
             print_version();
             Ok(Outcome::Done)

@@ -2,14 +2,27 @@
 //!
 //! ```text
 //! main ▶ cli ─▶ see, act ──────────▶ cluster
-//!            ╲▶ preview, explain ──▶ cluster or manifest, account ──▶ [upstash], [policy]
+//!            ╲▶ preview ───────────▶ subject, account, drain
+//!            ╲▶ explain ───────────▶ subject, account, rehearsal ──▶ [upstash], [policy]
 //!            ╲▶ lint ──────────────▶ manifest ──▶ [policy]
-//!            ╲▶ drain ─────────────▶ manifest, account ──▶ [drain] ──▶ [policy]
+//!            ╲▶ drain ─────────────▶ subject, account ──▶ [drain] ──▶ [policy]
 //! ```
+//!
+//! A [`subject`] is a policy of the [`cluster`] or of a [`manifest`], as one run of it.
 //!
 //! What a policy means, what is due and how a run continues is decided by the operator's own libraries, never here.
 
+pub mod account;
 pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod drain;
+pub mod explain;
 pub mod lint;
 pub mod manifest;
 pub mod outcome;
+pub mod output;
+pub mod preview;
+pub mod rehearsal;
+pub mod selection;
+pub mod subject;

@@ -97,10 +97,12 @@ async fn perform<P: Ports>(effect: Effect, ports: &P) -> Event {
 }
 
 async fn send<P: Ports>(call: Call, account: AccountId, ports: &P) -> Answer {
-    match ports.client(account) {
+    let answer = match ports.client(account) {
         Some(client) => exchange(&call, &client, ports.now(), || ports.time_for_a_call()).await,
         None => Answer::NotSent,
-    }
+    };
+    ports.answered(&call, &answer);
+    answer
 }
 
 /// Sends a call. An answer that comes when another process may act is as good as none.

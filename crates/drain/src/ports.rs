@@ -8,13 +8,14 @@ use tracing::Span;
 
 use dlq_crd::PolicyRun;
 use dlq_policy::attempt::{
-    AccountId, Found, Interrupt, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
+    AccountId, Answer, Found, Interrupt, Looked, Seen, StatusWrite, Told, Trouble, WriteOutcome,
 };
 use dlq_policy::backlog::Look;
 use dlq_policy::budget::{Reserved, Unused};
 use dlq_policy::plan::Freshness;
 use dlq_policy::{ConnectionRef, Invalid};
 use dlq_upstash::Client;
+use dlq_upstash::types::Call;
 
 /// All IO for one policy, for one turn. What it holds for that, such as a permit, it gives back when it is dropped.
 pub trait Ports: Sync {
@@ -64,6 +65,9 @@ pub trait Ports: Sync {
 
     /// Tells it in events, metrics and the log.
     fn tell(&self, told: Told);
+
+    /// A call was answered, or will not be. Told before the run takes it in, for those that show what was listed.
+    fn answered(&self, _call: &Call, _answer: &Answer) {}
 
     /// The run makes a call, or has its answer.
     fn works(&self, run: &PolicyRun);

@@ -34,6 +34,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// One that stands alone in a file.
+    #[cfg(test)]
+    pub(crate) fn alone(value: Value) -> Self {
+        Self { source: "policy.yaml".to_owned(), line: 1, value, lines: Lines::default() }
+    }
+
     /// The line of a field such as `spec.filters.labels[0]`, or of the nearest one around it that is written there.
     pub fn line_of(&self, field: &str) -> usize {
         self.lines.of(field).unwrap_or(self.line)

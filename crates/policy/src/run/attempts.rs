@@ -9,7 +9,7 @@ const MAX_LABEL_BYTES: usize = 256;
 
 /// How often a workflow run and those before it were acted on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Attempts {
+pub enum Attempts {
     /// So often.
     Known(u32),
     /// A label that counts holds no number.
@@ -18,7 +18,7 @@ pub(crate) enum Attempts {
 
 impl Attempts {
     /// Reads the labels of an entry. Of several that count, the highest does.
-    pub(crate) fn of(labels: &[String]) -> Self {
+    pub fn of(labels: &[String]) -> Self {
         let mut highest = 0;
         for number in labels.iter().filter_map(|label| label.strip_prefix(PREFIX)) {
             if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -33,7 +33,7 @@ impl Attempts {
 
 /// The labels of a new workflow run.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum NewLabels {
+pub enum NewLabels {
     /// Those that it gets anyway.
     Unchanged,
     /// These.
@@ -55,7 +55,7 @@ pub(crate) fn uncounted(labels: &[String]) -> Vec<&str> {
 ///
 /// # Errors
 /// Upstash would not take them: what is wrong, and what to do.
-pub(crate) fn next_labels(labels: &[String], attempts: u32) -> Result<Vec<String>, String> {
+pub fn next_labels(labels: &[String], attempts: u32) -> Result<Vec<String>, String> {
     let mut next: Vec<String> = uncounted(labels).into_iter().map(str::to_owned).collect();
     if let Some(label) = next.iter().find(|label| !is_sendable(label)) {
         let shown: String = label.chars().take(40).collect();

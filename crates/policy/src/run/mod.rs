@@ -43,6 +43,8 @@ pub(crate) mod window;
 pub(crate) mod workers;
 
 pub use activity::Activity;
-pub use outcome::{Outcome, with_advice};
+pub use attempts::{Attempts, NewLabels, next_labels};
+pub use outcome::{Outcome, figures, with_advice};
 pub use progress::{Progress, Step};
+pub use verdict::{Verdict, Why, verdict};
 pub use window::Bound;

@@ -213,7 +213,7 @@ impl Outcome {
 }
 
 /// What a run did: entries, calls that were answered with a page, and what was refused.
-pub(crate) fn figures(run: &PolicyRun) -> String {
+pub fn figures(run: &PolicyRun) -> String {
     let done = match run.action {
         _ if run.dry_run => "dry run: listed",
         Action::Resume => "resumed",

@@ -6,7 +6,9 @@ use super::attempts::{Attempts, NewLabels, next_labels, uncounted};
 use super::judge::{self, Selects};
 use crate::spec::by_listing::{ByListing, Statuses};
 use crate::spec::expression::{Fault, Judged};
-use dlq_crd::Skipped;
+use crate::spec::policy::Work;
+use crate::spec::selection::Selected;
+use dlq_crd::{PolicyRun, Skipped};
 use dlq_upstash::types::ListedEntry;
 
 /// The status of a workflow that says that a retry is in vain, and the header that says so in any answer.
@@ -15,7 +17,7 @@ const NON_RETRYABLE_HEADER: &str = "upstash-nonretryable-error";
 
 /// What to do with an entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Act on it.
     Act(NewLabels),
     /// The run does not select it, whatever the list was asked for.
@@ -30,7 +32,7 @@ pub(crate) enum Verdict {
 
 /// Why `match` leaves an entry alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Why {
+pub enum Why {
     /// `responseStatuses`, `excludeResponseStatuses`.
     Status,
     /// `skipNonRetryable`.
@@ -46,6 +48,18 @@ pub(crate) enum Why {
 }
 
 impl Why {
+    /// The word for it, as in a run's `skipped`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::NonRetryable => "nonRetryable",
+            Self::Attempts => "attempts",
+            Self::Expression => "expression",
+            Self::ExpressionError => "expressionError",
+            Self::Unjudged => "unjudged",
+        }
+    }
+
     /// One more.
     pub(crate) fn count(self, skipped: &mut Skipped) {
         let count = match self {
@@ -71,6 +85,29 @@ pub(crate) struct Rules<'a> {
     pub(crate) labels: &'a [String],
     /// The run's start.
     pub(crate) now: Timestamp,
+}
+
+/// What `run`, which does this work, does with an entry that a list shows. None where it does not decide on entries one by one: it
+/// acts on all that its calls select.
+pub fn verdict(work: &Work, run: &PolicyRun, entry: &ListedEntry) -> Option<Verdict> {
+    Rules::of(work, run).map(|rules| rules.verdict(entry))
+}
+
+impl<'a> Rules<'a> {
+    /// Of a run that selects by listing; none of another.
+    pub(crate) fn of(work: &'a Work, run: &'a PolicyRun) -> Option<Self> {
+        let (Selected::Matching { criteria, from, to }, Some(window), Some(by_listing)) =
+            (&work.selected, &run.window, &work.by_listing)
+        else {
+            return None;
+        };
+        Some(Self {
+            selects: Selects { criteria, window, is_bounded: from.is_some() || to.is_some() },
+            by_listing,
+            labels: &work.overrides.labels,
+            now: run.start_time.timestamp(),
+        })
+    }
 }
 
 impl Rules<'_> {

@@ -71,6 +71,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// Whether a label counts how often each workflow run was acted on: `spec.loopProtection`.
+    pub fn counts_attempts(&self) -> bool {
+        self.by_listing.as_ref().is_some_and(|by_listing| by_listing.max_attempts.is_some())
+    }
+
     /// The action, as the API names it.
     pub fn api_action(&self) -> Action {
         match self.action {

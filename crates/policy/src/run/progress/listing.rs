@@ -13,13 +13,11 @@ use crate::run::chunks::{Chunks, MAX_CHUNK};
 use crate::run::cursors::Turned;
 use crate::run::flights::Owner;
 use crate::run::in_hand::PAGE;
-use crate::run::judge::Selects;
 use crate::run::label_probes::LabelProbes;
 use crate::run::outcome::Outcome;
 use crate::run::past::Past;
 use crate::run::verdict::{Rules, Verdict};
 use crate::spec::by_listing::ByListing;
-use crate::spec::selection::Selected;
 use dlq_upstash::types::{Call, Criteria, Page, Selection};
 
 impl Progress {
@@ -110,17 +108,10 @@ impl Progress {
     pub(super) fn listed(&mut self, index: usize, page: &Page, now: Timestamp) {
         self.run.pages += 1;
         let work = Arc::clone(&self.work);
-        let (Selected::Matching { criteria, from, to }, Some(window), Some(by_listing)) =
-            (&work.selected, self.run.window.clone(), &work.by_listing)
-        else {
-            return;
-        };
-        let rules = Rules {
-            selects: Selects { criteria, window: &window, is_bounded: from.is_some() || to.is_some() },
-            by_listing,
-            labels: &work.overrides.labels,
-            now: self.run.start_time.timestamp(),
-        };
+        // As it is now: the counts change meanwhile.
+        let run = self.run.clone();
+        let Some(rules) = Rules::of(&work, &run) else { return };
+        let by_listing = rules.by_listing;
         let (lists_only, before) = (self.lists_only(), self.counted());
         let Some(listing) = &mut self.listing else { return };
         let counted = match &mut self.tally {
