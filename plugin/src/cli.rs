@@ -2,13 +2,20 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::act::{ActArgs, PauseArgs, RunArgs, Verb};
+use crate::completion::{CompleteArgs, CompletionArgs};
 use crate::drain::{DrainArgs, drain};
 use crate::explain::{ExplainArgs, explain};
 use crate::lint::{self, LintArgs};
 use crate::outcome::{Outcome, Problem};
 use crate::preview::{PreviewArgs, preview};
+use crate::see::history::HistoryArgs;
+use crate::see::list::ListArgs;
+use crate::see::status::StatusArgs;
+use crate::see::top::TopArgs;
+use crate::{act, completion, see, terminal};
 
 /// See, try, run and drain dead letter queues of Upstash Workflow.
 #[derive(Debug, Parser)]
@@ -20,10 +27,39 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Lint(LintArgs),
+    /// List policies, those that need attention first
+    List(ListArgs),
+    /// Show what a policy selects, did and does next, and what to do about what is wrong
+    Status(StatusArgs),
+    /// Show the runs of a policy that ended
+    History(HistoryArgs),
+    /// Show the Upstash accounts, and how busy they are
+    Top(TopArgs),
     Preview(PreviewArgs),
     Explain(ExplainArgs),
+    Lint(LintArgs),
+    /// Ask for a run now
+    Run(RunArgs),
+    /// Approve the run that waits for it
+    Approve(ActArgs),
+    /// End the current run
+    Cancel(ActArgs),
+    /// Hold a policy by annotation, which a GitOps tool leaves alone
+    Pause(PauseArgs),
+    /// Let a paused policy run again
+    Unpause(ActArgs),
+    /// Hold a policy by spec.suspend
+    Suspend(ActArgs),
+    /// Let a suspended policy run again
+    Unsuspend(ActArgs),
+    /// Close the circuit of a policy whose runs failed
+    Reset(ActArgs),
     Drain(DrainArgs),
+    /// Print a script for completion
+    Completion(CompletionArgs),
+    /// Print what may come next in a command line
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Print the version
     Version,
 }
@@ -41,23 +77,36 @@ pub async fn main(cli: Cli) -> ExitCode {
 
 async fn run(command: Command) -> Result<Outcome, Problem> {
     match command {
-        Command::Lint(args) => lint::run(&args),
+        Command::List(args) => see::list::list(&args).await,
+        Command::Status(args) => see::status::status(&args).await,
+        Command::History(args) => see::history::history(&args).await,
+        Command::Top(args) => see::top::top(&args).await,
         Command::Preview(args) => Box::pin(preview(&args)).await,
         Command::Explain(args) => explain(&args).await,
+        Command::Lint(args) => lint::run(&args),
+        Command::Run(args) => act::run(&args).await,
+        Command::Approve(args) => act::approve(&args).await,
+        Command::Cancel(args) => act::act(Verb::Cancel, &args).await,
+        Command::Pause(args) => act::pause(&args).await,
+        Command::Unpause(args) => act::act(Verb::Unpause, &args).await,
+        Command::Suspend(args) => act::act(Verb::Suspend, &args).await,
+        Command::Unsuspend(args) => act::act(Verb::Unsuspend, &args).await,
+        Command::Reset(args) => act::act(Verb::Reset, &args).await,
         Command::Drain(args) => Box::pin(drain(&args)).await,
+        Command::Completion(args) => completion::completion(&args),
+        Command::Complete(args) => {
+            let mut command = Cli::command();
+            command.build();
+            completion::complete(&command, &args).await
+        }
         Command::Version => {
-            print_version();
+            terminal::print(concat!("kubectl-dlq ", env!("CARGO_PKG_VERSION"), "\n"))?;
             Ok(Outcome::Done)
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the command is asked for")]
-fn print_version() {
-    println!("kubectl-dlq {}", env!("CARGO_PKG_VERSION"));
-}
-
-#[expect(clippy::print_stderr, reason = "the person at the terminal reads it")]
 fn print_problem(problem: &Problem) {
-    eprintln!("error: {problem}");
+    // Nobody is left to tell when standard error is closed.
+    let _ = terminal::tell(&format!("error: {problem}\n"));
 }

@@ -14,10 +14,10 @@ use url::{Url, form_urlencoded};
 use crate::account::{Destinations, Environment};
 use crate::clock;
 use crate::outcome::{Outcome, Problem};
-use crate::output::print;
 use crate::rehearsal::{CURSOR, calls, new_run, plain, with_named_cursor};
 use crate::selection::{action, selection};
 use crate::subject::{Subject, Which};
+use crate::terminal::print;
 
 /// What stands for the ID of an entry that a list has shown.
 const DLQ_ID: &str = "DLQ_ID";

@@ -13,16 +13,19 @@
 //! What a policy means, what is due and how a run continues is decided by the operator's own libraries, never here.
 
 pub mod account;
+pub mod act;
 pub mod cli;
-pub mod clock;
+mod clock;
 pub mod cluster;
+pub mod completion;
 pub mod drain;
 pub mod explain;
 pub mod lint;
 pub mod manifest;
 pub mod outcome;
-pub mod output;
 pub mod preview;
 pub mod rehearsal;
+pub mod see;
 pub mod selection;
 pub mod subject;
+pub mod terminal;

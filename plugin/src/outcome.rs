@@ -9,7 +9,7 @@ use thiserror::Error;
 pub enum Outcome {
     /// What was asked for is done. Exit code 0.
     Done,
-    /// A run that was waited for failed. Exit code 3.
+    /// A run that was waited for failed or was cancelled. Exit code 3.
     RunFailed,
     /// Nothing matched, and `--fail-if-empty` was given. Exit code 4.
     Empty,

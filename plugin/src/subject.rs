@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use kube::api::DynamicObject;
 use serde_json::Value;
 use url::Url;
 
 use crate::account::allows;
-use crate::cluster::ClusterArgs;
+use crate::cluster::{Cluster, ClusterArgs};
 use crate::manifest::{self, Document};
 use crate::outcome::Problem;
 use dlq_crd::{
@@ -94,6 +95,12 @@ impl Shared {
     }
 }
 
+/// An object of the cluster as a manifest has it.
+fn json(object: &DynamicObject) -> Result<Value, Problem> {
+    serde_json::to_value(object)
+        .map_err(|error| Problem::Failed(format!("the object cannot be read: {error}")))
+}
+
 /// Which connection a policy names.
 fn connection_name(policy: &Value) -> Option<ConnectionName> {
     let connection: Connection = serde_json::from_value(policy["spec"]["connection"].clone()).ok()?;
@@ -111,10 +118,10 @@ impl Which {
                 Subject::of_file(manifest::read(file)?, name.as_deref(), &file.display().to_string())
             }
             (None, Some(name)) => {
-                let cluster = self.cluster.connect().await?;
-                let object = cluster.policy(name).await?;
+                let cluster = Cluster::connect(&self.cluster).await?;
+                let object = json(cluster.policy(name).await?.object())?;
                 let shared = match connection_name(&object) {
-                    Some(name) => Some(Shared::of(&name, &cluster.connection(&name).await?)?),
+                    Some(name) => Some(Shared::of(&name, &json(&cluster.connection(&name).await?)?)?),
                     None => None,
                 };
                 Subject::of_object(&object, "the cluster", Unknown::Kept, shared)

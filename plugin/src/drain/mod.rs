@@ -34,9 +34,9 @@ use crate::account::{AccountArgs, Environment};
 use crate::clock;
 use crate::manifest;
 use crate::outcome::{Outcome, Problem};
-use crate::output::print;
 use crate::selection::{action, entries, selection};
 use crate::subject::Subject;
+use crate::terminal::print;
 
 /// Run a policy of a file once, without a cluster
 #[derive(Args, Debug)]

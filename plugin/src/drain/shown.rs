@@ -12,7 +12,7 @@ use dlq_upstash::types::Call;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ports::Watcher;
-use crate::output::say;
+use crate::terminal::tell;
 
 /// How long a line stands for what happened since.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -125,4 +125,9 @@ fn words(run: &PolicyRun) -> String {
         (_, Some(until)) => format!("{done}; repeats a call that failed at {until}"),
         _ => done,
     }
+}
+
+/// A line on standard error. Nobody is left to tell when it is closed.
+fn say(text: &str) {
+    let _ = tell(&format!("{text}\n"));
 }

@@ -19,8 +19,8 @@ use crate::drain::ports::LocalPorts;
 use crate::drain::store::Store;
 use crate::drain::turns::{Always, turns};
 use crate::outcome::{Outcome, Problem};
-use crate::output::print;
 use crate::subject::Which;
+use crate::terminal::print;
 
 /// List what a run would act on now, without acting on it
 #[derive(Args, Debug)]

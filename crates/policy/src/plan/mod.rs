@@ -142,7 +142,7 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
         return held.filter(|_| is_dry).unwrap_or_else(|| Plan::Waiting { on: on.clone() });
     }
     if let Some(request) = requested {
-        let id = format!("{}-manual", text_hash(&request.value));
+        let id = requested_run_id(&request.value);
         let spec = new_run(policy, work, facts, id, Trigger::Manual, now);
         let run = PolicyRun {
             dry_run: spec.dry_run || is_dry,
@@ -163,6 +163,11 @@ fn decide(policy: &Policy, status: &DlqPolicyStatus, facts: &Facts, now: Timesta
         Some(schedule) => scheduled(policy, work, schedule, status, facts, now),
         None => unscheduled(policy, work, status, facts, now),
     }
+}
+
+/// The ID of the run that a value of the annotation `requestedAt` starts.
+pub fn requested_run_id(value: &str) -> String {
+    format!("{}-manual", text_hash(value))
 }
 
 /// What keeps runs from starting, but those that somebody asks for.

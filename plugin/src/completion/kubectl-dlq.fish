@@ -1,0 +1,9 @@
+# fish completion for kubectl-dlq
+function __kubectl_dlq_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -e words[1]
+    for line in (kubectl-dlq __complete $words 2>/dev/null)
+        string match -q ':*' -- $line; or echo $line
+    end
+end
+complete -c kubectl-dlq -f -a '(__kubectl_dlq_complete)'

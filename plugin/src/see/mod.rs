@@ -1,0 +1,17 @@
+//! Commands that show: what there is, where it stands, what it did.
+
+pub mod history;
+pub mod list;
+mod output;
+pub mod progress;
+mod selection;
+pub mod status;
+pub mod top;
+pub mod trouble;
+mod watch;
+pub mod words;
+
+pub use self::output::{Output, document, name};
+pub use self::selection::selection;
+pub(crate) use self::watch::unheard;
+pub use self::words::span;

@@ -1,0 +1,71 @@
+//! Text in columns.
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// How many columns a text takes. It holds no escape sequences.
+pub fn width_of(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, cut to so many columns; an ellipsis says so.
+pub fn fit(text: &str, columns: usize) -> String {
+    if width_of(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let mut taken = 0;
+    let kept = text.chars().take_while(|character| {
+        taken += character.width().unwrap_or(0);
+        taken <= room
+    });
+    let mut kept: String = kept.collect();
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    kept
+}
+
+/// The text in lines of at most so many columns, broken at spaces; a longer word has a line of its own.
+pub fn wrapped(text: &str, columns: Option<usize>) -> Vec<String> {
+    let Some(columns) = columns else { return vec![text.to_owned()] };
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && width_of(&line) + 1 + width_of(word) > columns {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// The text without what a terminal would take for a command: an object may hold any character.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '�' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_at_a_column() {
+        assert_eq!(fit("payments", 8), "payments");
+        assert_eq!(fit("payments", 5), "paym…");
+        assert_eq!(fit("two words", 5), "two…");
+        assert_eq!(fit("支払い", 4), "支…");
+        assert_eq!(fit("payments", 1), "…");
+        assert_eq!(fit("payments", 0), "");
+    }
+
+    #[test]
+    fn a_sentence_is_wrapped_between_words() {
+        assert_eq!(wrapped("one two three", Some(7)), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", Some(3)), ["one", "two", "three"]);
+        assert_eq!(wrapped("one two", None), ["one two"]);
+        assert_eq!(wrapped("", Some(7)), [""]);
+    }
+}
