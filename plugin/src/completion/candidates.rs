@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn each_place_of_a_command_line_has_its_candidates() {
         for (line, expected) in [
-            (&["li"][..], &["list"][..]),
+            (&["his"][..], &["history"][..]),
             (&["un"], &["unpause", "unsuspend"]),
             (&["__"], &[]),
             (&["completion", ""], &["kubectl", "bash", "zsh", "fish"]),

@@ -87,8 +87,8 @@ fn entries() -> Vec<Entry> {
     let entry = |number: u64| Entry {
         dlq_id: Some(format!("1795176000{number:03}-0")),
         failed_at: Some(1_795_176_000_000 + i64::try_from(number).unwrap()),
-        labels: vec![if number % 3 == 0 { "it's".to_owned() } else { "payments".to_owned() }],
-        response_status: Some(if number % 4 == 0 { 404 } else { 500 }),
+        labels: vec![if number.is_multiple_of(3) { "it's".to_owned() } else { "payments".to_owned() }],
+        response_status: Some(if number.is_multiple_of(4) { 404 } else { 500 }),
         retries: Some(1),
         ..Entry::default()
     };

@@ -144,7 +144,7 @@ async fn a_policy_of_the_cluster_is_previewed_and_explained_by_its_name() {
     );
     let ended = plugin.run(&["preview", "not-there", "-n", namespace]).await;
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stderr.contains("there is no DlqPolicy not-there"), "{ended:?}");
+    assert!(ended.stderr.contains("\"not-there\" not found in namespace"), "{ended:?}");
 
     // The connection that it shares has a URL of its own, which is no reason to send a token there.
     let connection = json!({

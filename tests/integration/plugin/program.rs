@@ -29,6 +29,7 @@ pub(super) struct Ended {
 impl Plugin {
     /// With nothing in the environment.
     pub(super) async fn bare() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
         let path = std::env::var("PATH").unwrap_or_default();
         Self {
             dir: ScratchDir::create("plugin").unwrap(),
