@@ -1,10 +1,13 @@
-"""The kubectl plugin is small enough to download, and its manifest is one that krew takes."""
+"""The kubectl plugin is small enough to download, krew takes its manifest, and code scanning what lint prints."""
 
+import json
 import os
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+
+import jsonschema
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -32,6 +35,20 @@ class Size(unittest.TestCase):
             refused = run("hack/release/plugin", binary, folder, RELEASE="1")
             self.assertEqual(refused.returncode, 1)
             self.assertIn(f"has {MOST_BYTES + 1} bytes, more than the {MOST_BYTES} that the plugin may have", refused.stderr)
+
+
+class Sarif(unittest.TestCase):
+    def test_what_lint_prints_for_code_scanning_is_valid(self):
+        # As OASIS publishes it; it allows no field that it does not know.
+        schema = json.loads((ROOT / "tests/data/sarif-schema-2.1.0.json").read_text())
+        validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+        printed = run(TARGET / "debug/kubectl-dlq", "lint", "-f", "examples", "-o", "sarif")
+        self.assertEqual(printed.returncode, 0, printed.stderr)
+        log = json.loads(printed.stdout)
+        self.assertGreater(len(log["runs"][0]["results"]), 2)
+        self.assertEqual([error.message for error in validator.iter_errors(log)], [])
+        log["runs"][0]["results"][0]["severity"] = "high"
+        self.assertNotEqual(list(validator.iter_errors(log)), [])
 
 
 class Krew(unittest.TestCase):
