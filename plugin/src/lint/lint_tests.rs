@@ -205,6 +205,16 @@ fn guardrails_of_a_connection_among_the_files_are_checked() {
 }
 
 #[test]
+fn a_cluster_connection_that_serves_nobody_is_found() {
+    let closed = "apiVersion: dlq-operator.dev/v1alpha1\nkind: ClusterDlqConnection\nmetadata: { name: shared }\nspec:\n  \
+        tokenSecretRef: { namespace: platform, name: upstash }\n";
+    assert_finds(closed, Rule::ConnectionClosed, 4, "spec");
+    assert_finds_nothing(&format!(
+        "{closed}  namespaceSelector: {{ matchLabels: {{ upstash: allowed }} }}\n"
+    ));
+}
+
+#[test]
 fn one_name_for_two_objects_is_found() {
     let twice = format!("{}---\n{}", policy(RESUME), policy(RESUME));
     assert_finds(&twice, Rule::DuplicateObject, 11, "metadata.name");

@@ -84,15 +84,14 @@ fn harm(work: &Work, others: &Work, is_later: bool, now: Timestamp) -> Option<Ha
     if deletes && !is_deleted && covers(work, others, now) {
         return Some(Harm::Covers);
     }
-    let overlap = overlap(work, others, now);
-    if overlap == Overlap::Possible && erases(work, others) {
+    if erases(work, others) && overlap(work, others, now) == Overlap::Possible {
         return Some(Harm::Erases);
     }
     let is_told = if deletes == is_deleted { is_later } else { deletes };
     if work.action == others.action || !is_told {
         return None;
     }
-    match overlap {
+    match overlap(work, others, now) {
         Overlap::Possible => Some(Harm::Overlaps),
         // Which workflow runs have labels of both is known to their owner; only a delete cannot be undone.
         Overlap::OfLabels if deletes => Some(Harm::OverlapsByLabels),

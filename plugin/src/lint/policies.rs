@@ -57,6 +57,11 @@ pub(super) fn connection(
         }
         "ClusterDlqConnection" => {
             serde_json::from_value::<ClusterDlqConnection>(document.value.clone()).map(|connection| {
+                if connection.spec.namespace_selector.is_none() {
+                    let message =
+                        "no namespace may use it; add namespaceSelector with the labels of those that may";
+                    findings.push(Finding::new(Rule::ConnectionClosed, document, "spec", message));
+                }
                 let name = name(ConnectionKind::ClusterDlqConnection);
                 (name.clone(), SharedConnection::of_cluster(name, &connection.spec, &permissions))
             })

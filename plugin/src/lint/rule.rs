@@ -42,6 +42,7 @@ pub enum Rule {
     NextRuns,
     UrlNotAllowed,
     GuardrailViolated,
+    ConnectionClosed,
     ConnectionElsewhere,
     PossibleLoop,
     AttemptsErased,
@@ -53,7 +54,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnknownKind,
         Self::UnknownVersion,
         Self::UnknownField,
@@ -67,6 +68,7 @@ impl Rule {
         Self::NextRuns,
         Self::UrlNotAllowed,
         Self::GuardrailViolated,
+        Self::ConnectionClosed,
         Self::ConnectionElsewhere,
         Self::PossibleLoop,
         Self::AttemptsErased,
@@ -132,6 +134,11 @@ impl Rule {
                 "guardrail-violated",
                 Error,
                 "The policy does what the shared connection that it names does not allow.",
+            ),
+            Self::ConnectionClosed => (
+                "connection-closed",
+                Warning,
+                "A ClusterDlqConnection without namespaceSelector serves no policy.",
             ),
             Self::ConnectionElsewhere => (
                 "connection-elsewhere",

@@ -75,7 +75,8 @@ impl Text {
     }
 
     fn open(&self, mut value: Value, line: usize, lines: Lines, into: &mut Vec<Document>) {
-        let is_list = value["kind"] == "List" && value["apiVersion"] == "v1";
+        // `List`, and that of one kind, such as `DlqPolicyList`.
+        let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
         if is_list && let Value::Array(items) = value["items"].take() {
             for (index, item) in items.into_iter().enumerate() {
                 let lines = lines.below(&format!("items[{index}]"));
