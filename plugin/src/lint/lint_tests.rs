@@ -205,7 +205,7 @@ fn guardrails_of_a_connection_among_the_files_are_checked() {
 }
 
 #[test]
-fn a_cluster_connection_that_serves_nobody_is_found() {
+fn a_cluster_connection_that_serves_no_policy_is_found() {
     let closed = "apiVersion: dlq-operator.dev/v1alpha1\nkind: ClusterDlqConnection\nmetadata: { name: shared }\nspec:\n  \
         tokenSecretRef: { namespace: platform, name: upstash }\n";
     assert_finds(closed, Rule::ConnectionClosed, 4, "spec");

@@ -80,7 +80,7 @@ pub fn run(args: &LintArgs) -> Result<Outcome, Problem> {
         Output::Sarif => sarif::report(&findings)?,
     };
     match io::stdout().lock().write_all(report.as_bytes()) {
-        // Whoever reads it has seen enough.
+        // The reader has closed the pipe, as head does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.map_err(|error| Problem::Failed(format!("cannot print: {error}")))?,
     }
