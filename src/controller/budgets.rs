@@ -16,7 +16,7 @@ use crate::controller::shared::object::ConnectionObject;
 use crate::controller::tell::events::Events;
 use dlq_crd::ConnectionStatus;
 use dlq_policy::attempt::{FailedStep, Trouble};
-use dlq_policy::budget::{Allowance, Budget, BudgetLimits, Grant, Reserved, Spent, UnreadableCount, Unused};
+use dlq_policy::budget::{Allowance, Budget, BudgetLimits, Grant, Reserved, Spent, Unused};
 use dlq_policy::status::connection::budget_spent;
 use dlq_policy::{ConnectionName, Invalid};
 
@@ -32,8 +32,8 @@ pub(crate) struct Budgets {
     shared: Arc<SharedConnections>,
     events: Arc<Events>,
     held: Mutex<HashMap<Key, Arc<AsyncMutex<Budget>>>>,
-    /// Of which day it was told that everything is spent.
-    told: Mutex<HashMap<Key, Date>>,
+    /// Of which day, and of which limit, it was told that everything is spent.
+    told: Mutex<HashMap<Key, (Date, u64)>>,
 }
 
 impl Budgets {
@@ -63,7 +63,7 @@ impl Budgets {
                 Allowance::Granted(grant) => return Ok(Reserved::Granted(grant)),
                 Allowance::Later(at) => return Ok(Reserved::Later(at)),
                 Allowance::Spent if is_fresh => {
-                    self.tell_spent(&object, &limits, spent);
+                    self.tell_spent(&object, limits.counted_day(spent, now), limits.max_entries_per_day);
                     return Ok(Reserved::Spent);
                 }
                 // It ends the run: the watch may be behind somebody who raised the limit or corrected the count.
@@ -81,12 +81,12 @@ impl Budgets {
         Err(failed("others write its status all the time"))
     }
 
-    /// Tells, once a day, that nothing is left of it.
-    fn tell_spent(&self, object: &ConnectionObject, limits: &BudgetLimits, spent: Option<Spent>) {
-        let Some((spent, limit)) = spent.zip(limits.max_entries_per_day) else { return };
+    /// Tells, once for each limit of a day, that nothing is left of it.
+    fn tell_spent(&self, object: &ConnectionObject, day: Date, limit: Option<u64>) {
+        let Some(limit) = limit else { return };
         let key = (object.name.clone(), object.uid.clone());
-        if lock(&self.told).insert(key, spent.day) != Some(spent.day) {
-            self.events.publish(&object.name, &object.uid, vec![budget_spent(spent, limit)]);
+        if lock(&self.told).insert(key, (day, limit)) != Some((day, limit)) {
+            self.events.publish(&object.name, &object.uid, vec![budget_spent(day, limit)]);
         }
     }
 
@@ -101,17 +101,16 @@ impl Budgets {
 
     /// Writes down what is left of blocks of which nobody took `for_so_long`.
     pub(crate) async fn settle(&self, now: Timestamp, for_so_long: SignedDuration) {
+        lock(&self.told).retain(|(name, uid), _| self.shared.object(name).is_some_and(|it| it.uid == *uid));
         let all: Vec<_> = lock(&self.held).iter().map(|(key, it)| (key.clone(), Arc::clone(it))).collect();
         for ((name, uid), budget) in all {
             let Some(object) = self.shared.object(&name).filter(|object| object.uid == uid) else {
-                let key = (name, uid);
-                lock(&self.held).remove(&key);
-                lock(&self.told).remove(&key);
+                lock(&self.held).remove(&(name, uid));
                 continue;
             };
             let Ok(limits) = limits(&object) else { continue };
             let mut budget = budget.lock().await;
-            let Ok(spent) = Spent::of(&object.status) else { continue };
+            let Ok(spent) = object.spent() else { continue };
             // Dropped in the middle of the write, it stays spent.
             let Some(settlement) = budget.settle(&limits, spent, for_so_long, now) else { continue };
             match self.write(&object, settlement.next).await {
@@ -159,10 +158,9 @@ impl Budgets {
 
     /// Has the connection known as it stands now.
     async fn read(&self, object: &ConnectionObject) -> Result<(), String> {
-        match read(&self.client, &object.name).await? {
-            Some(current) => self.shared.shown(self.shared.read(object.name.kind, current)),
-            None => self.shared.gone(std::slice::from_ref(&object.name)),
-        }
+        let current = read(&self.client, &object.name).await?;
+        let current = current.map(|current| self.shared.read(object.name.kind, current));
+        self.shared.read_again(object, current);
         Ok(())
     }
 }
@@ -176,8 +174,7 @@ fn spent(object: &ConnectionObject, limits: &BudgetLimits) -> Result<Option<Spen
     if limits.max_entries_per_day.is_none() {
         return Ok(None);
     }
-    let spent = Some(&object.status).filter(|_| object.is_status_readable).ok_or(UnreadableCount);
-    spent.and_then(Spent::of).map_err(|unreadable| failed(&format!("{}: {unreadable}", object.name)))
+    object.spent().map_err(|unreadable| failed(&format!("{}: {unreadable}", object.name)))
 }
 
 fn failed(problem: &str) -> Trouble {

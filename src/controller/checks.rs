@@ -17,10 +17,12 @@ use crate::controller::names::{lock, named};
 use crate::controller::shared::object::ConnectionObject;
 use crate::controller::watched::policy::WatchedPolicy;
 use crate::runtime::leadership::Term;
-use dlq_crd::{ConnectionKind, TokenRefusal};
-use dlq_policy::ConnectionName;
+use dlq_crd::{ConnectionKind, Reason, TokenRefusal};
 use dlq_policy::plan::{Freshness, LOOK_AGAIN};
-use dlq_policy::status::connection::{Checked, Users, connection, events, is_ready, next_check};
+use dlq_policy::status::connection::{
+    Checked, Users, connection, events, holds_for, is_invalid, is_ready, next_check, works_since,
+};
+use dlq_policy::{ConnectionName, Invalid};
 use dlq_upstash::types::{Call, Criteria, Detail};
 
 /// How often statuses are looked over: their policies are counted, and tokens that are due are tried.
@@ -31,6 +33,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const READ_AGAIN: Duration = LOOK_AGAIN.unsigned_abs();
 /// What is left of a block of a budget is given back once nobody took of it for so long.
 const IDLE: SignedDuration = SignedDuration::from_secs(10);
+/// How soon another token is noticed: what is refused so shortly before is refused with that one.
+const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// How many connections are tried at once.
 const AT_ONCE: usize = 4;
 
@@ -68,10 +72,36 @@ struct Seen {
     is_read_only: bool,
 }
 
-/// When a connection's Secret was last read here, and in which version.
+/// A connection's token, as it was last tried here.
 struct Tried {
     at: Instant,
+    /// Of the connection, and of its Secret.
+    generation: i64,
     secret: String,
+    /// What came of it.
+    checked: Option<Checked>,
+}
+
+impl Tried {
+    /// What came of the same a short while ago. It was not written, or the question would not come up.
+    fn answer(&self, object: &ConnectionObject, secret: &str) -> Option<Checked> {
+        let checked = self.checked.as_ref()?;
+        let is_same = self.generation == object.generation && self.secret == secret;
+        (is_same && self.at.elapsed() < holds_for(checked).unsigned_abs()).then(|| checked.clone())
+    }
+}
+
+/// Since when the token is in use that a connection has now: what policies were refused before tells nothing of it.
+struct InUse {
+    uid: String,
+    since: Timestamp,
+}
+
+impl InUse {
+    /// As the process finds it: what was refused before the status said that the token works is known to its writer.
+    fn found(object: &ConnectionObject) -> Self {
+        Self { uid: object.uid.clone(), since: works_since(&object.status).unwrap_or(Timestamp::MIN) }
+    }
 }
 
 /// Keeps the statuses of shared connections current.
@@ -80,6 +110,7 @@ pub(crate) struct Checks {
     policies: Vec<Store<WatchedPolicy>>,
     sight: Sight,
     tried: Mutex<HashMap<ConnectionName, Tried>>,
+    in_use: Mutex<HashMap<ConnectionName, InUse>>,
     /// Why the status of a connection cannot be written, which is logged once.
     unwritten: Mutex<HashMap<ConnectionName, String>>,
 }
@@ -87,7 +118,14 @@ pub(crate) struct Checks {
 impl Checks {
     /// `policies`: all that this process watches.
     pub(crate) fn new(context: Arc<Context>, policies: Vec<Store<WatchedPolicy>>, sight: Sight) -> Self {
-        Self { context, policies, sight, tried: Mutex::default(), unwritten: Mutex::default() }
+        Self {
+            context,
+            policies,
+            sight,
+            tried: Mutex::default(),
+            in_use: Mutex::default(),
+            unwritten: Mutex::default(),
+        }
     }
 
     /// Works while this process leads, until it is to stop.
@@ -99,18 +137,29 @@ impl Checks {
                 return;
             }
         }
-        while stop.run_until_cancelled(self.pause()).await.is_some() {
-            let Some(term) = self.context.leadership.term() else {
+        // A write that is cancelled may still take effect: the watch shows it.
+        stop.run_until_cancelled(async { tokio::join!(self.rounds(), self.settle()) }).await;
+    }
+
+    async fn rounds(&self) {
+        loop {
+            self.pause().await;
+            if let Some(term) = self.context.leadership.term() {
+                self.round(&term).await;
+            }
+        }
+    }
+
+    /// Gives back what is left of blocks, however long an account takes to answer meanwhile.
+    async fn settle(&self) {
+        loop {
+            sleep(ROUND).await;
+            if self.context.leadership.term().is_some() {
+                self.context.budgets.settle(self.now(), IDLE).await;
+            } else {
                 // What it held is another leader's to grant.
                 self.context.budgets.forget();
-                continue;
-            };
-            // A write that is cancelled here may still take effect: the watch shows it.
-            let round = async {
-                self.round(&term).await;
-                self.context.budgets.settle(self.now(), IDLE).await;
-            };
-            stop.run_until_cancelled(round).await;
+            }
         }
     }
 
@@ -129,28 +178,55 @@ impl Checks {
         if all.is_empty() {
             return;
         }
+        let since = self.in_use(&all, &names);
         let mut seen = HashMap::<ConnectionName, Seen>::new();
         for policy in self.policies.iter().flat_map(Store::state) {
             if let Some(name) = policy.connection() {
+                let since = since.get(&name).copied().unwrap_or(Timestamp::MIN);
                 let seen = seen.entry(name).or_default();
                 seen.policies += 1;
-                seen.is_read_only |= policy.summary().refusal == Some(TokenRefusal::ReadOnlyToken);
+                seen.is_read_only |= policy.summary().refusal.as_deref().is_some_and(|(refusal, at)| {
+                    *refusal == TokenRefusal::ReadOnlyToken && at.is_none_or(|at| at >= since)
+                });
             }
         }
         let looks = all.into_iter().filter_map(|object| {
             let users = self.sight.users(&object.name, seen.get(&object.name))?;
-            Some(self.look(term, object, users))
+            Some(self.look(term, object.name, users))
         });
         stream::iter(looks).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
+    /// Since when each connection has the token that it has now.
+    fn in_use(
+        &self,
+        all: &[ConnectionObject],
+        names: &HashSet<&ConnectionName>,
+    ) -> HashMap<ConnectionName, Timestamp> {
+        let mut in_use = lock(&self.in_use);
+        in_use.retain(|name, _| names.contains(name));
+        for object in all {
+            let known = in_use.get(&object.name);
+            if known.is_none_or(|known| known.uid != object.uid) {
+                in_use.insert(object.name.clone(), InUse::found(object));
+            }
+        }
+        in_use.iter().map(|(name, in_use)| (name.clone(), in_use.since)).collect()
+    }
+
     /// Looks at one connection, and writes what differs.
-    async fn look(&self, term: &Term, object: ConnectionObject, users: Users) {
-        let is_due = next_check(&object.status, object.generation) <= self.now();
-        let checked = if is_due || self.may_have_changed(&object) {
-            self.ask(term, &object, is_due).await
-        } else {
-            None
+    async fn look(&self, term: &Term, name: ConnectionName, mut users: Users) {
+        // Others had their turn since the round began.
+        let Some(object) = self.context.shared.object(&name) else { return };
+        let unreadable = unreadable(&object);
+        // A count that can be read again is no edit of the spec.
+        let is_corrected = unreadable.is_none() && object.shared.is_ok() && is_invalid(&object.status);
+        let is_due = is_corrected || next_check(&object.status, object.generation) <= self.now();
+        let is_asked = is_due || self.may_have_changed(&object);
+        let checked = match unreadable {
+            Some(invalid) => Some(Checked::Invalid(invalid)),
+            None if is_asked => self.ask(term, &object, is_due, &mut users).await,
+            None => None,
         };
         if is_due && checked.is_none() || term.is_over() {
             return;
@@ -159,12 +235,12 @@ impl Checks {
         if next == object.status {
             return;
         }
-        let (name, connection) = (&object.name, named(&object.name));
+        let connection = named(&name);
         match write(&self.context.client, &object, &next).await {
             Ok(written) => {
-                lock(&self.unwritten).remove(name);
+                lock(&self.unwritten).remove(&name);
                 info!(connection, "wrote the connection's status");
-                self.context.events.publish(name, &object.uid, events(&object.status, &next));
+                self.context.events.publish(&name, &object.uid, events(&object.status, &next));
                 self.context.shared.wrote(&object, next, written);
             }
             // Another process or an edit came first; the watch shows it.
@@ -187,7 +263,13 @@ impl Checks {
 
     /// Tries the token by listing one entry; none where nothing was found out. Where the connection `is_due` for no other
     /// reason, another version of its Secret is one.
-    async fn ask(&self, term: &Term, object: &ConnectionObject, is_due: bool) -> Option<Checked> {
+    async fn ask(
+        &self,
+        term: &Term,
+        object: &ConnectionObject,
+        is_due: bool,
+        users: &mut Users,
+    ) -> Option<Checked> {
         let Context { connections, .. } = &*self.context;
         let account = match &object.shared {
             Ok(shared) => &shared.account,
@@ -205,10 +287,24 @@ impl Checks {
                 return None;
             }
         };
-        let tried = Tried { at: Instant::now(), secret: secret.clone() };
-        let before = lock(&self.tried).insert(object.name.clone(), tried);
-        if !is_due && before.is_some_and(|before| before.secret == secret) {
-            return None;
+        let generation = object.generation;
+        let mut tried = Tried { at: Instant::now(), generation, secret, checked: None };
+        let mut is_new = is_edited && object.status.observed_generation > Some(0);
+        if let Some(before) = lock(&self.tried).get_mut(&object.name) {
+            if let Some(answer) = before.answer(object, &tried.secret).filter(|_| is_due) {
+                return Some(answer);
+            }
+            is_new |= before.secret != tried.secret;
+            if !is_due && !is_new {
+                before.at = Instant::now();
+                return None;
+            }
+        }
+        if is_new {
+            // What policies were refused with says nothing of this one.
+            users.is_read_only = users.is_read_only.map(|_| false);
+            let since = self.now().saturating_sub(NOTICED_WITHIN).unwrap_or(Timestamp::MIN);
+            lock(&self.in_use).insert(object.name.clone(), InUse { uid: object.uid.clone(), since });
         }
         let call =
             Call::List { criteria: Criteria::default(), cursor: None, count: 1, detail: Detail::default() };
@@ -216,13 +312,24 @@ impl Checks {
         if time.is_zero() {
             return None;
         }
-        match timeout(time, client.send(&call, self.now())).await {
+        tried.checked = match timeout(time, client.send(&call, self.now())).await {
             Ok(Ok(answer)) => Some(Checked::Asked(answer.map(drop))),
             Ok(Err(_)) | Err(_) => None,
-        }
+        };
+        let checked = tried.checked.clone();
+        lock(&self.tried).insert(object.name.clone(), tried);
+        checked
     }
 
     fn now(&self) -> Timestamp {
         (self.context.clock)()
     }
+}
+
+/// A connection whose day cannot be counted grants nothing.
+fn unreadable(object: &ConnectionObject) -> Option<Invalid> {
+    let shared = object.shared.as_ref().ok()?;
+    shared.budget.max_entries_per_day?;
+    let unreadable = object.spent().err()?;
+    Some(Invalid::new(Reason::InvalidSpec, &format!("{}: {unreadable}", object.name)))
 }

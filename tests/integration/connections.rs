@@ -57,6 +57,17 @@ impl Scene {
         .unwrap();
     }
 
+    /// Waits until a connection of the namespace says how many policies name it, and gives its status.
+    async fn counted(&self, name: &str, policies: usize) -> Value {
+        eventually(PATIENCE, "its policies are counted", async || {
+            let object = self.kubectl(&["get", "dlqconnection", name, "--output=json"]).await;
+            let status = serde_json::from_str::<Value>(&object).unwrap()["status"].take();
+            if status["policies"] == policies { Ok(status) } else { Err(format!("{status:#}")) }
+        })
+        .await
+        .unwrap()
+    }
+
     async fn generate(&self, count: usize) {
         let entry = Entry { labels: vec!["payments".to_owned()], ..Entry::default() };
         self.simulator.generate(DLQ, count, &entry).await.unwrap();
@@ -234,13 +245,7 @@ async fn the_status_of_a_connection_says_what_is_wrong_with_its_token() {
     assert!(condition(&status, "Stalled").is_object() && status["lastCheckTime"].is_string(), "{status}");
     scene.connection("dlqconnection", "elsewhere", "False", "UrlNotAllowed").await;
     scene.connection("dlqconnection", "works", "True", "Connected").await;
-    eventually(PATIENCE, "both policies are counted", async || {
-        let policies = ["get", "dlqconnection", "works", "--output=jsonpath={.status.policies}"];
-        let policies = scene.kubectl(&policies).await;
-        if policies == "2" { Ok(()) } else { Err(policies) }
-    })
-    .await
-    .unwrap();
+    scene.counted("works", 2).await;
     let calls = scene.simulator.ledger(DLQ).await.unwrap().calls;
     assert_eq!(calls.len(), 1, "the token that works was tried once: {calls:?}");
 }
@@ -258,4 +263,52 @@ async fn a_read_only_token_is_told_once_a_run_was_refused() {
     scene.connection("dlqconnection", "production", "False", "ReadOnlyToken").await;
     let namespace = scene.namespace.name();
     scene.told(namespace, "DlqConnection", "production", &["Connected", "ReadOnlyToken"]).await;
+    // With another token it works again, although the policy, which does not run, still tells of the old one.
+    scene.patch("resume", json!({ "suspend": true })).await;
+    scene.condition("resume", "Ready", "True", "Suspended").await;
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    scene.share("production", json!({})).await;
+    scene.connection("dlqconnection", "production", "True", "Connected").await;
+    assert_eq!(scene.policy("resume").await["status"]["refusedReason"], "ReadOnlyToken");
+    scene.apply_sharing("another", "production", json!({ "suspend": true })).await;
+    let status = scene.counted("production", 2).await;
+    assert_eq!(condition(&status, "Ready")["reason"], "Connected", "{status}");
+}
+
+#[tokio::test]
+async fn a_count_that_somebody_broke_is_told_and_stops_what_acts_until_it_is_corrected() {
+    let scene = Scene::start("unreadable").await;
+    scene.generate(3).await;
+    scene.share("production", json!({ "limits": { "maxEntriesPerDay": 100 } })).await;
+    scene.connection("dlqconnection", "production", "True", "Connected").await;
+    let broken = json!({ "status": { "day": "yesterday", "entriesToday": 1 } }).to_string();
+    let patch = ["patch", "dlqconnection", "production", "--type=merge", "--subresource=status", "--patch"];
+    scene.kubectl(&[&patch[..], &[&broken]].concat()).await;
+    let status = scene.connection("dlqconnection", "production", "False", "InvalidSpec").await;
+    let ready = condition(&status, "Ready");
+    assert!(ready["message"].as_str().unwrap().contains("status.entriesToday cannot be read"), "{status}");
+    scene.apply_sharing("resume", "production", json!({})).await;
+    scene.status("resume", "its run begins", |status| status["currentRun"].is_object()).await;
+    let acting = scene.simulator.ledger(DLQ).await.unwrap().calls.into_iter();
+    assert_eq!(acting.filter(|call| call.operation != "list").count(), 0);
+    let corrected = json!({ "status": { "day": null, "entriesToday": null } }).to_string();
+    scene.kubectl(&[&patch[..], &[&corrected]].concat()).await;
+    assert_eq!(scene.ran("resume", 1).await["lastRun"]["processed"], 3);
+    scene.connection("dlqconnection", "production", "True", "Connected").await;
+}
+
+#[tokio::test]
+async fn the_lower_threshold_of_policy_and_connection_says_which_runs_need_an_approval() {
+    let scene = Scene::start("thresholds").await;
+    scene.generate(30).await;
+    scene.share("production", json!({ "limits": { "approvalAbove": 20 } })).await;
+    let limits = |above: u32| json!({ "limits": { "approvalAbove": above }, "dryRun": false });
+    for (name, fields) in [("none", json!({})), ("higher", limits(1000)), ("lower", limits(10))] {
+        scene.apply_sharing(name, "production", fields).await;
+        let status = scene.condition(name, "Running", "True", "AwaitingApproval").await;
+        assert_eq!(status["currentRun"]["matched"], 30, "{status}");
+    }
+    scene.share("production", json!({ "limits": { "approvalAbove": 30 } })).await;
+    scene.apply_sharing("at", "production", limits(1000)).await;
+    assert_eq!(scene.ran("at", 1).await["lastRun"]["result"], "Succeeded");
 }

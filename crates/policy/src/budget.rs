@@ -28,8 +28,16 @@ pub struct BudgetLimits {
 
 impl BudgetLimits {
     /// The day that it is.
-    pub fn day(&self, now: Timestamp) -> Date {
+    fn day(&self, now: Timestamp) -> Date {
         now.to_zoned(self.zone.clone().unwrap_or(TimeZone::UTC)).date()
+    }
+
+    /// The day that counts: that of the status, where its writer's clock is ahead or the zone was edited. A day that begins
+    /// anew would have a budget of its own.
+    pub fn counted_day(&self, spent: Option<Spent>, now: Timestamp) -> Date {
+        let today = self.day(now);
+        let tomorrow = today.tomorrow().unwrap_or(today);
+        spent.map(|spent| spent.day).filter(|day| *day == tomorrow).unwrap_or(today)
     }
 
     /// When a day ends.
@@ -182,7 +190,7 @@ impl Budget {
         let mut granted = limits.entries_per_second.map_or(wanted, |rate| wanted.min(rate.max(1).into()));
         let mut grant = Grant::unlimited(granted);
         if let Some(limit) = limits.max_entries_per_day {
-            let day = counted_day(limits, spent, now);
+            let day = limits.counted_day(spent, now);
             self.block.take_if(|block| block.day != day || block.left == 0);
             match &mut self.block {
                 Some(block) => {
@@ -253,7 +261,7 @@ impl Budget {
         for_so_long: SignedDuration,
         now: Timestamp,
     ) -> Option<Settlement> {
-        let day = counted_day(limits, spent, now);
+        let day = limits.counted_day(spent, now);
         let is_idle = self.taken_at.is_none_or(|at| now.duration_since(at) >= for_so_long);
         let spent = spent.filter(|spent| spent.day == day)?;
         let left = self.block.as_ref().filter(|block| block.day == day).map_or(0, |block| block.left);
@@ -264,7 +272,7 @@ impl Budget {
         Some(Settlement { next: Spent { day, entries }, block: self.block.take(), overdrawn: self.overdrawn })
     }
 
-    /// A settlement was written down. One of which that is not known is dropped: what it would have given back stays
+    /// A settlement was written down. A settlement whose outcome is unknown is dropped: what it would have given back stays
     /// spent, and what was overdrawn may count twice.
     pub fn settled(&mut self, settlement: &Settlement) {
         self.overdrawn = self.overdrawn.saturating_sub(settlement.overdrawn);
@@ -274,14 +282,6 @@ impl Budget {
     pub fn not_settled(&mut self, settlement: Settlement) {
         self.block = settlement.block;
     }
-}
-
-/// The day that counts: that of the status, where its writer's clock is ahead or the zone was edited. A day that begins anew
-/// would have a budget of its own.
-fn counted_day(limits: &BudgetLimits, spent: Option<Spent>, now: Timestamp) -> Date {
-    let today = limits.day(now);
-    let tomorrow = today.tomorrow().unwrap_or(today);
-    spent.map(|spent| spent.day).filter(|day| *day == tomorrow).unwrap_or(today)
 }
 
 /// How long so many entries take.

@@ -12,7 +12,6 @@ use crate::controller::names::Clock;
 use crate::controller::shared::SharedConnections;
 use crate::controller::shared::object::ConnectionObject;
 use crate::runtime::metrics::{Definition, encode_gauge};
-use dlq_policy::budget::Spent;
 use dlq_policy::status::connection::is_ready;
 
 /// The shared connections, once they are watched.
@@ -73,8 +72,9 @@ fn limit(object: &ConnectionObject) -> Option<u64> {
 /// A status of another day says nothing of this one.
 fn entries_today(object: &ConnectionObject, now: Timestamp) -> Option<f64> {
     limit(object)?;
-    let today = object.shared.as_ref().ok()?.budget.day(now);
-    let spent = Spent::of(&object.status).ok()?.filter(|spent| spent.day == today);
+    let spent = object.spent().ok()?;
+    let today = object.shared.as_ref().ok()?.budget.counted_day(spent, now);
+    let spent = spent.filter(|spent| spent.day == today);
     Some(number(spent.map_or(0, |spent| spent.entries)))
 }
 

@@ -20,7 +20,7 @@ use crate::controller::context::Context;
 use crate::controller::memory::line::Line;
 use crate::controller::memory::session::Session;
 use crate::controller::names::{Named, PolicyRef, lock};
-use crate::controller::slots::{Asked, Slot};
+use crate::controller::slots::{Asked, Limit, Slot};
 use crate::controller::tell::report;
 use crate::controller::watched::Watched;
 use crate::controller::watched::policy::ChangeKey;
@@ -120,8 +120,9 @@ impl<'a> PolicyPorts<'a> {
     }
 
     /// How many runs may be at work with an account.
-    fn most_runs(&self, state: &State, account: AccountId) -> Option<u16> {
-        self.context.shared.max_concurrent_runs(&state.shared(account)?)
+    fn limit_of_runs(&self, state: &State, account: AccountId) -> Limit {
+        let shared = state.shared(account);
+        shared.map_or(Limit::AsBefore, |name| self.context.shared.limit_of_runs(&name))
     }
 
     fn namespace(&self) -> &str {
@@ -237,10 +238,10 @@ impl Ports for PolicyPorts<'_> {
         if state.slots.as_ref().is_some_and(|(of, _)| *of == account) {
             return true;
         }
-        let most = self.most_runs(&state, account);
+        let limit = self.limit_of_runs(&state, account);
         let line = match self.context.memory.take_line(self.policy, account) {
             Some(line) => line,
-            None => match self.context.slots.ask_within(self.namespace(), state.slots_of(account), most) {
+            None => match self.context.slots.ask_within(self.namespace(), state.slots_of(account), limit) {
                 Asked::Granted(slot) => {
                     state.slots = Some((account, vec![slot]));
                     return true;
@@ -267,10 +268,10 @@ impl Ports for PolicyPorts<'_> {
 
     fn further_permit(&self, account: AccountId) -> bool {
         let mut state = lock(&self.state);
-        let most = self.most_runs(&state, account);
+        let limit = self.limit_of_runs(&state, account);
         let of = state.slots_of(account);
         let Some((_, slots)) = state.slots.as_mut().filter(|(of, _)| *of == account) else { return false };
-        let further = self.context.slots.ask_if_free(self.namespace(), of, most);
+        let further = self.context.slots.ask_if_free(self.namespace(), of, limit);
         let is_granted = further.is_some();
         slots.extend(further);
         is_granted

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::object::ConnectionObject;
 use crate::controller::names::lock;
+use crate::controller::slots::Limit;
 use dlq_crd::{Connection, ConnectionKind, ConnectionStatus, Reason};
 use dlq_policy::{ConnectionName, Invalid, Permissions, SharedConnection};
 
@@ -127,9 +128,10 @@ impl SharedConnections {
         lock(&self.state).connections.get(name).cloned()
     }
 
-    /// How many runs may be at work with one of them, where it says so.
-    pub(crate) fn max_concurrent_runs(&self, name: &ConnectionName) -> Option<u16> {
-        self.object(name)?.shared.ok()?.max_concurrent_runs
+    /// How many runs may be at work with one of them.
+    pub(crate) fn limit_of_runs(&self, name: &ConnectionName) -> Limit {
+        let shared = self.object(name).and_then(|object| object.shared.ok());
+        shared.map_or(Limit::AsBefore, |shared| Limit::Runs(shared.max_concurrent_runs))
     }
 
     /// Makes something of an object.
@@ -140,6 +142,11 @@ impl SharedConnections {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<ConnectionObject> {
         lock(&self.state).connections.values().cloned().collect()
+    }
+
+    /// The names of all of them.
+    pub(crate) fn names(&self) -> Vec<ConnectionName> {
+        lock(&self.state).connections.keys().cloned().collect()
     }
 
     /// Tells of what changes from now on.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use dlq_crd::{ClusterDlqConnectionSpec, ConnectionKind, ConnectionStatus, DlqConnectionSpec, Reason};
+use dlq_policy::budget::{Spent, UnreadableCount};
 use dlq_policy::{ConnectionName, Invalid, Permissions, SharedConnection};
 use dlq_upstash::error::printable;
 
@@ -25,8 +26,8 @@ pub(crate) struct ConnectionObject {
     /// Which namespaces it is for, by their labels. One without a selector of a cluster-wide connection is for none.
     selector: Option<Selector>,
     pub(crate) status: ConnectionStatus,
-    /// Whether `status` is what is stored: one that cannot be read counts as empty, but for what was spent.
-    pub(crate) is_status_readable: bool,
+    /// Whether `status` is what is stored: one that cannot be read is treated as empty, and no budget is granted under it.
+    is_status_readable: bool,
 }
 
 impl ConnectionObject {
@@ -66,6 +67,11 @@ impl ConnectionObject {
             is_status_readable: status.is_ok(),
             status: status.unwrap_or_default().unwrap_or_default(),
         }
+    }
+
+    /// What its status says of a day's limit.
+    pub(crate) fn spent(&self) -> Result<Option<Spent>, UnreadableCount> {
+        if self.is_status_readable { Spent::of(&self.status) } else { Err(UnreadableCount) }
     }
 
     /// Whether policies of a namespace with these labels may use it.

@@ -22,6 +22,32 @@ impl SharedConnections {
         }
     }
 
+    /// What a read of a connection that was `seen` so found; none: that it is gone. Where the watch has shown anything since,
+    /// it may be newer than the read, and is kept.
+    pub(crate) fn read_again(&self, seen: &ConnectionObject, current: Option<ConnectionObject>) {
+        let affected = {
+            let mut state = lock(&self.state);
+            let known = state.connections.get_mut(&seen.name);
+            let Some(known) = known.filter(|known| known.version == seen.version && known.uid == seen.uid)
+            else {
+                return;
+            };
+            let is_edited = match current {
+                Some(current) => {
+                    let is_edited = (&known.uid, known.generation) != (&current.uid, current.generation);
+                    *known = current;
+                    is_edited
+                }
+                None => state.connections.remove(&seen.name).is_some(),
+            };
+            is_edited.then(|| Affected::Connection(seen.name.clone()))
+        };
+        match affected {
+            Some(affected) => self.tell(affected),
+            None => self.changed.notify_one(),
+        }
+    }
+
     /// Connections that were deleted.
     pub(crate) fn gone(&self, names: &[ConnectionName]) {
         for name in names {

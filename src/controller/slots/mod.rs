@@ -27,6 +27,15 @@ struct Queue {
     waiting: HashMap<Ticket, Arc<Notify>>,
 }
 
+/// How many slots a connection may have, beside the limit of all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Limit {
+    /// As many as it says itself; none: no limit of its own.
+    Runs(Option<u16>),
+    /// As was last said of it: it is gone or cannot be read, which lifts no limit.
+    AsBefore,
+}
+
 /// What one who asks for a slot gets.
 pub(crate) enum Asked {
     /// A slot was free.
@@ -63,15 +72,17 @@ impl Slots {
 
     /// A slot, or the last place in the line of this namespace and connection.
     pub(crate) fn ask(&self, namespace: &str, connection: u64) -> Asked {
-        self.ask_within(namespace, connection, None)
+        self.ask_within(namespace, connection, Limit::AsBefore)
     }
 
-    /// The same of a connection that may have so many slots.
-    pub(crate) fn ask_within(&self, namespace: &str, connection: u64, most: Option<u16>) -> Asked {
+    /// The same of a connection with a limit of its own.
+    pub(crate) fn ask_within(&self, namespace: &str, connection: u64, limit: Limit) -> Asked {
         let granted = Arc::new(Notify::new());
         let ticket = self.change(|queue| {
             let ticket = queue.turns.ask(namespace, connection);
-            queue.turns.limit(connection, most.map(usize::from));
+            if let Limit::Runs(most) = limit {
+                queue.turns.limit(connection, most.map(usize::from));
+            }
             queue.waiting.insert(ticket, Arc::clone(&granted));
             ticket
         });
@@ -81,11 +92,11 @@ impl Slots {
     }
 
     /// A slot, if one is free that nobody waits for.
-    pub(crate) fn ask_if_free(&self, namespace: &str, connection: u64, most: Option<u16>) -> Option<Slot> {
+    pub(crate) fn ask_if_free(&self, namespace: &str, connection: u64, limit: Limit) -> Option<Slot> {
         if self.has_line() {
             return None;
         }
-        match self.ask_within(namespace, connection, most) {
+        match self.ask_within(namespace, connection, limit) {
             Asked::Granted(slot) => Some(slot),
             Asked::Queued(_) => None,
         }
@@ -97,8 +108,10 @@ impl Slots {
     }
 
     /// Holds a connection to another limit from now on: slots that are held already are kept.
-    pub(crate) fn limit(&self, connection: u64, most: Option<u16>) {
-        self.change(|queue| queue.turns.limit(connection, most.map(usize::from)));
+    pub(crate) fn limit(&self, connection: u64, limit: Limit) {
+        if let Limit::Runs(most) = limit {
+            self.change(|queue| queue.turns.limit(connection, most.map(usize::from)));
+        }
     }
 
     /// Changes who holds and who waits, and hands out what is free then.

@@ -84,7 +84,7 @@ impl Turns {
         ticket
     }
 
-    /// Holds a connection that somebody asked for to a limit of its own, from now on: slots that are held already are kept.
+    /// Holds a connection to a limit of its own, from now on: slots that are held already are kept.
     pub(super) fn limit(&mut self, connection: Connection, most: Option<usize>) {
         self.usage(connection).most = most;
         self.settle(connection);
@@ -101,7 +101,7 @@ impl Turns {
         (turn, name)
     }
 
-    /// Gives a slot to whoever's turn it is. `None`: nobody who waits can have one.
+    /// Gives a slot to the one whose turn it is. `None`: nothing that waits can have one.
     pub(super) fn grant(&mut self) -> Option<Ticket> {
         while self.held < self.all {
             let candidate = *self.candidates.first()?;

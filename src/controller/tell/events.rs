@@ -201,7 +201,7 @@ impl Publisher {
                     for published in self.held.take_all() {
                         self.publish(*published).await;
                     }
-                    // Whoever asked may have given up.
+                    // The one that asked may have given up.
                     let _ = done.send(());
                 }
             }

@@ -24,9 +24,14 @@ pub(super) async fn wake_users(context: Arc<Context>, watched: Watched) {
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
         };
-        if let Some(Affected::Connection(name)) = &affected {
-            // A limit that was raised lets those in line go on at once.
-            context.slots.limit(slots_of(name), context.shared.max_concurrent_runs(name));
+        let changed = match &affected {
+            Some(Affected::Connection(name)) => vec![name.clone()],
+            Some(Affected::Namespace(_)) => Vec::new(),
+            Some(Affected::Kind(_)) | None => context.shared.names(),
+        };
+        // A limit that was raised starts those in line at once.
+        for name in &changed {
+            context.slots.limit(slots_of(name), context.shared.limit_of_runs(name));
         }
         let now = (context.clock)();
         let users = watched.store.state().into_iter().filter(|policy| {

@@ -37,8 +37,8 @@ pub(crate) struct PolicySummary {
     pub(crate) account: u64,
     /// The kind and the name of the shared connection that it names.
     pub(crate) connection: Option<Box<(ConnectionKind, Box<str>)>>,
-    /// Why Upstash refused the token, if it did.
-    pub(crate) refusal: Option<TokenRefusal>,
+    /// Why Upstash refused the token, if it did, and when the last run ended.
+    pub(crate) refusal: Option<Box<(TokenRefusal, Option<Timestamp>)>>,
 }
 
 /// The reasons of [`PolicySummary::skipped`], as metrics call them.
@@ -80,6 +80,8 @@ impl PolicySummary {
         } else {
             ConnectionKind::DlqConnection
         };
+        let refusal = status.refused_reason.text().and_then(|text| serde_json::from_value(text.into()).ok());
+        let last_end = last_run.completion_time.time();
         Self {
             account: account(&[
                 connection.url.text(),
@@ -88,7 +90,7 @@ impl PolicySummary {
                 name.as_ref().map(|name| format!("{kind} {name}")),
             ]),
             connection: name.map(|name| Box::new((kind, name.into_boxed_str()))),
-            refusal: status.refused_reason.text().and_then(|text| serde_json::from_value(text.into()).ok()),
+            refusal: refusal.map(|refusal| Box::new((refusal, last_end))),
             action: spec.action.text().unwrap_or_default().into_boxed_str(),
             starts_when_new: schedule.is_empty()
                 && !spec.suspend.flag()
@@ -288,6 +290,7 @@ impl Status {
 #[serde(default, rename_all = "camelCase")]
 struct Run {
     start_time: Leaf,
+    completion_time: Leaf,
     skipped: Loose<Skipped>,
     exhausted: Leaf,
 }
@@ -397,7 +400,7 @@ mod tests {
             },
             account: 0,
             connection: None,
-            refusal: Some(TokenRefusal::ReadOnlyToken),
+            refusal: Some(Box::new((TokenRefusal::ReadOnlyToken, time("2026-11-20T12:00:09Z")))),
         };
         assert_eq!(summary(&spec, &status), expected);
     }

@@ -21,7 +21,7 @@ const EDITED: Duration = Duration::from_millis(10);
 /// After how many of these edits one connection becomes usable or no longer is.
 const FLIPPED_AFTER: u64 = 100;
 
-/// The cluster-wide connection of a team that is usable and not, in turn.
+/// The cluster-wide connection of a team that is alternately usable and unusable.
 pub(super) fn flips(team: &str) -> String {
     format!("{team}-flips")
 }

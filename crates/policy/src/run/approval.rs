@@ -144,7 +144,7 @@ mod tests {
         let asked = "2026-11-20T12:30:00.000Z";
         let waited = |fields: Value| waited(&run(&fields)).as_mins();
         assert_eq!(waited(json!({})), 0);
-        assert_eq!(waited(json!({ "approvalRequestedTime": asked })), 0, "it is not over");
+        assert_eq!(waited(json!({ "approvalRequestedTime": asked })), 0, "it still waits");
         let approved = json!({ "approvalRequestedTime": asked, "approvedTime": "2026-11-20T13:30:00.000Z",
             "completionTime": "2026-11-20T14:00:00.000Z" });
         assert_eq!(waited(approved), 60);

@@ -1,5 +1,7 @@
 //! A connection that policies share: the account that it stands for, and the guardrails that its policies keep.
 
+use std::fmt::Display;
+
 use jiff::tz::TimeZone;
 use url::Url;
 
@@ -89,17 +91,17 @@ impl SharedConnection {
         };
         let limits = guardrails.limits.clone().unwrap_or_default();
         let budget = BudgetLimits {
-            entries_per_second: limit(limits.entries_per_second, at, "entriesPerSecond")?,
-            max_entries_per_day: limit(limits.max_entries_per_day, at, "maxEntriesPerDay")?,
+            entries_per_second: limit(limits.entries_per_second, at, "entriesPerSecond", 1, u32::MAX)?,
+            max_entries_per_day: limit(limits.max_entries_per_day, at, "maxEntriesPerDay", 1, u64::MAX)?,
             zone: guardrails.time_zone.as_ref().map(|text| zone(text.as_str(), at)).transpose()?,
         };
-        let max_concurrent_runs = limit(limits.max_concurrent_runs, at, "maxConcurrentRuns")?;
+        let max_concurrent_runs = limit(limits.max_concurrent_runs, at, "maxConcurrentRuns", 1, u16::MAX)?;
         Ok(Self {
             name,
             account,
             budget,
             max_concurrent_runs,
-            approval_above: limits.approval_above,
+            approval_above: limit(limits.approval_above, at, "approvalAbove", 0, i64::MAX)?,
             guardrails: guardrails.clone(),
             callback_urls,
         })
@@ -169,16 +171,21 @@ pub(super) fn callback_url(text: &str) -> Option<Url> {
     is_plain.then_some(url)
 }
 
-/// A limit. The API server takes none below 1; under an older definition it may have taken any, which is not to count as
-/// none.
-fn limit<U: TryFrom<i64> + PartialOrd + From<u8>>(
+/// A limit. The API server takes none that is out of range; under an older definition it may have taken any, which is not to
+/// count as none.
+fn limit<U: TryFrom<i64> + PartialOrd + Display>(
     limit: Option<impl Into<i64>>,
     at: &str,
     field: &str,
+    least: U,
+    most: U,
 ) -> Result<Option<U>, Invalid> {
     let Some(limit) = limit else { return Ok(None) };
-    let limit = U::try_from(limit.into()).ok().filter(|limit| *limit >= U::from(1));
-    let out_of_range = || Invalid::spec(&format!("{at}.limits.{field}"), "is out of range; use 1 or more");
+    let limit = U::try_from(limit.into()).ok().filter(|limit| (&least..=&most).contains(&limit));
+    let out_of_range = || {
+        let problem = format!("is out of range; use {least} to {most}");
+        Invalid::spec(&format!("{at}.limits.{field}"), &problem)
+    };
     limit.map(Some).ok_or_else(out_of_range)
 }
 

@@ -157,6 +157,7 @@ fn a_limit_that_an_older_definition_let_through_is_not_taken_for_none() {
         ("maxConcurrentRuns", 0),
         ("maxConcurrentRuns", 65_536),
         ("maxEntriesPerDay", -5),
+        ("approvalAbove", -1),
     ] {
         let invalid = cluster(&json!({ "limits": { field: value } })).unwrap_err();
         assert_eq!(invalid.reason, Reason::InvalidSpec);

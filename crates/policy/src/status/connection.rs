@@ -1,9 +1,9 @@
 //! What the status of a shared connection says, and when its token is tried again.
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::{Truth, find, may_come, seconds, set, set_kstatus};
-use crate::budget::Spent;
 use crate::changes::{EventReason, ObjectEvent};
 use crate::run::outcome::{ACTING_TOKEN, VALID_TOKEN, with_advice};
 use crate::spec::Invalid;
@@ -32,6 +32,15 @@ pub struct Users {
     /// Whether Upstash refused an acting call of one of them, as the token is read-only; none where this process cannot rule
     /// it out.
     pub is_read_only: Option<bool>,
+}
+
+/// How long an answer holds, whether or not the status that tells of it could be written: each question costs a call.
+pub fn holds_for(checked: &Checked) -> SignedDuration {
+    let is_known = match checked {
+        Checked::Asked(Err(error)) => refused(error, false).0 != Truth::Unknown,
+        Checked::Asked(Ok(())) | Checked::Invalid(_) => true,
+    };
+    if is_known { CHECK_AGAIN } else { CHECK_SOON }
 }
 
 /// When the token is tried again, as far as the status tells. At once: a time that has passed.
@@ -68,7 +77,7 @@ pub fn connection(
     let (truth, reason, message) = match checked {
         Some(Checked::Invalid(invalid)) => (Truth::False, invalid.reason, invalid.message.clone()),
         Some(Checked::Asked(Ok(()))) => works(is_read_only),
-        Some(Checked::Asked(Err(error))) => refused(error),
+        Some(Checked::Asked(Err(error))) => refused(error, is_read_only),
         None if matches!(was_reason, Some(Reason::Connected | Reason::ReadOnlyToken)) => works(is_read_only),
         None => return next,
     };
@@ -101,12 +110,11 @@ pub fn events(before: &ConnectionStatus, after: &ConnectionStatus) -> Vec<Object
     vec![ObjectEvent::new(reason, now.message.clone())]
 }
 
-/// What is told once a day, when the first run ends because the connection's budget is spent.
-pub fn budget_spent(spent: Spent, limit: u64) -> ObjectEvent {
-    let Spent { day, entries } = spent;
+/// What is told when the first run of a day ends because the connection's budget is spent.
+pub fn budget_spent(day: Date, limit: u64) -> ObjectEvent {
     let text = format!(
-        "{entries} of {limit} entries of limits.maxEntriesPerDay are spent on {day}; runs end as LimitReached until \
-         that day is past or the limit is raised"
+        "the {limit} entries of limits.maxEntriesPerDay are spent on {day}; runs end as LimitReached until that day \
+         is past or the limit is raised"
     );
     ObjectEvent::new(EventReason::BudgetSpent, text)
 }
@@ -114,6 +122,18 @@ pub fn budget_spent(spent: Spent, limit: u64) -> ObjectEvent {
 /// Whether the token works, as far as the status tells.
 pub fn is_ready(status: &ConnectionStatus) -> bool {
     find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == Truth::True.as_str())
+}
+
+/// Whether it says that the connection itself cannot be used as it stands.
+pub fn is_invalid(status: &ConnectionStatus) -> bool {
+    let ready = find(&status.conditions, ConditionType::Ready);
+    ready.is_some_and(|ready| ready.reason == Reason::InvalidSpec.as_str())
+}
+
+/// Since when the token works, if it does.
+pub fn works_since(status: &ConnectionStatus) -> Option<Timestamp> {
+    let ready = find(&status.conditions, ConditionType::Ready)?;
+    (ready.status == Truth::True.as_str()).then_some(ready.last_transition_time.0)
 }
 
 fn works(is_read_only: bool) -> (Truth, Reason, String) {
@@ -124,7 +144,7 @@ fn works(is_read_only: bool) -> (Truth, Reason, String) {
     }
 }
 
-fn refused(error: &ApiError) -> (Truth, Reason, String) {
+fn refused(error: &ApiError, is_read_only: bool) -> (Truth, Reason, String) {
     let happened = error.to_string();
     match error.class {
         ErrorClass::Unauthorized => (Truth::False, Reason::Unauthorized, with_advice(&happened, VALID_TOKEN)),
@@ -134,7 +154,7 @@ fn refused(error: &ApiError) -> (Truth, Reason, String) {
         }
         ErrorClass::RateLimited | ErrorClass::QuotaExceeded => {
             // A token that is rate limited was accepted.
-            (Truth::True, Reason::Connected, "the token works".to_owned())
+            works(is_read_only)
         }
         ErrorClass::Unavailable
         | ErrorClass::TooLarge

@@ -111,11 +111,11 @@ fn what_becomes_of_the_token_is_told_once() {
 
 #[test]
 fn a_spent_budget_is_told_with_the_day_and_the_way_out() {
-    let event = budget_spent(Spent { day: "2026-11-20".parse().unwrap(), entries: 200 }, 200);
+    let event = budget_spent("2026-11-20".parse().unwrap(), 200);
     assert_eq!((event.reason.as_str(), event.reason.is_warning()), ("BudgetSpent", true));
     assert_eq!(
         event.text,
-        "200 of 200 entries of limits.maxEntriesPerDay are spent on 2026-11-20; runs end as LimitReached until that \
-         day is past or the limit is raised"
+        "the 200 entries of limits.maxEntriesPerDay are spent on 2026-11-20; runs end as LimitReached until that day \
+         is past or the limit is raised"
     );
 }

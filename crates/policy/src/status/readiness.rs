@@ -83,10 +83,6 @@ fn unless_held(
     if is_circuit_open(policy, status) {
         return circuit_open(status);
     }
-    // A run that has its token continues.
-    if let Ok(Work { connection: ConnectionRef::Missing(missing), .. }) = &policy.work {
-        return not_ready(missing);
-    }
     if let Some(invalid) = labels_not_carried(policy, status) {
         return not_ready(&invalid);
     }
@@ -97,6 +93,8 @@ fn unless_held(
 fn able(policy: &Policy) -> Readiness {
     let (reason, message) = match (&policy.work, &policy.schedule, &policy.paused) {
         (Err(invalid), ..) | (_, Err(invalid), _) => return not_ready(invalid),
+        // A run that has its token continues.
+        (Ok(Work { connection: ConnectionRef::Missing(missing), .. }), ..) => return not_ready(missing),
         _ if policy.suspend => (Reason::Suspended, "spec.suspend is true: no run starts".to_owned()),
         (.., Some(pause)) => (Reason::Paused, paused(pause)),
         (_, Ok(None), None) => match policy.trigger {
