@@ -13,6 +13,7 @@ use crate::outcome::Problem;
 use dlq_policy::Permissions;
 use dlq_policy::spec::permissions::{UPSTASH_URL, UPSTASH_URLS, UrlPattern, base_url};
 use dlq_upstash::Token;
+use dlq_upstash::token::TokenError;
 
 /// Which account to talk to. A token on a command line could be read by anybody on the machine, so there is no flag for one.
 #[derive(Args, Debug)]
@@ -41,22 +42,16 @@ pub struct Destinations {
 pub struct Environment {
     /// `QSTASH_URL`: the base URL of policies that name none.
     pub url: Option<String>,
-    /// `QSTASH_TOKEN`.
-    pub token: Option<Token>,
+    /// `QSTASH_TOKEN`, or why it can be none: not every command needs it.
+    pub token: Option<Result<Token, TokenError>>,
 }
 
 impl Environment {
     /// Reads the process' environment. What is set to nothing is not set.
-    ///
-    /// # Errors
-    /// `QSTASH_TOKEN` cannot be a token. It is not shown.
-    pub fn read() -> Result<Self, Problem> {
+    pub fn read() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
         let value = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let token = value("QSTASH_TOKEN").map(|text| Token::parse(&text)).transpose();
-        let token =
-            token.map_err(|error| Problem::Failed(format!("QSTASH_TOKEN cannot be used: {error}")))?;
-        Ok(Self { url: value("QSTASH_URL"), token })
+        Self { url: value("QSTASH_URL"), token: value("QSTASH_TOKEN").map(|text| Token::parse(&text)) }
     }
 }
 
@@ -72,12 +67,12 @@ impl AccountArgs {
     /// There is none, or the file cannot be read. Never shows what is in it.
     pub fn token(&self, environment: Environment) -> Result<Token, Problem> {
         let Some(path) = &self.token_file else {
-            return environment.token.ok_or_else(|| {
-                Problem::Failed(
-                    "there is no token: set QSTASH_TOKEN, or name a file that holds one with --token-file"
-                        .to_owned(),
-                )
-            });
+            let token = environment.token.ok_or_else(|| {
+                let what =
+                    "there is no token: set QSTASH_TOKEN, or name a file that holds one with --token-file";
+                Problem::Failed(what.to_owned())
+            })?;
+            return token.map_err(|error| Problem::Failed(format!("QSTASH_TOKEN cannot be used: {error}")));
         };
         let name = path.display();
         let text = fs::read_to_string(path)

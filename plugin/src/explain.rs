@@ -41,7 +41,7 @@ pub struct ExplainArgs {
 /// The policy cannot be read or run, or names a URL that a token may not be sent to.
 pub async fn explain(args: &ExplainArgs) -> Result<Outcome, Problem> {
     let subject = args.which.find().await?;
-    let permissions = args.destinations.permissions(&Environment::read()?, &subject.namespace)?;
+    let permissions = args.destinations.permissions(&Environment::read(), &subject.namespace)?;
     let text = explanation(&subject, &permissions, clock::now())?;
     print(&text)?;
     Ok(Outcome::Done)

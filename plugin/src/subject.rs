@@ -131,7 +131,7 @@ impl Which {
     }
 }
 
-/// What becomes of fields that nobody knows.
+/// What becomes of fields that a `DlqPolicy` does not have.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Unknown {
     /// A newer operator's definition may have them.

@@ -82,7 +82,7 @@ pub struct DrainArgs {
 pub async fn drain(args: &DrainArgs) -> Result<Outcome, Problem> {
     let file = args.file.display().to_string();
     let mut subject = Subject::of_file(manifest::read(&args.file)?, args.name.as_deref(), &file)?;
-    let environment = Environment::read()?;
+    let environment = Environment::read();
     let permissions = args.account.destinations().permissions(&environment, &subject.namespace)?;
     if args.dry_run {
         subject.spec.dry_run = true;

@@ -28,7 +28,7 @@ pub(super) async fn ask(question: &str) -> Result<bool, Problem> {
     thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
-        // The one who asked may be gone.
+        // The receiver may be gone.
         let _ = tell.send(read.is_ok() && is_yes(&line));
     });
     Ok(told.await.unwrap_or(false))

@@ -108,17 +108,19 @@ impl StateFile {
                         dryRun was edited since; undo the edit, or delete the file to begin anew";
             return Err(problem(path, what));
         }
-        let run = status.current_run.as_ref();
-        if run.is_none() {
-            let ended = status.last_run.as_ref().map(|run| {
+        match (&status.current_run, &status.last_run) {
+            (Some(_), _) => Ok((Self { path: path.to_owned(), of, uid, _lock: lock }, status)),
+            (None, Some(run)) => {
                 let result = run.result.map(|result| result.to_string()).unwrap_or_default();
-                format!("{result}: {}", figures(run))
-            });
-            let ended = ended.unwrap_or_default();
-            let what = format!("holds a run that has ended ({ended}); leave --resume out to begin another");
-            return Err(problem(path, &what));
+                let what = format!(
+                    "holds a run that has ended ({result}: {}); leave --resume out to begin another",
+                    figures(run)
+                );
+                Err(problem(path, &what))
+            }
+            // It was killed before its run began.
+            (None, None) => Err(problem(path, "holds no run yet; leave --resume out to begin one")),
         }
-        Ok((Self { path: path.to_owned(), of, uid, _lock: lock }, status))
     }
 
     /// See [`Store::uid`](super::store::Store).
@@ -199,7 +201,7 @@ impl Lock {
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(&error)),
             }
-            // Whoever had it before may have removed it: then this is a lock on a file that nobody else finds.
+            // The process that had it may have removed it: then this is a lock on a file that no other process finds.
             let own = file.metadata().map(|metadata| metadata.ino());
             if fs::metadata(&path).map(|metadata| metadata.ino()).ok() == own.ok() {
                 return Ok(Self { path, _file: file });

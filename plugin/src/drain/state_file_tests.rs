@@ -91,6 +91,8 @@ fn a_run_that_has_not_ended_is_not_written_over_and_one_that_has_is() {
 fn only_a_run_that_has_not_ended_of_the_same_policy_spec_and_account_is_continued() {
     let folder = Folder::new();
     assert!(refusal(StateFile::resume(&folder.file(), of("a/one"))).contains("does not exist"));
+    written(&folder, &DlqPolicyStatus::default());
+    assert!(refusal(StateFile::resume(&folder.file(), of("a/one"))).contains("no run yet"));
     written(&folder, &under_way());
     let resume = |of| refusal(StateFile::resume(&folder.file(), of));
     assert!(resume(of("a/two")).contains("policy a/one"));

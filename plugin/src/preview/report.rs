@@ -160,7 +160,9 @@ fn cost(work: &Work, run: &PolicyRun, seen: &Seen) -> Calls {
     let work = Work { dry_run: false, ..work.clone() };
     let entries = if matches!(work.selected, Selected::Ids(_)) { u64::MAX } else { seen.entries };
     let act = calls(&work, anew(run), entries, run.start_time.timestamp()).len() as u64;
-    Calls { list: 0, act, seconds }
+    // A run that needs an approval counts first.
+    let counts_first = run.limits.as_ref().is_some_and(|limits| limits.approval_above.is_some());
+    Calls { list: if counts_first { seen.calls } else { 0 }, act, seconds }
 }
 
 /// The run as it would begin to act.

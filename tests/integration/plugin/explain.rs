@@ -174,7 +174,7 @@ async fn the_commands_of_a_policy_that_decides_on_each_entry_do_what_a_drain_doe
 
 #[tokio::test]
 async fn explain_needs_no_token() {
-    let plugin = Plugin::bare().await;
+    let plugin = Plugin::bare().await.with("QSTASH_TOKEN", "no token at all");
     plugin.policy(&json!({ "action": "delete", "filters": { "all": true } }));
     let ended = plugin.run(&["explain", "-f", "policy.yaml"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");

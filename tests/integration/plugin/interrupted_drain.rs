@@ -165,6 +165,35 @@ async fn ctrl_c_ends_a_run_once_its_calls_are_answered() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_as_long_as_upstash_asks_and_ctrl_c_ends_the_wait() {
+    let simulator = Simulator::start().await.unwrap();
+    let plugin = Plugin::of(&simulator).await;
+    simulator.generate(DLQ, 30, &Entry::default()).await.unwrap();
+    plugin.policy(&resume(10));
+    let limited = |seconds: &str, from: u32, times: u32| {
+        let limit = json!({ "status": { "code": 429, "headers": { "Retry-After": seconds } } });
+        json!([{ "dlq": DLQ, "from": from, "times": times, "fault": limit }])
+    };
+    simulator.set_faults(&limited("600", 2, 100)).await.unwrap();
+    let child = plugin.start(&DRAIN);
+    eventually(PATIENCE, "the run waits", async || {
+        let state = std::fs::read_to_string(plugin.path("one.drain.json")).unwrap_or_default();
+        if state.contains("Throttled") { Ok(()) } else { Err(state) }
+    })
+    .await
+    .unwrap();
+    signal(&child, Signal::INT);
+    let cancelled = ended(child).await;
+    assert_eq!(cancelled.code, 1, "{cancelled:?}");
+    assert!(cancelled.stderr.contains("cancelled after 10 entries"), "{cancelled:?}");
+
+    simulator.set_faults(&limited("1", 1, 1)).await.unwrap();
+    let waited = plugin.run(&DRAIN).await;
+    assert_eq!(waited.code, 0, "{waited:?}");
+    assert!(waited.stderr.contains("429") && waited.stdout.contains("resumed 20 entries"), "{waited:?}");
+}
+
+#[tokio::test]
 async fn a_second_ctrl_c_leaves_and_the_run_can_be_continued() {
     let simulator = Simulator::start().await.unwrap();
     let plugin = Plugin::of(&simulator).await;
@@ -255,4 +284,24 @@ async fn no_more_is_acted_on_than_was_asked_about() {
     read_until(&terminal, "no such text").await;
     assert_eq!(ended(child).await.code, 0);
     assert_eq!(simulator.ledger(DLQ).await.unwrap().with_fate(Fate::Resumed).count(), 30);
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answered_is_asked_again_of_the_same_run() {
+    let simulator = Simulator::start().await.unwrap();
+    let plugin = Plugin::of(&simulator).await;
+    simulator.generate(DLQ, 30, &Entry::default()).await.unwrap();
+    plugin.policy(&resume(50));
+    let (mut child, terminal) = at_a_terminal(&plugin, &["drain", "-f", "policy.yaml"]);
+    read_until(&terminal, "resume 30 entries").await;
+    child.kill().await.unwrap();
+    simulator.generate(DLQ, 30, &Entry::default()).await.unwrap();
+    let (child, terminal) = at_a_terminal(&plugin, &["drain", "-f", "policy.yaml", "--resume"]);
+    let (shown, mut terminal) = read_until(&terminal, "[y/N]").await;
+    assert!(shown.contains("resume 30 entries"), "{shown}");
+    terminal.write_all(b"y\n").unwrap();
+    let (shown, _) = read_until(&terminal, "no such text").await;
+    assert_eq!(ended(child).await.code, 0, "{shown}");
+    let run = plugin.state()["status"]["lastRun"].take();
+    assert_eq!((&run["processed"], &run["interruptions"]), (&json!(30), &json!(0)), "{run:#}");
 }
