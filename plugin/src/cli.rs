@@ -17,9 +17,13 @@ use crate::see::status::StatusArgs;
 use crate::see::top::TopArgs;
 use crate::{act, completion, see, terminal};
 
+/// What scripts read.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 a wrong command line; 3 the run that was waited for failed or was \
+    cancelled; 4 nothing matched, with --fail-if-empty. Without a terminal, commands that act need --yes.";
+
 /// See, try, run and drain dead letter queues of Upstash Workflow.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-dlq", bin_name = "kubectl dlq", version)]
+#[command(name = "kubectl-dlq", bin_name = "kubectl dlq", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -107,6 +111,7 @@ async fn run(command: Command) -> Result<Outcome, Problem> {
 }
 
 fn print_problem(problem: &Problem) {
-    // Nobody is left to tell when standard error is closed.
-    let _ = terminal::tell(&format!("error: {problem}\n"));
+    let lines: Vec<_> = problem.to_string().lines().map(terminal::harmless).collect();
+    // With standard error closed, the exit code has to do.
+    let _ = terminal::tell(&format!("error: {}\n", lines.join("\n")));
 }

@@ -25,6 +25,8 @@ pub mod manifest;
 pub mod outcome;
 pub mod preview;
 pub mod rehearsal;
+#[cfg(test)]
+mod sample;
 pub mod see;
 pub mod selection;
 pub mod subject;

@@ -1,12 +1,12 @@
 //! What a command is about to do, to how many entries; or why it has nothing to do.
 
-use dlq_crd::PolicyRun;
+use dlq_crd::{ConditionType, PolicyRun};
 use jiff::Timestamp;
 
 use crate::cluster::Stored;
 use crate::see::progress::{Progress, total};
 use crate::see::selection;
-use crate::see::trouble::{command, is_circuit_open};
+use crate::see::trouble::{command, condition, is_circuit_open, is_paused_by_flag};
 use crate::see::words::{ago, count, done, entries, number};
 
 /// What is asked for.
@@ -63,6 +63,10 @@ impl Verb {
                     "About to end a run of {name}. {}\n",
                     cut_short(policy, run, now)
                 )),
+                None if policy.has_unread_run() => {
+                    let what = "a newer version wrote what it has done";
+                    Announcement::About(format!("About to end a run of {name}: {what}.\n"))
+                }
                 None => Announcement::Refused(format!(
                     "{name} has no run in progress, so there is nothing to cancel; {} tells more",
                     command("status", policy)
@@ -81,14 +85,14 @@ impl Verb {
                     return Announcement::Already(String::new());
                 };
                 let note = format!(
-                    "A GitOps tool that applies the manifest reverts this; {} stays.\n",
+                    "A GitOps tool that applies the manifest reverts this, but not {}.\n",
                     command("pause", policy)
                 );
                 Announcement::About(about + &note)
             }
             Self::Unpause if policy.paused().is_none() => {
-                let flag = policy.status_text("/phase") == Some("Paused");
-                let by = if flag { "; the operator's flag --pause-all holds it" } else { "" };
+                let by =
+                    if is_paused_by_flag(policy) { "; the operator's flag --pause-all holds it" } else { "" };
                 Announcement::Already(format!("{name} is not paused by annotation{by}.\n"))
             }
             Self::Unpause => {
@@ -104,7 +108,7 @@ impl Verb {
 }
 
 /// What a run that is asked for would do.
-pub(super) fn run(policy: &Stored, is_dry: bool, now: Timestamp) -> Announcement {
+pub(crate) fn run(policy: &Stored, is_dry: bool, now: Timestamp) -> Announcement {
     let name = named(policy);
     if let Some(run) = &policy.status().current_run {
         let what = Progress { run, total: total(policy, run), rate: None }.words();
@@ -115,13 +119,24 @@ pub(super) fn run(policy: &Stored, is_dry: bool, now: Timestamp) -> Announcement
             command("status", policy)
         ));
     }
+    if policy.has_unread_run() {
+        return Announcement::Refused(format!(
+            "a run of {name} is in progress, and the operator ignores requests meanwhile; end it with {}",
+            command("cancel", policy)
+        ));
+    }
     if !is_dry && policy.is_suspended() {
         return Announcement::Refused(format!(
             "{name} is suspended, and the operator ignores requests; {} lets it run, and --dry-run counts what matches",
             command("unsuspend", policy)
         ));
     }
-    if !is_dry && (policy.paused().is_some() || policy.status_text("/phase") == Some("Paused")) {
+    if !is_dry && is_paused_by_flag(policy) {
+        return Announcement::Refused(format!(
+            "the operator's flag --pause-all holds every policy, and requests are ignored; --dry-run counts what {name} matches"
+        ));
+    }
+    if !is_dry && policy.paused().is_some() {
         return Announcement::Refused(format!(
             "{name} is paused, and the operator ignores requests; {} lets it run, and --dry-run counts what matches",
             command("unpause", policy)
@@ -140,6 +155,9 @@ pub(super) fn run(policy: &Stored, is_dry: bool, now: Timestamp) -> Announcement
         ));
     }
     let mut about = format!("About to {} {selected} ({name}).\n{}\n", spec.action, how_many(policy, now));
+    if let Some(ready) = condition(policy, ConditionType::Ready).filter(|ready| ready.status == "False") {
+        about.extend(["The policy is not ready (", &ready.reason, "): the run starts once that is fixed.\n"]);
+    }
     if is_circuit_open(policy) {
         about.push_str("The circuit is open: this is one trial, which closes it if it succeeds.\n");
     }

@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, Stored};
 use crate::outcome::{Outcome, Problem};
 use crate::see::status::summarized;
 use crate::see::trouble::{awaits_approval, command};
-use crate::see::words::{ago, ahead, at, entries};
+use crate::see::words::{age, ahead, at, entries};
 use crate::terminal;
 
 /// How long a run waits for an approval.
@@ -46,9 +46,9 @@ pub fn announcement(policy: &Stored, now: Timestamp) -> Announcement {
     let since = run.approval_requested_time.unwrap_or(run.start_time).timestamp();
     let ends = since.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
     let mut lines = vec![format!(
-        "About to let a run of {name} {} {matched}. It waits since {}, and expires {}.",
+        "About to let a run of {name} {} {matched}. It has waited for {}, and expires {}.",
         run.action,
-        ago(since, now),
+        age(since, now),
         ahead(ends, now)
     )];
     if let Some(window) = &run.window {

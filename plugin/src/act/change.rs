@@ -54,7 +54,7 @@ pub fn approval(id: &str) -> Value {
     annotations([(named::APPROVED_RUN, json!(id))])
 }
 
-/// Takes a request back that nobody has seen.
+/// Withdraws a request that no operator has seen.
 pub fn withdrawal() -> Value {
     annotations([
         (named::REQUESTED_AT, Value::Null),

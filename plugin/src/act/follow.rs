@@ -23,7 +23,7 @@ const READ: Duration = Duration::from_millis(500);
 /// How often progress is told where there is no terminal.
 const TELL: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
-/// How long nobody may take a request up before that is worth a word.
+/// How long a request may wait for an operator before that is worth a word.
 const UNSEEN: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// Where the run of a request stands.
@@ -61,14 +61,20 @@ pub(super) fn stage<'a>(policy: &'a Stored, request: &RunRequest) -> Stage<'a> {
     }
 }
 
+/// Ctrl-C, from now on: it no longer ends the process by itself. Begun before the request is sent, so that no run starts which a
+/// Ctrl-C at that moment would leave behind.
+pub(super) fn interrupts() -> Result<Signal, Problem> {
+    signal(SignalKind::interrupt()).map_err(|error| unheard(&error))
+}
+
 /// Follows the run to its end. The first Ctrl-C asks for its cancellation, the second one leaves it.
 pub(super) async fn follow(
     cluster: &Cluster,
     policy: Stored,
     request: &RunRequest,
     fail_if_empty: bool,
+    mut interrupts: Signal,
 ) -> Result<Outcome, Problem> {
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| unheard(&error))?;
     let mut resizes = signal(SignalKind::window_change()).map_err(|error| unheard(&error))?;
     let mut view = View::new(policy, clock::now());
     let mut is_cancelled = false;
@@ -82,13 +88,13 @@ pub(super) async fn follow(
             () = interrupted(&mut interrupts) => {
                 view.line_away()?;
                 if is_cancelled {
-                    return Err(Problem::Failed(format!(
-                        "left the run, which may continue; {} tells how it is",
-                        command("status", &view.policy)
-                    )));
+                    return Err(left(&view.policy));
                 }
                 is_cancelled = true;
-                view.policy = cancel(cluster, &view.policy, request).await?;
+                view.policy = tokio::select! {
+                    cancelled = cancel(cluster, &view.policy, request) => cancelled?,
+                    () = interrupted(&mut interrupts) => return Err(left(&view.policy)),
+                };
             }
             _ = resizes.recv() => {}
         }
@@ -106,18 +112,33 @@ async fn interrupted(interrupts: &mut Signal) {
     }
 }
 
+fn left(policy: &Stored) -> Problem {
+    let next = command("status", policy);
+    Problem::Failed(format!("left the run, which may continue; {next} tells how it is"))
+}
+
 /// Takes the request back, or asks for the end of its run. The operator claims a run only of the object as it is, so a request
 /// that is taken back unseen starts none.
 async fn cancel(cluster: &Cluster, policy: &Stored, request: &RunRequest) -> Result<Stored, Problem> {
     let mut policy = policy.clone();
     if stage(&policy, request) == Stage::Unseen {
-        policy = cluster.patch(&policy, &change::withdrawal()).await?;
+        let withdrawn = cluster.patch(&policy, &change::withdrawal()).await;
+        policy = withdrawn.map_err(|error| not_asked(&error, &policy))?;
         if stage(&policy, request) == Stage::Unseen {
             return Err(Problem::Failed("the request was withdrawn before a run started".to_owned()));
         }
     }
+    let cancelled = cluster.patch(&policy, &change::patch(&Verb::Cancel, clock::now())).await;
+    let cancelled = cancelled.map_err(|error| not_asked(&error, &policy))?;
     terminal::tell("Asked for cancellation, and waiting for the run to end. Ctrl-C again leaves it.\n")?;
-    Ok(cluster.patch(&policy, &change::patch(&Verb::Cancel, clock::now())).await?)
+    Ok(cancelled)
+}
+
+fn not_asked(error: &Error, policy: &Stored) -> Problem {
+    Problem::Failed(format!(
+        "{error}; the run may continue, and {} asks again for its end",
+        command("cancel", policy)
+    ))
 }
 
 /// What is shown meanwhile.
@@ -162,7 +183,7 @@ impl View {
         let now = clock::now();
         let look = Look::of_errors();
         let (plain, painted) = self.text(request, is_cancelled, now, look);
-        if look.width.is_some() {
+        if look.width.is_some() && terminal::can_redraw() {
             self.line.draw(&plain, &painted, columns(look)).map(drop)
         } else {
             self.tell(plain, now)
@@ -210,7 +231,7 @@ impl View {
             }
             Stage::Running(None) => fitted("running; a newer version wrote how far it is".to_owned()),
             _ if now.duration_since(self.since) > UNSEEN => fitted(format!(
-                "no operator has taken the request up; {} tells more",
+                "no operator has picked up the request yet; {} tells more",
                 command("status", &self.policy)
             )),
             _ => fitted("waiting for the run to start".to_owned()),
@@ -261,3 +282,7 @@ fn ignored(policy: &Stored) -> String {
 fn columns(look: Look) -> usize {
     look.width.unwrap_or(200)
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@ mod summary;
 
 use clap::Args;
 
+#[cfg(test)]
+pub(crate) use self::announce::run as announced_run;
 pub use self::announce::{Announcement, Verb};
 pub use self::approve::approve;
 pub use self::run::{RunArgs, run};
@@ -42,7 +44,7 @@ pub struct PauseArgs {
 }
 
 fn pause_reason(text: &str) -> Result<String, String> {
-    if matches!(text.trim(), "" | "false") {
+    if matches!(text, "" | "false") {
         return Err(
             "an empty text and false mean that nothing is paused; give another reason, or use unpause"
                 .to_owned(),

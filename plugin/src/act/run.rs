@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::change::{RunRequest, annotation_value, moment};
-use super::follow::follow;
+use super::follow::{follow, interrupts};
 use super::{ActArgs, Announcement, agreed, announce, full_name, shown};
 use crate::clock;
 use crate::cluster::Cluster;
@@ -44,7 +44,7 @@ pub async fn run(args: &RunArgs) -> Result<Outcome, Problem> {
     let cluster = Cluster::connect(&args.act.cluster).await?;
     let policy = cluster.policy(&args.act.name).await?;
     match announce::run(&policy, args.dry_run, clock::now()) {
-        // A dry run acts on nothing that somebody could want to keep.
+        // A dry run changes no entry, so there is nothing to agree to.
         Announcement::About(about) if args.dry_run => {
             terminal::tell(&shown(&about))?;
         }
@@ -60,10 +60,12 @@ pub async fn run(args: &RunArgs) -> Result<Outcome, Problem> {
         by: args.requested_by.clone().filter(|by| !by.is_empty()),
         reason: args.reason.clone(),
     };
-    let policy = cluster.patch(&policy, &request.patch()).await?;
     if args.wait {
-        return follow(&cluster, policy, &request, args.fail_if_empty).await;
+        let interrupts = interrupts()?;
+        let policy = cluster.patch(&policy, &request.patch()).await?;
+        return follow(&cluster, policy, &request, args.fail_if_empty, interrupts).await;
     }
+    let policy = cluster.patch(&policy, &request.patch()).await?;
     terminal::print(&format!("{} run requested\n", full_name(&policy)))?;
     terminal::tell(&format!("{} --watch follows it.\n", command("status", &policy)))?;
     Ok(Outcome::Done)

@@ -36,7 +36,9 @@ pub(super) fn render(policy: &Stored, run: &PolicyRun, look: Look) -> String {
         format!(" after {}", age(run.start_time.timestamp(), end.timestamp()))
     });
     let mut lines = vec![format!("{}{reason}{took}: {}", look.paint(paint, result), what_was_done(run))];
-    lines.extend(run.message.as_deref().map(|message| format!("  {}", sentence(message))));
+    // The message of a run that went well says the same.
+    let message = run.message.as_deref().filter(|message| !message.contains(&run.processed.to_string()));
+    lines.extend(message.map(|message| format!("  {}", sentence(&harmless(message)))));
     let left = [
         (run.rejected, "refused by Upstash"),
         (run.not_found, "not in the DLQ"),
@@ -58,11 +60,9 @@ pub(super) fn render(policy: &Stored, run: &PolicyRun, look: Look) -> String {
             .flat_map(|summary| summarized(summary))
             .map(|line| format!("  {}", harmless(&line))),
     );
-    if !run.sample_workflow_run_ids.is_empty() {
-        lines.push(format!(
-            "  new workflow runs, up to ten: {}",
-            harmless(&run.sample_workflow_run_ids.join(", "))
-        ));
+    let samples: Vec<_> = run.sample_workflow_run_ids.iter().take(3).map(|id| harmless(id)).collect();
+    if !samples.is_empty() {
+        lines.push(format!("  new workflow runs: {}, …", samples.join(", ")));
     }
     if outcome(run, false) == Outcome::RunFailed {
         lines.push(format!("  {} tells what to do", command("status", policy)));

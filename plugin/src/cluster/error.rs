@@ -149,3 +149,61 @@ fn root(error: &dyn std::error::Error) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::response::StatusDetails;
+
+    use super::*;
+
+    fn refused(code: u16, message: &str, name: &str) -> Status {
+        let details = StatusDetails {
+            name: name.to_owned(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        };
+        Status::failure(message, "").with_code(code).with_details(details)
+    }
+
+    #[test]
+    fn every_refusal_names_the_way_out() {
+        let said = |code, message: &str| {
+            let error = kube::Error::Api(refused(code, message, "a").boxed());
+            Error::of(error, "list policies", "https://10.0.0.1", "payments").to_string()
+        };
+        for (code, message, way_out) in [
+            (401, "Unauthorized", "log in again"),
+            (403, "User \"bob\" cannot list resource \"dlqpolicies\"", "ask for the role view"),
+            (404, "dlqpolicies.dlq-operator.dev \"a\" not found", "kubectl dlq list -A"),
+            (409, "Precondition failed: UID", "look at it again"),
+            (500, "etcd is away", "cannot list policies: etcd is away"),
+        ] {
+            let said = said(code, message);
+            assert!(said.contains(way_out) && said.contains(message), "{said}");
+        }
+        // Who may approve is decided by a policy of the API server, whose own message says what to do.
+        let admission =
+            said(403, "ValidatingAdmissionPolicy 'approvers' with binding 'a' denied request: ask a lead");
+        assert!(admission.contains("ask a lead") && !admission.contains("role view"), "{admission}");
+    }
+
+    #[test]
+    fn a_resource_that_is_not_known_is_told_from_an_object_that_is_not_there() {
+        assert!(!is_unknown_resource(&refused(404, "not found", "a")));
+        assert!(is_unknown_resource(&refused(404, "404 page not found", "")));
+        assert!(is_unknown_resource(&Status::failure("404 page not found", "").with_code(404)));
+        assert!(!is_unknown_resource(&refused(403, "no", "")));
+        let of = |served: &[&str]| {
+            Error::unknown_resource(
+                &served.iter().map(|version| (*version).to_owned()).collect::<Vec<_>>(),
+                "v1alpha1",
+            )
+        };
+        assert!(matches!(of(&[]), Error::NotInstalled));
+        assert!(matches!(of(&["v1alpha1"]), Error::NotInstalled), "its definitions are being installed");
+        assert!(matches!(of(&["v1", "v1beta1"]), Error::OtherVersion { .. }));
+    }
+}

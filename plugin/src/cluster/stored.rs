@@ -1,5 +1,7 @@
 //! A policy as the API server has it. What a newer operator wrote and this plugin cannot read is left out, and named.
 
+use std::collections::BTreeMap;
+
 use dlq_crd::{DlqPolicySpec, DlqPolicyStatus};
 use jiff::Timestamp;
 use kube::api::DynamicObject;
@@ -58,6 +60,11 @@ impl Stored {
         self.object.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 
+    /// All annotations.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        self.object.metadata.annotations.clone().unwrap_or_default()
+    }
+
     /// Whether it is being deleted.
     pub fn is_going(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
@@ -80,7 +87,7 @@ impl Stored {
 
     /// What pauses it by annotation, if anything does.
     pub fn paused(&self) -> Option<&str> {
-        self.annotation(dlq_crd::annotations::PAUSED).filter(|value| !["", "false"].contains(&value.trim()))
+        self.annotation(dlq_crd::annotations::PAUSED).filter(|value| !["", "false"].contains(value))
     }
 
     /// Its status, as far as it can be read.
@@ -91,6 +98,11 @@ impl Stored {
     /// A field of its status, as it stands: a word that is not known here is none in [`status`](Self::status).
     pub fn status_text(&self, pointer: &str) -> Option<&str> {
         self.object.data["status"].pointer(pointer)?.as_str()
+    }
+
+    /// Whether a run is in progress that cannot be read here.
+    pub fn has_unread_run(&self) -> bool {
+        self.status.current_run.is_none() && self.object.data["status"]["currentRun"].is_object()
     }
 
     /// Whether the operator has seen it as it is now.

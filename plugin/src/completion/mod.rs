@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Scope};
 use crate::outcome::{Outcome, Problem};
 use crate::terminal;
 
-/// How long to wait for the names of policies: nobody waits longer for a completion.
+/// How long to wait for the names of policies: a completion that takes longer is a nuisance.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// kubectl's directive for what it offers beside: files, as without a completion.
@@ -76,7 +76,9 @@ pub async fn complete(command: &Command, args: &CompleteArgs) -> Result<Outcome,
         }
         Candidates::Files => (Vec::new(), FILES),
     };
-    let mut text: String = lines.iter().map(|line| line.replace(['\n', '\r', '\x1b'], " ") + "\n").collect();
+    let harmless =
+        |line: &String| line.split('\t').map(terminal::harmless).collect::<Vec<_>>().join("\t") + "\n";
+    let mut text: String = lines.iter().map(harmless).collect();
     text.extend([":", &directive.to_string(), "\n"]);
     terminal::print(&text)?;
     Ok(Outcome::Done)

@@ -11,8 +11,10 @@ use crate::cluster::{Cluster, ClusterArgs, Stored};
 use crate::outcome::{Outcome, Problem};
 use crate::terminal::{self, Cell, Look, Paint, Table, bar};
 
-/// The longest bar.
-const BAR: usize = 20;
+/// The longest bar: shorter where there is little room.
+fn longest_bar(look: Look) -> usize {
+    if look.width.is_some_and(|width| width < 100) { 10 } else { 20 }
+}
 
 /// `kubectl dlq history`.
 #[derive(Args, Debug)]
@@ -79,12 +81,12 @@ pub fn render(policy: &Stored, is_wide: bool, now: Timestamp, look: Look) -> Str
     }
     table = table.whole("");
     for run in runs {
-        table.row(row(run, is_wide, most, now));
+        table.row(row(run, is_wide, bar(run.processed, most, longest_bar(look)), now));
     }
     table.render(look)
 }
 
-fn row(run: &RunSummary, is_wide: bool, most: i64, now: Timestamp) -> Vec<Cell> {
+fn row(run: &RunSummary, is_wide: bool, bar: String, now: Timestamp) -> Vec<Cell> {
     let took = run.completion_time.map(|end| age(run.start_time.timestamp(), end.timestamp()));
     let (paint, colour) = match run.result {
         Some(RunResult::Succeeded) => (Paint::Plain, Paint::Good),
@@ -93,8 +95,10 @@ fn row(run: &RunSummary, is_wide: bool, most: i64, now: Timestamp) -> Vec<Cell> 
     };
     let result = run.result.map_or("ended", RunResult::as_str);
     // Where both say the same, one is enough.
-    let reason =
-        run.reason.map(dlq_crd::Reason::as_str).filter(|reason| !["RunSucceeded", result].contains(reason));
+    let reason = run
+        .reason
+        .map(dlq_crd::Reason::as_str)
+        .filter(|reason| !["RunSucceeded", "DryRunSucceeded", result].contains(reason));
     let dry = run.dry_run.then_some("dry run");
     let notes: Vec<_> = reason.into_iter().chain(dry).collect();
     let result =
@@ -112,7 +116,7 @@ fn row(run: &RunSummary, is_wide: bool, most: i64, now: Timestamp) -> Vec<Cell> 
         cells.extend(counts.map(|count| Cell::from(number(count))));
         cells.extend([run.requested_by.clone().unwrap_or_default().into(), run.id.clone().into()]);
     }
-    cells.push(Cell::new(colour, bar(run.processed, most, BAR)));
+    cells.push(Cell::new(colour, bar));
     cells
 }
 

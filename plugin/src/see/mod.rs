@@ -1,10 +1,14 @@
 //! Commands that show: what there is, where it stands, what it did.
 
+mod foreseen;
+#[cfg(test)]
+mod golden_tests;
 pub mod history;
 pub mod list;
 mod output;
 pub mod progress;
 mod selection;
+mod sheet;
 pub mod status;
 pub mod top;
 pub mod trouble;

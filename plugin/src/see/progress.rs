@@ -79,7 +79,7 @@ impl Progress<'_> {
     /// How many are done, as `resuming: 250 of 600 entries`.
     pub fn words(&self) -> String {
         let run = self.run;
-        if run.approval_id.is_some() && run.approved_time.is_none() {
+        if self.awaits_approval() {
             let matched = run.matched.map_or_else(|| "what matches".to_owned(), entries);
             return format!("waits for an approval of {matched}");
         }
@@ -96,6 +96,10 @@ impl Progress<'_> {
         }
     }
 
+    fn awaits_approval(&self) -> bool {
+        self.run.approval_id.is_some() && self.run.approved_time.is_none()
+    }
+
     /// Of those that are done each counts, however it ended.
     fn done(&self) -> i64 {
         self.run.processed.saturating_add(self.run.not_found).saturating_add(self.run.rejected)
@@ -104,7 +108,7 @@ impl Progress<'_> {
     /// Rate and estimate, or why it waits: `12/s, about 30s left`.
     pub fn speed(&self, now: Timestamp) -> Option<String> {
         let run = self.run;
-        if run.approval_id.is_some() && run.approved_time.is_none() {
+        if self.awaits_approval() {
             let since = run.approval_requested_time.unwrap_or(run.start_time).timestamp();
             return Some(format!("for {}", age(since, now)));
         }
@@ -129,6 +133,9 @@ impl Progress<'_> {
 
     /// The bar, where the total is known.
     pub fn bar(&self, columns: usize) -> Option<String> {
+        if self.awaits_approval() {
+            return None;
+        }
         let total = self.total.filter(|total| *total > 0)?;
         let done = self.done().clamp(0, total);
         let percent = i128::from(done) * 100 / i128::from(total);
@@ -153,3 +160,7 @@ impl Progress<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

@@ -8,7 +8,10 @@ use super::list::{paint, phase};
 use super::output::{self, Output};
 use super::progress::{Pace, Progress, average, total};
 use super::selection::selection;
-use super::trouble::{attention, doubts, troubles};
+use super::sheet::Sheet;
+use super::trouble::{
+    Attention, TroubleKind, attention, doubts, is_circuit_open, is_paused_by_flag, troubles,
+};
 use super::watch::watch;
 use super::words::{age, ago, ahead, at, count, done, entries, number, sentence};
 use crate::clock;
@@ -51,44 +54,9 @@ pub async fn status(args: &StatusArgs) -> Result<Outcome, Problem> {
     Ok(Outcome::Done)
 }
 
-/// The widest label and the space behind it.
-const MARGIN: usize = 11;
-
-/// Lines under labels.
-struct Sheet {
-    look: Look,
-    text: String,
-}
-
-impl Sheet {
-    fn line(&mut self, label: &str, paint: Paint, text: &str) {
-        let room = self.look.width.map(|width| width.saturating_sub(MARGIN).max(20));
-        let mut label = label.to_owned();
-        for line in wrapped(&terminal::harmless(text), room) {
-            let padding = " ".repeat(MARGIN.saturating_sub(label.chars().count()));
-            let line = format!(
-                "{}{padding}{}",
-                self.look.paint(Paint::Faint, &label),
-                self.look.paint(paint, &line)
-            );
-            self.text.push_str(line.trim_end());
-            self.text.push('\n');
-            label.clear();
-        }
-    }
-
-    fn plain(&mut self, label: &str, text: &str) {
-        self.line(label, Paint::Plain, text);
-    }
-
-    fn gap(&mut self) {
-        self.text.push('\n');
-    }
-}
-
 /// Where a policy stands. With a `pace` the rate is what was seen over the last half minute, else the run's average.
 pub fn render(policy: &Stored, pace: Option<&Pace>, now: Timestamp, look: Look) -> String {
-    let mut sheet = Sheet { look, text: String::new() };
+    let mut sheet = Sheet::new(look);
     heading(&mut sheet, policy, now);
     match policy.spec() {
         Some(spec) => declared(&mut sheet, policy, spec),
@@ -97,6 +65,8 @@ pub fn render(policy: &Stored, pace: Option<&Pace>, now: Timestamp, look: Look) 
     sheet.gap();
     if let Some(run) = &policy.status().current_run {
         current(&mut sheet, policy, run, pace, now);
+    } else if policy.has_unread_run() {
+        sheet.line("Now", Paint::Busy, "a run is in progress; a newer version wrote how far it is");
     }
     last(&mut sheet, policy, now);
     coming(&mut sheet, policy, now);
@@ -214,7 +184,10 @@ fn last(sheet: &mut Sheet, policy: &Stored, now: Timestamp) {
     if let Some(message) = &run.message {
         sheet.plain("", &sentence(message));
     }
-    sheet.plain("", &format!("{}, {}", what_was_done(run), cause(run)));
+    // The message of a run that went well says it.
+    let is_said = run.message.as_ref().is_some_and(|message| message.contains(&run.processed.to_string()));
+    let done = if is_said { String::new() } else { format!("{}, ", what_was_done(run)) };
+    sheet.plain("", &format!("{done}{}", cause(run)));
     details(sheet, run);
 }
 
@@ -254,13 +227,15 @@ fn details(sheet: &mut Sheet, run: &PolicyRun) {
         (run.exhausted, "acted on often enough before"),
         (run.left_alone, "left alone, as their own fields do not match"),
         (run.returned, "back in the DLQ"),
-        (run.retries, "calls repeated"),
     ];
     let mut parts: Vec<_> = parts
         .into_iter()
         .filter(|(many, _)| *many > 0)
         .map(|(many, what)| format!("{} {what}", number(many)))
         .collect();
+    if run.retries > 0 {
+        parts.push(format!("{} repeated", count(run.retries, "call", "calls")));
+    }
     if !skipped.is_empty() {
         parts.push(format!("skipped {}", skipped.join(", ")));
     }
@@ -300,14 +275,20 @@ fn coming(sheet: &mut Sheet, policy: &Stored, now: Timestamp) {
     let next = match (&status.next_schedule_time, policy.spec()) {
         (Some(next), _) => format!("{} ({})", ahead(next.0, now), at(next.0)),
         _ if status.current_run.is_some() => return,
-        _ if policy.is_suspended() || policy.paused().is_some() => "no run, as the policy is held".to_owned(),
-        (None, Some(spec)) if spec.schedule.is_some() && policy.is_seen() => {
-            "no run, as the policy stands".to_owned()
+        _ if policy.is_suspended() => "none while the policy is suspended".to_owned(),
+        _ if policy.paused().is_some() || is_paused_by_flag(policy) => {
+            "none while the policy is paused".to_owned()
         }
+        _ if is_circuit_open(policy) => "none while the circuit is open".to_owned(),
+        _ if attention(policy, now) == Attention::NotReady => "none until the policy is ready".to_owned(),
+        (None, Some(spec)) if spec.schedule.is_some() && policy.is_seen() => "none is scheduled".to_owned(),
         (None, Some(spec)) if spec.schedule.is_none() => {
             format!("when asked: {}", super::trouble::command("run", policy))
         }
-        _ => "not known yet".to_owned(),
+        _ => match super::foreseen::foreseen(policy).and_then(|foreseen| foreseen.next(now)) {
+            Some(next) => format!("{} ({}), once an operator sees it", ahead(next, now), at(next)),
+            None => "not known yet".to_owned(),
+        },
     };
     sheet.plain("Next run", &next);
     if let Some(missed) = &status.last_missed_time {
@@ -334,10 +315,14 @@ fn waiting(sheet: &mut Sheet, policy: &Stored, now: Timestamp) {
 fn wrong(sheet: &mut Sheet, policy: &Stored, now: Timestamp) {
     for trouble in troubles(policy, now) {
         sheet.gap();
-        let (label, paint) = if trouble.is_meant { ("Held", Paint::Busy) } else { ("Wrong", Paint::Bad) };
+        let (label, paint) = match trouble.kind {
+            TroubleKind::Problem => ("Problem", Paint::Bad),
+            TroubleKind::Warning => ("Warning", Paint::Warning),
+            TroubleKind::Held => ("Held", Paint::Busy),
+        };
         sheet.line(label, paint, &trouble.what);
         if let Some(next) = trouble.next {
-            sheet.plain("Do", &next);
+            sheet.plain("Next step", &next);
         }
     }
 }

@@ -223,3 +223,31 @@ fn rate_limit(account: &Account, now: Timestamp) -> Cell {
     let throttled = format!("throttled{}", until.unwrap_or_default());
     Cell::new(Paint::Warning, limit.map_or(throttled.clone(), |limit| format!("{limit}, {throttled}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{self, now};
+
+    #[test]
+    fn a_look_that_policies_share_is_counted_once() {
+        let with = |name: &str, look: &str, run: Value| {
+            let spec = json!({
+                "action": "resume", "filters": { "all": true },
+                "connection": { "kind": "ClusterDlqConnection", "name": "production" },
+            });
+            let backlog = json!({ "observedTime": "2026-11-20T11:56:00Z", "entries": 100, "specHash": look });
+            sample::policy(name, spec, json!({ "backlog": backlog, "currentRun": run }))
+        };
+        let throttled = json!({
+            "id": "1", "trigger": "Spec", "action": "resume", "startTime": "2026-11-20T11:59:00.000Z",
+            "waitingReason": "Throttled", "waitingUntil": "2026-11-20T12:00:20.000Z",
+        });
+        let policies = [with("a", "x", throttled), with("b", "x", Value::Null), with("c", "y", Value::Null)];
+        let accounts = accounts(&policies, &[sample::shared_connection()]);
+        let [account] = accounts.as_slice() else { panic!("{accounts:#?}") };
+        assert_eq!((account.policies, account.running, account.backlog), (3, 1, Some(200)));
+        let table = render(&accounts, false, now(), Look { width: None, colour: false });
+        assert!(table.contains("50/s, throttled, continues in 20s"), "{table}");
+    }
+}

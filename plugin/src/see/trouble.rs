@@ -4,7 +4,8 @@ use dlq_crd::{ConditionType, PolicyRun, Reason, RunResult};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::words::{ago, count, entries};
+use super::foreseen::foreseen;
+use super::words::{age, count, entries, number};
 use crate::cluster::Stored;
 
 /// How long a new policy may be unseen before that is worth a word.
@@ -36,8 +37,19 @@ pub struct Trouble {
     pub what: String,
     /// What to do, mostly a command.
     pub next: Option<String>,
-    /// Whether somebody wants it so.
-    pub is_meant: bool,
+    /// How it is shown.
+    pub kind: TroubleKind,
+}
+
+/// What kind of trouble it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TroubleKind {
+    /// Something does not work, or a person has to decide.
+    Problem,
+    /// It works, and will cause trouble.
+    Warning,
+    /// Somebody holds the policy back on purpose.
+    Held,
 }
 
 /// What the policy needs.
@@ -51,7 +63,7 @@ pub fn attention(policy: &Stored, now: Timestamp) -> Attention {
         Attention::CircuitOpen
     } else if awaits_approval(policy).is_some() || phase == "AwaitingApproval" {
         Attention::AwaitingApproval
-    } else if status.current_run.is_some() || phase == "Running" {
+    } else if status.current_run.is_some() || policy.has_unread_run() || phase == "Running" {
         Attention::Running
     } else if last_failure(policy).is_some() {
         Attention::RunFailed
@@ -86,13 +98,21 @@ pub fn last_failure(policy: &Stored) -> Option<&PolicyRun> {
     policy.status().last_run.as_ref().filter(is_failure)
 }
 
+/// Whether the operator's own flag pauses the policy.
+pub fn is_paused_by_flag(policy: &Stored) -> bool {
+    let is_paused = policy.is_seen() && policy.status_text("/phase") == Some("Paused");
+    let by_flag = |ready: &Condition| ready.message.contains("--pause-all");
+    is_paused && condition(policy, ConditionType::Ready).is_some_and(by_flag)
+}
+
 fn is_overlooked(policy: &Stored, now: Timestamp) -> bool {
     !policy.is_seen() && policy.created().is_none_or(|created| now.duration_since(created) > SOON)
 }
 
 /// What is wrong, the gravest first, each with what to do.
 pub fn troubles(policy: &Stored, now: Timestamp) -> Vec<Trouble> {
-    let wrong = |what: String, next: Option<String>| Trouble { what, next, is_meant: false };
+    let wrong = |what: String, next: Option<String>| Trouble { what, next, kind: TroubleKind::Problem };
+    let warning = |what: String, next: String| Trouble { what, next: Some(next), kind: TroubleKind::Warning };
     let status = policy.status();
     let mut found = Vec::new();
     if let Some(ready) = condition(policy, ConditionType::Ready).filter(|ready| ready.status == "False") {
@@ -106,7 +126,7 @@ pub fn troubles(policy: &Stored, now: Timestamp) -> Vec<Trouble> {
     if let Some((run, _)) = awaits_approval(policy) {
         let matched = run.matched.map_or_else(|| "entries".to_owned(), entries);
         let above = run.limits.as_ref().and_then(|limits| limits.approval_above);
-        let above = above.map_or_else(String::new, |above| format!(", more than {}", entries(above)));
+        let above = above.map_or_else(String::new, |above| format!(", more than {}", number(above)));
         let what = format!("a run would {} {matched}{above}, and waits for an approval", run.action);
         found.push(wrong(what, next_step(Reason::AwaitingApproval, policy)));
     }
@@ -125,21 +145,26 @@ pub fn troubles(policy: &Stored, now: Timestamp) -> Vec<Trouble> {
     }));
     if policy.is_suspended() {
         let what = "spec.suspend is true: no run starts".to_owned();
-        found.push(Trouble { what, next: next_step(Reason::Suspended, policy), is_meant: true });
+        found.push(Trouble { what, next: next_step(Reason::Suspended, policy), kind: TroubleKind::Held });
     }
     if let Some(value) = policy.paused() {
         let what = format!("paused by annotation ({value}): no run starts");
-        found.push(Trouble { what, next: next_step(Reason::Paused, policy), is_meant: true });
+        found.push(Trouble { what, next: next_step(Reason::Paused, policy), kind: TroubleKind::Held });
+    }
+    if is_paused_by_flag(policy) {
+        let what = "the operator's flag --pause-all holds every policy: no run starts".to_owned();
+        let next = Some("set pauseAll: false in the values of the operator's chart".to_owned());
+        found.push(Trouble { what, next, kind: TroubleKind::Held });
     }
     if status.loop_possible {
         let what = "a workflow run that keeps failing is acted on at every scheduled time".to_owned();
-        found.push(wrong(what, Some("set spec.loopProtection.maxAttempts".to_owned())));
+        found.push(warning(what, "set spec.loopProtection.maxAttempts".to_owned()));
     }
     if let Some(expiring) =
         status.backlog.as_ref().and_then(|backlog| backlog.expiring_within_day).filter(|count| *count > 0)
     {
         let what = format!("{} of the backlog expire within a day", entries(expiring));
-        found.push(wrong(what, Some(command("run", policy))));
+        found.push(warning(what, command("run", policy)));
     }
     found
 }
@@ -150,9 +175,14 @@ fn overlooked(policy: &Stored) -> Trouble {
     } else {
         "the operator has not seen the latest edit"
     };
+    // What it will say once it does.
+    if let Some(invalid) = foreseen(policy).and_then(|foreseen| foreseen.invalid) {
+        let what = format!("{what}, and it will refuse it: {}: {}", invalid.reason, invalid.message);
+        return Trouble { what, next: next_step(invalid.reason, policy), kind: TroubleKind::Problem };
+    }
     let next = "see whether the operator runs and watches this namespace: \
                 kubectl get deployments -A -l app.kubernetes.io/name=dlq-operator";
-    Trouble { what: what.to_owned(), next: Some(next.to_owned()), is_meant: false }
+    Trouble { what: what.to_owned(), next: Some(next.to_owned()), kind: TroubleKind::Problem }
 }
 
 /// The command for this policy.
@@ -239,7 +269,7 @@ pub fn doubts(uncertain_pages: i64, interruptions: i64) -> Option<String> {
     if interruptions > 0 {
         doubts.push(format!("the operator stopped uncleanly {}", count(interruptions, "time", "times")));
     }
-    (!doubts.is_empty()).then(|| format!("at least so many: {}", doubts.join(", and ")))
+    (!doubts.is_empty()).then(|| format!("these counts are lower bounds: {}", doubts.join(", and ")))
 }
 
 /// What the list says of the last run.
@@ -248,5 +278,5 @@ pub fn last_run(policy: &Stored, now: Timestamp) -> String {
     // A word that is not known here is shown as it stands.
     let result = policy.status_text("/lastRun/result").unwrap_or("ended");
     let ended = run.completion_time.unwrap_or(run.start_time).timestamp();
-    format!("{result} {}", ago(ended, now))
+    format!("{result} {}", age(ended, now))
 }

@@ -18,13 +18,13 @@ const READ: Duration = Duration::from_secs(1);
 /// How often times are drawn anew where reads take long.
 const DRAW: Duration = Duration::from_millis(500);
 
-/// Draws until Ctrl-C. Where the output is no terminal, each change is printed once.
+/// Draws until Ctrl-C. Where the output is no terminal that can be drawn on, each change is printed once.
 pub(super) async fn watch(cluster: &Cluster, policy: Stored) -> Result<Outcome, Problem> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|error| unheard(&error))?;
     let mut ends = signal(SignalKind::terminate()).map_err(|error| unheard(&error))?;
     let drawn = tokio::select! {
         drawn = async {
-            if terminal::is_output_terminal() { draw(cluster, policy).await } else { lines(cluster, policy).await }
+            if terminal::is_output_terminal() && terminal::can_redraw() { draw(cluster, policy).await } else { lines(cluster, policy).await }
         } => Some(drawn),
         _ = interrupts.recv() => None,
         _ = ends.recv() => None,

@@ -13,7 +13,7 @@ pub struct Consent {
     pub yes: bool,
 }
 
-/// Says what is about to be done, and asks. An error where the answer is no, or nobody can be asked.
+/// Says what is about to be done, and asks. An error if the answer is no, or if there is no terminal to ask at.
 pub async fn consent(about: &str, consent: Consent) -> Result<(), Problem> {
     tell(about)?;
     if consent.yes {

@@ -31,12 +31,17 @@ pub fn is_output_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether the terminal can draw over what it shows: one that calls itself dumb, as in some editors, cannot.
+pub fn can_redraw() -> bool {
+    std::env::var_os("TERM").is_some_and(|name| name != "dumb")
+}
+
 /// Whether a person can be asked: the question goes to standard error, and the answer comes from standard input.
 pub fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Writes to standard output. A pipe that nobody reads any more ends a command quietly.
+/// Writes to standard output. A pipe that was closed at its other end ends a command quietly.
 pub fn print(text: &str) -> Result<Reader, Problem> {
     write(io::stdout().lock(), text)
 }

@@ -37,7 +37,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // With a closed output there is nothing to restore.
         let _ = print(LEAVE);
     }
 }

@@ -3,8 +3,8 @@
 use super::text::{fit, harmless, width_of};
 use super::{Look, Paint};
 
-/// Between two columns.
-const GAP: usize = 3;
+/// Between two columns: as kubectl has it, and where the terminal is narrow.
+const GAPS: (usize, usize) = (3, 2);
 
 /// The narrowest that a column is cut to.
 const NARROWEST: usize = 8;
@@ -92,17 +92,17 @@ impl Table {
 
     /// The table in lines.
     pub fn render(&self, look: Look) -> String {
-        let widths = self.widths(look.width);
+        let (widths, gap) = self.widths(look.width);
         let headings = self.columns.iter().map(|column| Cell::new(Paint::Faint, column.heading)).collect();
         let mut lines = String::new();
         for row in std::iter::once(&headings).chain(&self.rows) {
-            lines.push_str(self.line(row, &widths, look).trim_end());
+            lines.push_str(self.line(row, &widths, gap, look).trim_end());
             lines.push('\n');
         }
         lines
     }
 
-    fn line(&self, row: &[Cell], widths: &[usize], look: Look) -> String {
+    fn line(&self, row: &[Cell], widths: &[usize], gap: usize, look: Look) -> String {
         let mut line = String::new();
         let last = row.len().saturating_sub(1);
         for (at, ((cell, column), width)) in row.iter().zip(&self.columns).zip(widths).enumerate() {
@@ -115,26 +115,32 @@ impl Table {
                 _ => line.extend([painted.as_str(), &padding]),
             }
             if at < last {
-                line.push_str(&" ".repeat(GAP));
+                line.push_str(&" ".repeat(gap));
             }
         }
         line
     }
 
-    fn widths(&self, room: Option<usize>) -> Vec<usize> {
+    fn widths(&self, room: Option<usize>) -> (Vec<usize>, usize) {
         let widest = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| width_of(&cell.text));
             cells.chain(self.columns.get(at).map(|column| width_of(column.heading))).max().unwrap_or(0)
         };
         let mut widths: Vec<_> = (0..self.columns.len()).map(widest).collect();
-        let Some(room) = room else { return widths };
+        let all = |widths: &[usize], gap: usize| {
+            widths.iter().sum::<usize>() + gap * widths.len().saturating_sub(1)
+        };
+        let Some(room) = room.filter(|room| all(&widths, GAPS.0) > *room) else { return (widths, GAPS.0) };
         loop {
-            let all = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
-            let Some(over) = all.checked_sub(room).filter(|over| *over > 0) else { return widths };
+            let Some(over) = all(&widths, GAPS.1).checked_sub(room).filter(|over| *over > 0) else {
+                return (widths, GAPS.1);
+            };
             let prose = self.columns.iter().zip(widths.iter_mut()).filter(|(column, width)| {
                 column.kind == Kind::Prose && **width > NARROWEST.max(width_of(column.heading))
             });
-            let Some((column, width)) = prose.max_by_key(|(_, width)| **width) else { return widths };
+            let Some((column, width)) = prose.max_by_key(|(_, width)| **width) else {
+                return (widths, GAPS.1);
+            };
             *width = (*width - over.min(*width)).max(NARROWEST.max(width_of(column.heading)));
         }
     }
@@ -167,7 +173,7 @@ mod tests {
         let narrow = Look { width: Some(30), colour: false };
         assert_eq!(
             table().render(narrow),
-            "NAME     COUNT   MESSAGE\na-name       5   it failed fo…\nb         1200\n"
+            "NAME    COUNT  MESSAGE\na-name      5  it failed for…\nb        1200\n"
         );
     }
 

@@ -146,7 +146,7 @@ pub(crate) fn due(
 }
 
 /// The first jittered start after `now`.
-pub(crate) fn next_start(
+pub fn next_start(
     schedule: &Schedule,
     since: Timestamp,
     floor: Timestamp,
