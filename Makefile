@@ -137,10 +137,10 @@ ifndef BINARY
 	DLQ_OPERATOR_REVISION=$$(git rev-parse HEAD) $(CARGO) build --release --bin dlq-operator --locked
 endif
 ifndef PLUGIN
-	$(CARGO) build --release --package kubectl-dlq --locked
+	$(CARGO) build --profile plugin --package kubectl-dlq --locked
 endif
 	hack/release/dry-run $(or $(BINARY),$(CARGO_TARGET_DIR)/release/dlq-operator) \
-	  $(or $(PLUGIN),$(CARGO_TARGET_DIR)/release/kubectl-dlq) $(CARGO_TARGET_DIR)/release-dry-run
+	  $(or $(PLUGIN),$(CARGO_TARGET_DIR)/plugin/kubectl-dlq) $(CARGO_TARGET_DIR)/release-dry-run
 
 .PHONY: fmt
 fmt: ## Format the code

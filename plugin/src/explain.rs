@@ -15,7 +15,7 @@ use crate::account::{Destinations, Environment};
 use crate::clock;
 use crate::outcome::{Outcome, Problem};
 use crate::rehearsal::{CURSOR, calls, new_run, plain, with_named_cursor};
-use crate::selection::{action, selection};
+use crate::see::selected;
 use crate::subject::{Subject, Which};
 use crate::terminal::print;
 
@@ -66,13 +66,7 @@ fn explanation(
         // Writing to a String cannot fail.
         let _ = writeln!(text, "# {words}");
     };
-    line(&format!(
-        "{}/{}: {} {}.",
-        subject.namespace,
-        subject.name,
-        action(&work),
-        selection(&work, run.window.as_ref())
-    ));
+    line(&format!("{}/{}: {} {}.", subject.namespace, subject.name, work.action, selected(&subject.spec)));
     line("The commands read your token from QSTASH_TOKEN. Nothing was sent.");
     subject.notes.iter().for_each(|note| line(note));
     if let Some(window) = &run.window {

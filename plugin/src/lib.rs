@@ -28,6 +28,5 @@ pub mod rehearsal;
 #[cfg(test)]
 mod sample;
 pub mod see;
-pub mod selection;
 pub mod subject;
 pub mod terminal;

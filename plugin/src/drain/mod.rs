@@ -2,12 +2,10 @@
 //!
 //! ```text
 //! subject ─▶ store ─▶ ports ─▶ turns ─▶ [drain] ─▶ [policy]
-//!              │                 ├─▶ question
 //!          state_file            └─▶ shown
 //! ```
 
 pub mod ports;
-mod question;
 mod shown;
 mod state_file;
 pub mod store;
@@ -23,7 +21,6 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use url::Url;
 
 use self::ports::LocalPorts;
-use self::question::{ask, can_ask, refusal};
 use self::shown::Shown;
 use self::state_file::{Of, StateFile};
 use self::store::Store;
@@ -34,9 +31,10 @@ use crate::account::{AccountArgs, Environment};
 use crate::clock;
 use crate::manifest;
 use crate::outcome::{Outcome, Problem};
-use crate::selection::{action, entries, selection};
+use crate::see::selected;
+use crate::see::words::entries;
 use crate::subject::Subject;
-use crate::terminal::print;
+use crate::terminal::{ask, can_ask, no_terminal, print, tell};
 
 /// Run a policy of a file once, without a cluster
 #[derive(Args, Debug)]
@@ -91,7 +89,7 @@ pub async fn drain(args: &DrainArgs) -> Result<Outcome, Problem> {
     let token = args.account.token(environment)?;
     let acts = !work.dry_run;
     if acts && !args.yes && !can_ask() {
-        return Err(refusal());
+        return Err(no_terminal());
     }
     let store = store(args, &subject, &permissions, &url, acts)?;
     let shown = Shown::new();
@@ -101,16 +99,12 @@ pub async fn drain(args: &DrainArgs) -> Result<Outcome, Problem> {
         let limits = subject.spec.limits.take().unwrap_or_default();
         subject.spec.limits = Some(Limits { approval_above: Some(0), ..limits });
     }
-    let asker = Asker { work: &work, url: &url, shown: &shown, asks: !args.yes };
+    let selected = selected(&subject.spec);
+    let asker = Asker { work: &work, url: &url, selected: &selected, shown: &shown, asks: !args.yes };
     if args.resume {
         asker.may_continue(store.run()).await?;
     } else if acts && args.yes {
-        let window = crate::rehearsal::new_run(
-            &subject.policy(&std::collections::BTreeMap::new(), &permissions),
-            clock::now(),
-        )?
-        .window;
-        shown.line(&format!("{} at {}: {}", action(&work), plain(&url), selection(&work, window.as_ref())));
+        shown.line(&format!("{} at {}: {}", work.action, plain(&url), selected));
     }
     let ports = LocalPorts::new(&subject, &permissions, url.clone(), token, store, &shown)?;
     // Once for both presses: one that comes between two listeners would be lost.
@@ -159,6 +153,7 @@ fn store(
 struct Asker<'a> {
     work: &'a Work,
     url: &'a Url,
+    selected: &'a str,
     shown: &'a Shown,
     asks: bool,
 }
@@ -170,9 +165,9 @@ impl Asker<'_> {
         let is_asked_later = run.approval_id.is_some() && run.approved_time.is_none();
         let what = format!(
             "{} at {}: {}; {} so far",
-            action(self.work),
+            self.work.action,
             plain(self.url),
-            selection(self.work, run.window.as_ref()),
+            self.selected,
             entries(run.processed)
         );
         if !self.asks || is_asked_later {
@@ -194,10 +189,10 @@ impl Approver for Asker<'_> {
         self.shown.clear();
         let question = format!(
             "{} {} at {}: {}?",
-            action(self.work),
+            self.work.action,
             entries(run.matched.unwrap_or_default()),
             plain(self.url),
-            selection(self.work, run.window.as_ref())
+            self.selected
         );
         let is_yes = ask(&question).await?;
         self.shown.again();
@@ -225,9 +220,10 @@ fn outcome(run: &PolicyRun, fail_if_empty: bool) -> Result<Outcome, Problem> {
         }
         Some(RunResult::Cancelled) => {
             let done = entries(run.processed);
-            Err(Problem::Failed(format!(
-                "cancelled after {done}; what is left is still in the DLQ, and another run finds it"
-            )))
+            tell(&format!(
+                "cancelled after {done}; what is left is still in the DLQ, and another run finds it\n"
+            ))?;
+            Ok(Outcome::RunFailed)
         }
         _ if fail_if_empty && run.processed == 0 => Ok(Outcome::Empty),
         _ => Ok(Outcome::Done),

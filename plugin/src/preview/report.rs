@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::seen::{Counts, Listed, Seen};
 use crate::rehearsal::{calls, plain};
-use crate::selection::{action, selection};
+use crate::see::selected;
 use crate::subject::Subject;
 
 /// So many entries go into one call by their IDs.
@@ -118,9 +118,9 @@ impl Report {
         Self {
             namespace: subject.namespace.clone(),
             name: subject.name.clone(),
-            action: action(work).to_owned(),
+            action: work.action.as_str().to_owned(),
             url,
-            selection: selection(work, run.window.as_ref()),
+            selection: selected(&subject.spec),
             time: run.start_time.to_string(),
             entries: seen.entries,
             is_limited: seen.is_limited || run.result == Some(RunResult::LimitReached),

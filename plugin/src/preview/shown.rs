@@ -6,7 +6,7 @@ use dlq_upstash::error::visible;
 
 use super::report::{Count, Expiry, Report};
 use super::seen::Listed;
-use crate::selection::entries;
+use crate::see::words::entries;
 
 /// So many values of each kind are shown; JSON has all.
 const MOST_SHOWN: usize = 10;

@@ -16,6 +16,6 @@ mod watch;
 pub mod words;
 
 pub use self::output::{Output, document, name};
-pub use self::selection::selection;
+pub use self::selection::{selected, selection};
 pub(crate) use self::watch::unheard;
 pub use self::words::span;

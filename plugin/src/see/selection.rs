@@ -9,6 +9,12 @@ pub fn selection(spec: &DlqPolicySpec) -> (String, Option<String>) {
     (filtered(&spec.filters), judged(spec))
 }
 
+/// The same in one sentence.
+pub fn selected(spec: &DlqPolicySpec) -> String {
+    let (filtered, judged) = selection(spec);
+    judged.map_or(filtered.clone(), |judged| format!("{filtered}; {judged}"))
+}
+
 /// The entries that the filters name, as `entries labelled payments, which failed at least 15m before the run`.
 fn filtered(filters: &Filters) -> String {
     // Written out in full so that a new filter cannot be forgotten here.

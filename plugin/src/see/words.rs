@@ -24,8 +24,8 @@ pub fn count(count: i64, one: &str, many: &str) -> String {
 }
 
 /// So many entries.
-pub fn entries(entries: i64) -> String {
-    count(entries, "entry", "entries")
+pub fn entries(entries: impl TryInto<i64>) -> String {
+    count(entries.try_into().unwrap_or(i64::MAX), "entry", "entries")
 }
 
 /// A span as kubectl writes it, in its two greatest units: `45s`, `12m`, `2d4h`.

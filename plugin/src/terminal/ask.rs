@@ -1,6 +1,9 @@
 //! Whether the person at the terminal agrees.
 
-use std::io::{self, BufRead as _};
+use std::io;
+use std::thread;
+
+use tokio::sync::oneshot;
 
 use super::{can_ask, tell};
 use crate::outcome::Problem;
@@ -19,21 +22,37 @@ pub async fn consent(about: &str, consent: Consent) -> Result<(), Problem> {
     if consent.yes {
         return Ok(());
     }
-    if !can_ask() {
-        let message = "nothing was done: there is no terminal to ask at; give --yes to do it without asking";
-        return Err(Problem::Failed(message.to_owned()));
-    }
-    tell("Continue? [y/N] ")?;
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
-    if is_yes(&answer) {
+    if ask("Continue?").await? {
         Ok(())
     } else {
         Err(Problem::Failed("nothing was done: the answer was not y".to_owned()))
     }
+}
+
+/// Asks, and waits for a line. Anything but yes is no.
+///
+/// # Errors
+/// There is no terminal to ask at.
+pub async fn ask(question: &str) -> Result<bool, Problem> {
+    if !can_ask() {
+        return Err(no_terminal());
+    }
+    tell(&format!("{question} [y/N] "))?;
+    let (answer, answered) = oneshot::channel();
+    // A thread of its own: nothing waits for it when the answer is not needed any more.
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        // The receiver may be gone.
+        let _ = answer.send(read.is_ok() && is_yes(&line));
+    });
+    Ok(answered.await.unwrap_or(false))
+}
+
+/// Why nothing is done where nobody can be asked.
+pub fn no_terminal() -> Problem {
+    let what = "nothing was done: there is no terminal to ask at; give --yes to do it without asking";
+    Problem::Usage(what.to_owned())
 }
 
 fn is_yes(answer: &str) -> bool {

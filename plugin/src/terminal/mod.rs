@@ -9,7 +9,7 @@ mod text;
 
 use std::io::{self, IsTerminal as _};
 
-pub use self::ask::{Consent, consent};
+pub use self::ask::{Consent, ask, consent, no_terminal};
 pub use self::bar::bar;
 pub use self::look::{Look, Paint};
 pub use self::screen::{LiveLine, Screen};

@@ -24,13 +24,13 @@ pub(super) async fn wake_users(context: Arc<Context>, watched: Watched) {
             Err(RecvError::Lagged(_)) => None,
             Err(RecvError::Closed) => return,
         };
-        let changed = match &affected {
+        let edited = match &affected {
             Some(Affected::Connection(name)) => vec![name.clone()],
             Some(Affected::Namespace(_)) => Vec::new(),
             Some(Affected::Kind(_)) | None => context.shared.names(),
         };
         // A limit that was raised starts those in line at once.
-        for name in &changed {
+        for name in &edited {
             context.slots.limit(slots_of(name), context.shared.limit_of_runs(name));
         }
         let now = (context.clock)();

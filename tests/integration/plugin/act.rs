@@ -53,7 +53,7 @@ async fn nothing_is_done_without_a_yes() {
     }
     let verbs = [&["run", "payments"][..], &["pause", "payments"], &["suspend", "payments"]];
     for verb in verbs {
-        let said = desk.runs(verb).await.failed(1);
+        let said = desk.runs(verb).await.failed(2);
         assert!(
             said.contains("About to") && said.contains("there is no terminal to ask at; give --yes"),
             "{said}"

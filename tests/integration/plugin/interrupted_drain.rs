@@ -155,7 +155,7 @@ async fn ctrl_c_ends_a_run_once_its_calls_are_answered() {
     let child = under_way(&simulator, &plugin).await;
     signal(&child, Signal::INT);
     let ended = ended(child).await;
-    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.stderr.contains("cancelling") && ended.stderr.contains("cancelled after"), "{ended:?}");
     let run = plugin.state()["status"]["lastRun"].take();
     let ledger = simulator.ledger(DLQ).await.unwrap();
@@ -184,7 +184,7 @@ async fn a_drain_waits_as_long_as_upstash_asks_and_ctrl_c_ends_the_wait() {
     .unwrap();
     signal(&child, Signal::INT);
     let cancelled = ended(child).await;
-    assert_eq!(cancelled.code, 1, "{cancelled:?}");
+    assert_eq!(cancelled.code, 3, "{cancelled:?}");
     assert!(cancelled.stderr.contains("cancelled after 10 entries"), "{cancelled:?}");
 
     simulator.set_faults(&limited("1", 1, 1)).await.unwrap();
@@ -258,7 +258,7 @@ async fn a_person_is_asked_with_the_number_of_entries_and_nothing_is_done_before
     let plugin = Plugin::of(&simulator).await;
     simulator.generate(DLQ, 120, &Entry::default()).await.unwrap();
     plugin.policy(&resume(50));
-    let question = format!("resume 120 entries at {}: every entry in the DLQ? [y/N]", simulator.api_url());
+    let question = format!("resume 120 entries at {}: every entry of the DLQ? [y/N]", simulator.api_url());
     for (answer, code, acted_on) in [("n\n", 1, 0), ("y\n", 0, 120)] {
         let (child, terminal) = at_a_terminal(&plugin, &["drain", "-f", "policy.yaml"]);
         let (shown, mut terminal) = read_until(&terminal, "[y/N]").await;

@@ -1,6 +1,7 @@
 //! A connection that policies share: the account that it stands for, and the guardrails that its policies keep.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 use url::Url;
@@ -91,17 +92,18 @@ impl SharedConnection {
         };
         let limits = guardrails.limits.clone().unwrap_or_default();
         let budget = BudgetLimits {
-            entries_per_second: limit(limits.entries_per_second, at, "entriesPerSecond", 1, u32::MAX)?,
-            max_entries_per_day: limit(limits.max_entries_per_day, at, "maxEntriesPerDay", 1, u64::MAX)?,
+            entries_per_second: limit(limits.entries_per_second, at, "entriesPerSecond", &(1..=u32::MAX))?,
+            max_entries_per_day: limit(limits.max_entries_per_day, at, "maxEntriesPerDay", &(1..=u64::MAX))?,
             zone: guardrails.time_zone.as_ref().map(|text| zone(text.as_str(), at)).transpose()?,
         };
-        let max_concurrent_runs = limit(limits.max_concurrent_runs, at, "maxConcurrentRuns", 1, u16::MAX)?;
+        let max_concurrent_runs =
+            limit(limits.max_concurrent_runs, at, "maxConcurrentRuns", &(1..=u16::MAX))?;
         Ok(Self {
             name,
             account,
             budget,
             max_concurrent_runs,
-            approval_above: limit(limits.approval_above, at, "approvalAbove", 0, i64::MAX)?,
+            approval_above: limit(limits.approval_above, at, "approvalAbove", &(0..=i64::MAX))?,
             guardrails: guardrails.clone(),
             callback_urls,
         })
@@ -177,13 +179,12 @@ fn limit<U: TryFrom<i64> + PartialOrd + Display>(
     limit: Option<impl Into<i64>>,
     at: &str,
     field: &str,
-    least: U,
-    most: U,
+    range: &RangeInclusive<U>,
 ) -> Result<Option<U>, Invalid> {
     let Some(limit) = limit else { return Ok(None) };
-    let limit = U::try_from(limit.into()).ok().filter(|limit| (&least..=&most).contains(&limit));
+    let limit = U::try_from(limit.into()).ok().filter(|limit| range.contains(limit));
     let out_of_range = || {
-        let problem = format!("is out of range; use {least} to {most}");
+        let problem = format!("is out of range; use {} to {}", range.start(), range.end());
         Invalid::spec(&format!("{at}.limits.{field}"), &problem)
     };
     limit.map(Some).ok_or_else(out_of_range)
