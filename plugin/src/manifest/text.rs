@@ -29,7 +29,7 @@ pub(super) fn file(path: &Path) -> Result<Text, Problem> {
 }
 
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub(super) fn standard_input() -> Result<Text, Problem> {
     read(STANDARD_INPUT_NAME.to_owned(), io::stdin().lock())
 }
