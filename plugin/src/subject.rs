@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::account::allows;
 use crate::cluster::{Cluster, ClusterArgs};
+use crate::lint::{self, Finding};
 use crate::manifest::{self, Document};
 use crate::outcome::Problem;
 use dlq_crd::{
@@ -124,20 +125,11 @@ impl Which {
                     Some(name) => Some(Shared::of(&name, &json(&cluster.connection(&name).await?)?)?),
                     None => None,
                 };
-                Subject::of_object(&object, "the cluster", Unknown::Kept, shared)
+                Subject::of_object(&object, "the cluster", shared)
             }
             (None, None) => Err(Problem::Usage("name a policy, or a file with -f".to_owned())),
         }
     }
-}
-
-/// What becomes of fields that a `DlqPolicy` does not have.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Unknown {
-    /// A newer operator's definition may have them.
-    Kept,
-    /// A filter that is misspelt would select more than is meant.
-    Refused,
 }
 
 impl Subject {
@@ -152,7 +144,14 @@ impl Subject {
             |document: &&Document| name.is_none_or(|name| document.value["metadata"]["name"] == name);
         let mut found = policies.iter().filter(is_meant);
         match (found.next(), found.next(), name) {
-            (Some(one), None, _) => Self::of_object(&one.value, &one.source, Unknown::Refused, None),
+            (Some(one), None, _) => {
+                // A filter that is misspelt would select more than is meant.
+                if let Some(finding) = lint::as_the_api_server(one).into_iter().next() {
+                    let Finding { source, line, field, message, .. } = finding;
+                    return Err(Problem::Failed(visible(&format!("{source}:{line}: {field}: {message}"))));
+                }
+                Self::of_object(&one.value, &one.source, None)
+            }
             (None, _, None) => Err(Problem::Failed(format!("{file} holds no DlqPolicy"))),
             (None, _, Some(name)) => Err(Problem::Failed(format!("{file} holds no DlqPolicy {name}"))),
             (Some(_), Some(_), _) => {
@@ -167,12 +166,7 @@ impl Subject {
         }
     }
 
-    fn of_object(
-        object: &Value,
-        source: &str,
-        unknown: Unknown,
-        shared: Option<Shared>,
-    ) -> Result<Self, Problem> {
+    fn of_object(object: &Value, source: &str, shared: Option<Shared>) -> Result<Self, Problem> {
         let problem = |text: String| Problem::Failed(format!("{source}: {}", visible(&text)));
         if object["apiVersion"] != "dlq-operator.dev/v1alpha1" {
             let version = object["apiVersion"].as_str().unwrap_or("none");
@@ -188,15 +182,9 @@ impl Subject {
                     .to_owned(),
             ));
         }
-        let mut unknown_fields = Vec::new();
-        let mut track = |path: serde_ignored::Path<'_>| unknown_fields.push(format!("spec.{path}"));
-        let mut field = serde_path_to_error::Track::new();
-        let reader = serde_path_to_error::Deserializer::new(&object["spec"], &mut field);
-        let spec: Result<DlqPolicySpec, _> = serde_ignored::deserialize(reader, &mut track);
-        let spec = spec.map_err(|error| problem(format!("spec.{}: {error}", field.path())))?;
-        if let Some(unknown_field) = unknown_fields.first().filter(|_| unknown == Unknown::Refused) {
-            return Err(problem(format!("{unknown_field} is no field of a DlqPolicy; correct or remove it")));
-        }
+        // Fields of a newer definition are left out.
+        let spec: Result<DlqPolicySpec, _> = serde_path_to_error::deserialize(&object["spec"]);
+        let spec = spec.map_err(|error| problem(format!("spec.{}: {}", error.path(), error.inner())))?;
         let (spec, notes) = once(spec, shared.is_some());
         Ok(Self {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),

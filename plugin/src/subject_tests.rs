@@ -61,6 +61,22 @@ fn a_field_that_is_misspelt_is_refused_as_it_could_select_more_than_is_meant() {
 }
 
 #[test]
+fn what_the_api_server_would_refuse_is_refused() {
+    let all_and_more = json!({ "action": "delete", "filters": { "all": true, "labels": ["a"] } });
+    for (spec, field) in [
+        (json!({ "action": "delete", "filters": {} }), "spec.filters"),
+        (all_and_more, "spec.filters"),
+        (
+            json!({ "action": "delete", "filters": { "all": true }, "limits": { "pageSize": 0 } }),
+            "spec.limits.pageSize",
+        ),
+    ] {
+        let problem = subject(&spec).unwrap_err();
+        assert!(problem.contains(&format!("policy.yaml:1: {field}")), "{problem}");
+    }
+}
+
+#[test]
 fn a_field_that_cannot_be_read_is_named() {
     let problem = subject(&json!({ "action": "delete", "filters": { "all": "yes" } })).unwrap_err();
     assert!(problem.contains("spec.filters.all"), "{problem}");
@@ -77,7 +93,7 @@ fn a_name_that_would_be_a_path_is_refused() {
 #[test]
 fn what_starts_or_holds_runs_makes_no_difference() {
     let spec = json!({
-        "action": "delete", "filters": { "all": true }, "schedule": "no schedule at all", "timeZone": "Nowhere/Else",
+        "action": "delete", "filters": { "all": true }, "schedule": "@hourly", "timeZone": "Europe/Berlin",
         "jitter": "30s", "suspend": true,
     });
     let subject = subject(&spec).unwrap();
@@ -90,11 +106,8 @@ fn the_url_that_a_file_names_is_used_only_if_a_token_may_go_there() {
     let at = |url: &str| {
         let connection = json!({ "url": url, "tokenSecretRef": { "name": "upstash" } });
         let spec = json!({ "action": "delete", "filters": { "all": true }, "connection": connection });
-        subject(&spec)
-            .unwrap()
-            .work(&permissions())
-            .map(|(_, url)| url.to_string())
-            .map_err(|problem| problem.to_string())
+        let subject = subject(&spec)?;
+        subject.work(&permissions()).map(|(_, url)| url.to_string()).map_err(|problem| problem.to_string())
     };
     assert_eq!(at("https://qstash-us-east-1.upstash.io").unwrap(), "https://qstash-us-east-1.upstash.io/");
     let problem = at("http://127.0.0.1:9").unwrap_err();

@@ -17,7 +17,6 @@ mod text;
 mod times;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -30,8 +29,10 @@ use self::policies::Connections;
 pub use self::rule::{Level, Rule};
 use self::schema::Broken;
 use self::suggestion::suggestion;
+use crate::clock;
 use crate::manifest::{self, Document};
 use crate::outcome::{Outcome, Problem};
+use crate::terminal::print;
 
 /// The version of the resources that there is.
 const VERSION: &str = "dlq-operator.dev/v1alpha1";
@@ -72,18 +73,12 @@ fn retention(text: &str) -> Result<SignedDuration, String> {
 /// A file cannot be read, or there is an error among the findings.
 pub fn run(args: &LintArgs) -> Result<Outcome, Problem> {
     let documents = manifest::read_all(&args.filenames)?;
-    #[expect(clippy::disallowed_methods, reason = "this is where the time is read")]
-    let now = Timestamp::now();
-    let findings = lint(&documents, args.retention, now)?;
+    let findings = lint(&documents, args.retention, clock::now())?;
     let report = match args.output {
         Output::Text => text::report(&documents, &findings),
         Output::Sarif => sarif::report(&findings)?,
     };
-    match io::stdout().lock().write_all(report.as_bytes()) {
-        // The reader has closed the pipe, as head does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.map_err(|error| Problem::Failed(format!("cannot print: {error}")))?,
-    }
+    print(&report)?;
     match findings.iter().filter(|finding| finding.level == Level::Error).count() {
         0 => Ok(Outcome::Done),
         1 => Err(Problem::Failed("1 error found; fix it before you apply".to_owned())),
@@ -104,7 +99,7 @@ pub fn lint(
     let mut findings = Vec::new();
     let mut readable = Vec::new();
     for document in documents {
-        let broken = as_the_api_server(document, &definitions);
+        let broken = refused(document, &definitions);
         // Unknown fields are dropped, the rest is read.
         if broken.iter().all(|finding| finding.rule == Rule::UnknownField) {
             readable.push(document);
@@ -135,7 +130,12 @@ pub fn lint(
     Ok(findings)
 }
 
-fn as_the_api_server(document: &Document, definitions: &Definitions) -> Vec<Finding> {
+/// Why the API server would refuse an object.
+pub fn as_the_api_server(document: &Document) -> Vec<Finding> {
+    refused(document, &Definitions::new())
+}
+
+fn refused(document: &Document, definitions: &Definitions) -> Vec<Finding> {
     let version = document.value["apiVersion"].as_str().unwrap_or_default();
     if !definitions.kinds().any(|kind| kind == document.kind()) {
         let kinds: Vec<_> = definitions.kinds().collect();
