@@ -111,7 +111,7 @@ async fn run(command: Command) -> Result<Outcome, Problem> {
 }
 
 fn print_problem(problem: &Problem) {
-    let lines: Vec<_> = problem.to_string().lines().map(terminal::harmless).collect();
+    let lines: Vec<_> = problem.to_string().lines().map(terminal::visible).collect();
     // With standard error closed, the exit code has to do.
     let _ = terminal::tell(&format!("error: {}\n", lines.join("\n")));
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use dlq_crd::PolicyRun;
 use dlq_policy::run::next_labels;
 use dlq_policy::{Selected, Work};
+use dlq_upstash::error::visible;
 use dlq_upstash::request::{Request, build};
 use dlq_upstash::types::{Call, DlqId, Overrides, Selection};
 use jiff::Timestamp;
@@ -63,8 +64,8 @@ fn explanation(
     let run = new_run(&policy, now)?;
     let mut text = String::new();
     let mut line = |words: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# {words}");
+        // Nothing of a policy may end a comment: people run the whole. Writing to a String cannot fail.
+        let _ = writeln!(text, "# {}", visible(words));
     };
     line(&format!("{}/{}: {} {}.", subject.namespace, subject.name, work.action, selected(&subject.spec)));
     line("The commands read your token from QSTASH_TOKEN. Nothing was sent.");
@@ -77,7 +78,7 @@ fn explanation(
     }
     for (number, Block { comment, call }) in blocks(&work, &run, now).iter().enumerate() {
         let request = build(call).map_err(|error| Problem::Failed(format!("{}: {error}", subject.name)))?;
-        let _ = write!(text, "\n# {}. {comment}\n{}", number + 1, curl(&request, &url));
+        let _ = write!(text, "\n# {}. {}\n{}", number + 1, visible(comment), curl(&request, &url));
     }
     Ok(text)
 }

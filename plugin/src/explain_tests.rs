@@ -105,3 +105,15 @@ fn what_commands_cannot_show_is_said() {
     }
     assert_eq!(commands(&text).len(), 2, "{text}");
 }
+
+#[test]
+fn nothing_of_a_policy_becomes_a_line_of_a_script() {
+    let text = explained(&json!({
+        "action": "resume", "filters": { "all": true },
+        "match": { "expression": "entry.responseStatus == 500 ||\n\'\'\'\ntouch pwned\n\'\'\' == entry.workflowRunId" },
+    }));
+    assert!(text.contains("touch pwned"), "{text}");
+    let is_ours =
+        |line: &&str| line.is_empty() || ["# ", "curl ", "  "].iter().any(|start| line.starts_with(start));
+    assert!(text.lines().all(|line| is_ours(&line)), "{text}");
+}

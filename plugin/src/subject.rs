@@ -17,6 +17,7 @@ use dlq_crd::{
     ClusterDlqConnectionSpec, Connection, ConnectionKind, ConnectionUrlText, DlqConnectionSpec,
     DlqPolicySpec, Reason,
 };
+use dlq_policy::spec::is_dns_name;
 use dlq_policy::spec::permissions::base_url;
 use dlq_policy::spec::validate::Source;
 use dlq_policy::{
@@ -24,8 +25,8 @@ use dlq_policy::{
 };
 use dlq_upstash::error::visible;
 
-/// The longest name of an object, in bytes.
-const LONGEST_NAME: usize = 253;
+/// Where an object without a namespace is, as with kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// Which policy a command is about.
 #[derive(Args, Debug)]
@@ -102,10 +103,26 @@ fn json(object: &DynamicObject) -> Result<Value, Problem> {
         .map_err(|error| Problem::Failed(format!("the object cannot be read: {error}")))
 }
 
+/// The connection that a policy names, if it stands beside it.
+fn shared_in(others: &[Document], policy: &Value) -> Result<Option<Shared>, Problem> {
+    let Some(name) = connection_name(policy) else { return Ok(None) };
+    let namespace = |document: &Document| match document.namespace() {
+        "" => DEFAULT_NAMESPACE.to_owned(),
+        namespace => namespace.to_owned(),
+    };
+    let is_it = |document: &&Document| {
+        let is_there =
+            name.kind == ConnectionKind::ClusterDlqConnection || namespace(document) == name.namespace;
+        document.kind() == name.kind.as_str() && document.name() == name.name && is_there
+    };
+    others.iter().find(is_it).map(|document| Shared::of(&name, &document.value)).transpose()
+}
+
 /// Which connection a policy names.
 fn connection_name(policy: &Value) -> Option<ConnectionName> {
     let connection: Connection = serde_json::from_value(policy["spec"]["connection"].clone()).ok()?;
-    ConnectionName::of(&connection, policy["metadata"]["namespace"].as_str()?)
+    let namespace = policy["metadata"]["namespace"].as_str().unwrap_or(DEFAULT_NAMESPACE);
+    ConnectionName::of(&connection, namespace)
 }
 
 impl Which {
@@ -116,6 +133,7 @@ impl Which {
     pub async fn find(&self) -> Result<Subject, Problem> {
         match (&self.file, &self.name) {
             (Some(file), name) => {
+                self.cluster.refuse_beside_a_file()?;
                 Subject::of_file(manifest::read(file)?, name.as_deref(), &file.display().to_string())
             }
             (None, Some(name)) => {
@@ -138,8 +156,8 @@ impl Subject {
     /// # Errors
     /// There is none, or several, or it cannot be read.
     pub fn of_file(documents: Vec<Document>, name: Option<&str>, file: &str) -> Result<Self, Problem> {
-        let policies: Vec<_> =
-            documents.into_iter().filter(|document| document.value["kind"] == "DlqPolicy").collect();
+        let (policies, others): (Vec<_>, Vec<_>) =
+            documents.into_iter().partition(|document| document.value["kind"] == "DlqPolicy");
         let is_meant =
             |document: &&Document| name.is_none_or(|name| document.value["metadata"]["name"] == name);
         let mut found = policies.iter().filter(is_meant);
@@ -150,7 +168,8 @@ impl Subject {
                     let Finding { source, line, field, message, .. } = finding;
                     return Err(Problem::Failed(visible(&format!("{source}:{line}: {field}: {message}"))));
                 }
-                Self::of_object(&one.value, &one.source, None)
+                let shared = shared_in(&others, &one.value)?;
+                Self::of_object(&one.value, &one.source, shared)
             }
             (None, _, None) => Err(Problem::Failed(format!("{file} holds no DlqPolicy"))),
             (None, _, Some(name)) => Err(Problem::Failed(format!("{file} holds no DlqPolicy {name}"))),
@@ -176,23 +195,22 @@ impl Subject {
         }
         let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned);
         let name = text("name").unwrap_or_default();
-        if !is_name(&name) {
+        if !is_dns_name(&name) {
             return Err(problem(
                 "metadata.name is missing, or is no name: lower-case letters, digits, - and . only"
                     .to_owned(),
             ));
         }
         // Fields of a newer definition are left out.
+        let namespace = text("namespace").unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        if !is_dns_name(&namespace) || namespace.contains('.') {
+            let what = "metadata.namespace is no name of a namespace: lower-case letters, digits and - only";
+            return Err(problem(what.to_owned()));
+        }
         let spec: Result<DlqPolicySpec, _> = serde_path_to_error::deserialize(&object["spec"]);
         let spec = spec.map_err(|error| problem(format!("spec.{}: {}", error.path(), error.inner())))?;
         let (spec, notes) = once(spec, shared.is_some());
-        Ok(Self {
-            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
-            name,
-            spec,
-            notes,
-            shared,
-        })
+        Ok(Self { namespace, name, spec, notes, shared })
     }
 
     /// What it means with these annotations.
@@ -278,17 +296,6 @@ fn once(spec: DlqPolicySpec, is_read: bool) -> (DlqPolicySpec, Vec<String>) {
         ..spec
     };
     (spec, notes)
-}
-
-/// Whether a text is a name as the API server takes it. It becomes part of a file's name.
-fn is_name(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_label = |label: &str| {
-        label.bytes().all(|byte| is_plain(byte) || byte == b'-')
-            && label.bytes().next().is_some_and(is_plain)
-            && label.bytes().next_back().is_some_and(is_plain)
-    };
-    text.len() <= LONGEST_NAME && text.split('.').all(is_label)
 }
 
 #[cfg(test)]

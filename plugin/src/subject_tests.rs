@@ -129,3 +129,35 @@ fn what_is_not_read_is_said() {
     assert!(told.contains("ClusterDlqConnection production"), "{told}");
     assert_eq!(url, "https://qstash.upstash.io/");
 }
+
+#[test]
+fn a_shared_connection_that_stands_beside_the_policy_says_where_and_what_it_may() {
+    let connection = |fields: Value| {
+        let mut spec =
+            json!({ "url": "https://qstash-us-east-1.upstash.io", "tokenSecretRef": { "name": "upstash" } });
+        spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({
+            "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqConnection",
+            "metadata": { "name": "shared", "namespace": "payments" }, "spec": spec,
+        })
+    };
+    let spec = json!({ "action": "delete", "filters": { "all": true }, "connection": { "name": "shared" } });
+    let at = |fields: Value| {
+        let objects = [policy("one", &spec), connection(fields)];
+        let subject = Subject::of_file(file(&objects), None, "policy.yaml").unwrap();
+        subject.work(&permissions()).map(|(_, url)| url.to_string()).map_err(|problem| problem.to_string())
+    };
+    assert_eq!(at(json!({})).unwrap(), "https://qstash-us-east-1.upstash.io/");
+    let problem = at(json!({ "allowedActions": ["resume"] })).unwrap_err();
+    assert!(problem.contains("allowedActions"), "{problem}");
+}
+
+#[test]
+fn a_namespace_that_is_none_is_refused() {
+    for namespace in ["a/b", "x\ntouch pwned", "A", "a.b", ""] {
+        let mut object = policy("one", &all());
+        object["metadata"]["namespace"] = namespace.into();
+        let found = Subject::of_file(file(&[object]), None, "policy.yaml");
+        assert!(found.unwrap_err().to_string().contains("metadata.namespace"), "{namespace:?}");
+    }
+}

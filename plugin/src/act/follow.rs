@@ -209,7 +209,7 @@ impl View {
         look: Look,
     ) -> (String, String) {
         let fitted = |text: String| {
-            let text = terminal::fit(&terminal::harmless(&text), columns(look).saturating_sub(1));
+            let text = terminal::fit(&terminal::visible(&text), columns(look).saturating_sub(1));
             (text.clone(), text)
         };
         if let Some(problem) = &self.problem {

@@ -81,7 +81,7 @@ async fn agreed(announcement: Announcement, agreement: Consent) -> Result<bool, 
 
 /// Lines in which nothing is a command to the terminal: what Upstash answered is among them.
 fn shown(text: &str) -> String {
-    text.lines().map(|line| terminal::harmless(line) + "\n").collect()
+    text.lines().map(|line| terminal::visible(line) + "\n").collect()
 }
 
 /// As kubectl says it of what it changed.

@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 use crate::see::status::{summarized, what_was_done};
 use crate::see::trouble::{command, doubts};
 use crate::see::words::{age, number, sentence};
-use crate::terminal::{Look, Paint, harmless};
+use crate::terminal::{Look, Paint, visible};
 
 /// How the command ends whose run ended so.
 pub(super) fn outcome(run: &PolicyRun, fail_if_empty: bool) -> Outcome {
@@ -38,7 +38,7 @@ pub(super) fn render(policy: &Stored, run: &PolicyRun, look: Look) -> String {
     let mut lines = vec![format!("{}{reason}{took}: {}", look.paint(paint, result), what_was_done(run))];
     // The message of a run that went well says the same.
     let message = run.message.as_deref().filter(|message| !message.contains(&run.processed.to_string()));
-    lines.extend(message.map(|message| format!("  {}", sentence(&harmless(message)))));
+    lines.extend(message.map(|message| format!("  {}", sentence(&visible(message)))));
     let left = [
         (run.rejected, "refused by Upstash"),
         (run.not_found, "not in the DLQ"),
@@ -58,9 +58,9 @@ pub(super) fn render(policy: &Stored, run: &PolicyRun, look: Look) -> String {
         run.summary
             .iter()
             .flat_map(|summary| summarized(summary))
-            .map(|line| format!("  {}", harmless(&line))),
+            .map(|line| format!("  {}", visible(&line))),
     );
-    let samples: Vec<_> = run.sample_workflow_run_ids.iter().take(3).map(|id| harmless(id)).collect();
+    let samples: Vec<_> = run.sample_workflow_run_ids.iter().take(3).map(|id| visible(id)).collect();
     if !samples.is_empty() {
         lines.push(format!("  new workflow runs: {}, …", samples.join(", ")));
     }

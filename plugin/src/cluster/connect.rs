@@ -8,6 +8,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use super::{Cluster, Error};
+use crate::outcome::Problem;
 
 /// Which cluster, as with kubectl.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,6 +37,27 @@ pub struct ClusterArgs {
     /// Act as a member of this group; may be repeated
     #[arg(long = "as-group", value_name = "GROUP", requires = "as_user")]
     pub as_groups: Vec<String>,
+}
+
+impl ClusterArgs {
+    /// With a file there is no cluster to ask.
+    ///
+    /// # Errors
+    /// A flag names one.
+    pub fn refuse_beside_a_file(&self) -> Result<(), Problem> {
+        let named = [
+            ("--kubeconfig", self.kubeconfig.is_some()),
+            ("--context", self.context.is_some()),
+            ("--namespace", self.namespace.is_some()),
+            ("--as", self.as_user.is_some()),
+        ];
+        match named.into_iter().find(|(_, is_there)| *is_there) {
+            Some((flag, _)) => Err(Problem::Usage(format!(
+                "{flag} has no meaning with -f: the policy of a file is read from the file alone, with its own namespace"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How long to wait; without an end when none.

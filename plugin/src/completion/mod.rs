@@ -76,9 +76,9 @@ pub async fn complete(command: &Command, args: &CompleteArgs) -> Result<Outcome,
         }
         Candidates::Files => (Vec::new(), FILES),
     };
-    let harmless =
-        |line: &String| line.split('\t').map(terminal::harmless).collect::<Vec<_>>().join("\t") + "\n";
-    let mut text: String = lines.iter().map(harmless).collect();
+    let cleaned =
+        |line: &String| line.split('\t').map(terminal::visible).collect::<Vec<_>>().join("\t") + "\n";
+    let mut text: String = lines.iter().map(cleaned).collect();
     text.extend([":", &directive.to_string(), "\n"]);
     terminal::print(&text)?;
     Ok(Outcome::Done)

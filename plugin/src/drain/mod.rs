@@ -215,7 +215,9 @@ async fn leave_at_second_ctrl_c(ports: &LocalPorts<'_>, shown: &Shown, mut press
 fn outcome(run: &PolicyRun, fail_if_empty: bool) -> Result<Outcome, Problem> {
     match run.result {
         Some(RunResult::Failed | RunResult::DeadlineExceeded) => Ok(Outcome::RunFailed),
-        Some(RunResult::Cancelled) if run.processed == 0 => {
+        Some(RunResult::Cancelled)
+            if run.processed == 0 && run.uncertain_pages == 0 && run.interruptions == 0 =>
+        {
             Err(Problem::Failed("cancelled; nothing was done".to_owned()))
         }
         Some(RunResult::Cancelled) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dlq_crd::{DlqPolicyStatus, PolicyRun};
+use dlq_crd::{DlqPolicyStatus, PolicyRun, annotations};
 use dlq_drain::Ports;
 use dlq_policy::attempt::{
     AccountId, Answer, FailedStep, Found, Interrupt, Looked, Seen, StatusWrite, Stored, Told, Trouble,
@@ -168,11 +168,16 @@ impl Ports for LocalPorts<'_> {
         }
         match state.store.write(write.next) {
             Ok(()) => WriteOutcome::Done(self.see(&state)),
-            Err(error) => WriteOutcome::Failed(Trouble {
-                step: FailedStep::WriteStatus,
-                problem: format!("the state file cannot be written: {error}"),
-                is_of_everybody: false,
-            }),
+            Err(error) => {
+                drop(state);
+                // Nothing is begun any more that could not be written down.
+                self.annotate(annotations::CANCEL_AT, clock::now().to_string());
+                WriteOutcome::Failed(Trouble {
+                    step: FailedStep::WriteStatus,
+                    problem: format!("the state file cannot be written: {error}"),
+                    is_of_everybody: false,
+                })
+            }
         }
     }
 

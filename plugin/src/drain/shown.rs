@@ -39,9 +39,11 @@ impl Shown {
 
     /// Leaves a line.
     pub(super) fn line(&self, text: &str) {
+        // Nothing of a policy or an answer may command the terminal.
+        let text = visible(text);
         match &self.0 {
-            Where::Bar(bar) => bar.suspend(|| say(text)),
-            Where::Lines(_) => say(text),
+            Where::Bar(bar) => bar.suspend(|| say(&text)),
+            Where::Lines(_) => say(&text),
         }
     }
 
@@ -83,7 +85,7 @@ impl Default for Shown {
 impl Watcher for Shown {
     fn answered(&self, _: &PolicyRun, _: &Call, answer: &Answer) {
         if let Answer::Error { error, .. } = answer {
-            self.line(&format!("a call failed: {}", visible(&error.to_string())));
+            self.line(&format!("a call failed: {error}"));
         }
     }
 

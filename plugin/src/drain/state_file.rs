@@ -139,7 +139,12 @@ impl StateFile {
         let mut text = serde_json::to_vec_pretty(&content)?;
         text.push(b'\n');
         let new = beside(&self.path, "new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        // Left by a process that was killed. What is created anew follows no link.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
@@ -189,6 +194,10 @@ impl Lock {
         let path = beside(state, "lock");
         let failed = |error: &io::Error| problem(state, &format!("cannot be locked: {error}"));
         loop {
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+                let what = format!("is locked by {}, which is a symbolic link; remove it", path.display());
+                return Err(problem(state, &what));
+            }
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
             let file = file.map_err(|error| failed(&error))?;
             match file.try_lock() {

@@ -131,3 +131,16 @@ fn a_write_that_fails_leaves_what_was_there() {
     assert!(file.write(&ended()).is_err());
     assert_eq!(fs::read(folder.file()).unwrap(), before);
 }
+
+#[test]
+fn a_link_that_came_with_the_policy_is_not_followed() {
+    let folder = Folder::new();
+    let victim = folder.0.join("victim");
+    fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, beside(&folder.file(), "new")).unwrap();
+    drop(StateFile::create(&folder.file(), of("a/one")).unwrap());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    std::os::unix::fs::symlink(folder.0.join("elsewhere"), beside(&folder.file(), "lock")).unwrap();
+    assert!(refusal(StateFile::create(&folder.file(), of("a/one"))).contains("symbolic link"));
+    assert!(!folder.0.join("elsewhere").exists());
+}

@@ -6,6 +6,8 @@ use dlq_crd::{EntrySummary, PolicyRun, Reason, RunResult, ValueCount};
 use dlq_policy::run::figures;
 use dlq_upstash::error::visible;
 
+use crate::see::words::count;
+
 /// In a few lines: how it ended, and what of it is not known for sure.
 pub(super) fn summary(name: &str, run: &PolicyRun) -> String {
     let result = run.result.map(|result| result.to_string()).unwrap_or_default();
@@ -13,6 +15,10 @@ pub(super) fn summary(name: &str, run: &PolicyRun) -> String {
         (Some(message), _) => message,
         // Its own message names the annotation by which runs in a cluster are cancelled.
         (None, Some(RunResult::Cancelled)) => figures(run),
+        // These speak of the next run, which nothing starts here.
+        (None, Some(RunResult::LimitReached | RunResult::DeadlineExceeded)) => {
+            format!("{}; run drain again for the rest", figures(run))
+        }
         (None, _) => run.message.clone().unwrap_or_default(),
     };
     let mut text = format!("{name}: {result}: {}\n", visible(&message));
@@ -21,10 +27,12 @@ pub(super) fn summary(name: &str, run: &PolicyRun) -> String {
         let _ = writeln!(text, "  {words}");
     };
     if run.uncertain_pages > 0 || run.interruptions > 0 {
-        line(format!(
-            "the count is a lower bound: the outcome of {} calls is unknown, and the run was interrupted {} times",
-            run.uncertain_pages, run.interruptions
-        ));
+        let unknown = (run.uncertain_pages > 0)
+            .then(|| format!("the outcome of {} is unknown", count(run.uncertain_pages, "call", "calls")));
+        let interrupted = (run.interruptions > 0)
+            .then(|| format!("the run was interrupted {}", count(run.interruptions, "time", "times")));
+        let why: Vec<_> = unknown.into_iter().chain(interrupted).collect();
+        line(format!("the count is a lower bound: {}", why.join(", and ")));
     }
     if run.not_found > 0 {
         line(format!("not in the DLQ: {}", run.not_found));

@@ -23,9 +23,7 @@ fn a_run_that_went_well_is_told_in_one_line() {
 fn a_count_that_is_a_lower_bound_is_called_one() {
     let text = summary("one", &run(&json!({ "uncertainPages": 1, "interruptions": 2 })));
     assert!(
-        text.contains(
-            "a lower bound: the outcome of 1 calls is unknown, and the run was interrupted 2 times"
-        ),
+        text.contains("a lower bound: the outcome of 1 call is unknown, and the run was interrupted 2 times"),
         "{text}"
     );
 }
@@ -56,4 +54,13 @@ fn a_dry_run_says_what_it_saw() {
         &run(&json!({ "dryRun": true, "summary": summary_, "message": "dry run: 3 entries match" })),
     );
     assert_eq!(text, "one: Succeeded: dry run: 3 entries match\n  workflow URLs: https://a.example (3)\n");
+}
+
+#[test]
+fn what_is_left_is_for_another_drain() {
+    for result in ["LimitReached", "DeadlineExceeded"] {
+        let fields = json!({ "result": result, "message": "the next run on schedule continues" });
+        let text = summary("one", &run(&fields));
+        assert!(text.contains("run drain again") && !text.contains("schedule"), "{text}");
+    }
 }

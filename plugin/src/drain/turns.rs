@@ -7,6 +7,7 @@ use dlq_crd::{PolicyRun, annotations};
 use dlq_drain::drive;
 use dlq_policy::Attempt;
 use dlq_policy::attempt::{Kept, Next, Settings};
+use dlq_policy::run::figures;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
@@ -76,7 +77,11 @@ pub async fn turns(ports: &LocalPorts<'_>, approver: &impl Approver) -> Result<P
                     () = ports.change() => {}
                 }
             }
-            Next::Retry(trouble) => return Err(Problem::Failed(trouble.to_string())),
+            Next::Retry(trouble) => {
+                let done = kept.run().map(|run| format!("; so far {}", figures(run))).unwrap_or_default();
+                let way_out = "continue from the last page that was written down with --resume";
+                return Err(Problem::Failed(format!("{trouble}{done}; {way_out}")));
+            }
             Next::OnChange | Next::Forget => ports.change().await,
         }
     }

@@ -1,7 +1,7 @@
 //! What is wrong, and where.
 
 use super::rule::{Level, Rule};
-use crate::manifest::Document;
+use crate::manifest::{Document, Unreadable};
 
 /// Something that is wrong with a manifest, or good to know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +34,13 @@ impl Finding {
             field: field.to_owned(),
             message: message.into(),
         }
+    }
+
+    /// Of a file that is no manifest.
+    pub(super) fn unreadable(Unreadable { file, line, what }: Unreadable) -> Self {
+        let rule = Rule::Unreadable;
+        let (object, field) = ("a file".to_owned(), String::new());
+        Self { rule, level: rule.level(), source: file, line: line.max(1), object, field, message: what }
     }
 
     /// The same, only good to know.

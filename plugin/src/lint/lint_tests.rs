@@ -314,3 +314,31 @@ fn a_line_of_the_report_reads_as_a_compilers() {
                     [unknown-field]\nchecked 1 object: 1 error, 0 warnings\n";
     assert_eq!(report, expected);
 }
+
+#[test]
+fn one_file_that_cannot_be_read_hides_nothing_of_the_others() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.yaml"), policy(RESUME)).unwrap();
+    fs::write(folder.path().join("b.yaml"), "a: [\n").unwrap();
+    let (documents, unreadable) = manifest::read_all(&[folder.path().to_owned()]).unwrap();
+    let findings: Vec<_> = unreadable.into_iter().map(Finding::unreadable).collect();
+    assert_eq!((documents.len(), findings.len()), (1, 1));
+    let Finding { rule, level, source, .. } = &findings[0];
+    assert!(
+        (*rule, *level) == (Rule::Unreadable, Level::Error) && source.ends_with("b.yaml"),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn metadata_that_the_api_server_refuses_is_found() {
+    let named = |metadata: &str| policy(RESUME).replace("name: a, namespace: payments", metadata);
+    for (metadata, field) in [
+        ("name: Bad_Name", "metadata.name"),
+        ("name: a, namespace: bad.place", "metadata.namespace"),
+        ("name: a, labels: { b: 1 }", "metadata.labels.b"),
+        ("name: a, annotations: { b: true }", "metadata.annotations.b"),
+    ] {
+        assert_finds(&named(metadata), Rule::InvalidValue, 3, field);
+    }
+}

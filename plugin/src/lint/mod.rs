@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use dlq_policy::spec::duration;
+use dlq_policy::spec::{duration, is_dns_name};
 use jiff::{SignedDuration, Timestamp};
 
 use self::cel::Definitions;
@@ -72,8 +72,9 @@ fn retention(text: &str) -> Result<SignedDuration, String> {
 /// # Errors
 /// A file cannot be read, or there is an error among the findings.
 pub fn run(args: &LintArgs) -> Result<Outcome, Problem> {
-    let documents = manifest::read_all(&args.filenames)?;
-    let findings = lint(&documents, args.retention, clock::now())?;
+    let (documents, unreadable) = manifest::read_all(&args.filenames)?;
+    let mut findings: Vec<_> = unreadable.into_iter().map(Finding::unreadable).collect();
+    findings.extend(lint(&documents, args.retention, clock::now())?);
     let report = match args.output {
         Output::Text => text::report(&documents, &findings),
         Output::Sarif => sarif::report(&findings)?,
@@ -154,12 +155,39 @@ fn refused(document: &Document, definitions: &Definitions) -> Vec<Finding> {
     if document.name().is_empty() && document.value["metadata"]["generateName"].is_null() {
         findings.push(Finding::new(Rule::MissingField, document, "metadata.name", "is required; add it"));
     }
+    findings.extend(metadata(document));
     let broken = definitions.judge(document.kind(), &document.value);
     findings.extend(
         broken
             .into_iter()
             .map(|Broken { rule, field, message }| Finding::new(rule, document, &field, message)),
     );
+    findings
+}
+
+/// What the API server asks of the metadata of any object.
+fn metadata(document: &Document) -> Vec<Finding> {
+    let metadata = &document.value["metadata"];
+    let invalid = |field: &str, message: &str| {
+        Finding::new(Rule::InvalidValue, document, &format!("metadata.{field}"), message)
+    };
+    let mut findings = Vec::new();
+    if !document.name().is_empty() && !is_dns_name(document.name()) {
+        findings
+            .push(invalid("name", "is no name of an object; use lower-case letters, digits, - and . only"));
+    }
+    let namespace = document.namespace();
+    if !namespace.is_empty() && (!is_dns_name(namespace) || namespace.contains('.')) {
+        let message = "is no name of a namespace; use lower-case letters, digits and - only";
+        findings.push(invalid("namespace", message));
+    }
+    for field in ["labels", "annotations"] {
+        for (key, value) in metadata[field].as_object().into_iter().flatten() {
+            if !value.is_string() {
+                findings.push(invalid(&format!("{field}.{key}"), "must be a text; put it into quotes"));
+            }
+        }
+    }
     findings
 }
 

@@ -29,6 +29,7 @@ impl fmt::Display for Level {
 /// What is checked.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Rule {
+    Unreadable,
     UnknownKind,
     UnknownVersion,
     UnknownField,
@@ -54,7 +55,8 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
+        Self::Unreadable,
         Self::UnknownKind,
         Self::UnknownVersion,
         Self::UnknownField,
@@ -96,6 +98,9 @@ impl Rule {
     fn words(self) -> (&'static str, Level, &'static str) {
         use Level::{Error, Note, Warning};
         match self {
+            Self::Unreadable => {
+                ("unreadable", Error, "The file is no YAML; what else it holds is not checked.")
+            }
             Self::UnknownKind => ("unknown-kind", Error, "The operator has no resource of this kind."),
             Self::UnknownVersion => {
                 ("unknown-version", Error, "The operator has no such version of its resources.")

@@ -110,7 +110,7 @@ fn a_place_without_a_policy_is_an_error_that_says_what_is_there() {
         problem(b"kind: Secret\n---\nkind: Service\n").contains("the 2 objects in it are of other kinds")
     );
     let missing = read(Path::new("/no/such/file.yaml")).unwrap_err().to_string();
-    assert!(missing.starts_with("cannot open /no/such/file.yaml"), "{missing}");
+    assert!(missing.starts_with("/no/such/file.yaml: cannot be opened"), "{missing}");
 }
 
 #[test]
@@ -144,4 +144,11 @@ fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
     let text = format!("\u{feff}{}", POLICY.replace('\n', "\r\n"));
     let documents = read_text(text.as_bytes()).unwrap();
     assert_eq!((documents[0].line, documents[0].line_of("spec.filters.labels[0]")), (1, 9));
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let folder = folder(&[("a.yaml", POLICY.as_bytes())]);
+    let paths = [folder.path().to_owned(), folder.path().join("a.yaml"), folder.path().join("./a.yaml")];
+    assert_eq!(read_all(&paths).unwrap().0.len(), 1);
 }

@@ -7,9 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use serde_saphyr::{Options, Spanned};
 
-use super::Document;
 use super::lines::{self, Lines};
-use crate::outcome::Problem;
+use super::{Document, Unreadable};
 
 /// The most bytes of one file. What a chart renders is far below.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -22,37 +21,41 @@ pub(super) struct Text {
 
 /// # Errors
 /// It cannot be read, is too large, or is not UTF-8.
-pub(super) fn file(path: &Path) -> Result<Text, Problem> {
+pub(super) fn file(path: &Path) -> Result<Text, Unreadable> {
     let source = path.display().to_string();
-    let file = File::open(path).map_err(|error| Problem::Failed(format!("cannot open {source}: {error}")))?;
+    let file =
+        File::open(path).map_err(|error| unreadable(&source, 0, format!("cannot be opened: {error}")))?;
     read(source, file)
 }
 
 /// # Errors
 /// As [`file()`].
-pub(super) fn standard_input() -> Result<Text, Problem> {
+pub(super) fn standard_input() -> Result<Text, Unreadable> {
     read(STANDARD_INPUT_NAME.to_owned(), io::stdin().lock())
 }
 
 const STANDARD_INPUT_NAME: &str = "standard input";
 
-fn read(source: String, from: impl Read) -> Result<Text, Problem> {
+fn read(source: String, from: impl Read) -> Result<Text, Unreadable> {
     let mut bytes = Vec::new();
     from.take(MOST_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Problem::Failed(format!("cannot read {source}: {error}")))?;
+        .map_err(|error| unreadable(&source, 0, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > MOST_BYTES {
         let most = MOST_BYTES / 1024 / 1024;
-        return Err(Problem::Failed(format!(
-            "{source} is larger than {most} MiB; give the manifests of policies and connections alone"
-        )));
+        let what = format!("larger than {most} MiB; give the manifests of policies and connections alone");
+        return Err(unreadable(&source, 0, what));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
-        Problem::Failed(format!("{source}:{line}: not UTF-8; save the file as UTF-8"))
+        unreadable(&source, line, "not UTF-8; save the file as UTF-8".to_owned())
     })?;
     Ok(Text { source, text })
+}
+
+fn unreadable(source: &str, line: usize, what: String) -> Unreadable {
+    Unreadable { file: source.to_owned(), line, what }
 }
 
 impl Text {
@@ -60,7 +63,7 @@ impl Text {
     ///
     /// # Errors
     /// It is no YAML, or expands to more than any manifest does.
-    pub(super) fn documents(&self) -> Result<Vec<Document>, Problem> {
+    pub(super) fn documents(&self) -> Result<Vec<Document>, Unreadable> {
         let text = self.text.trim_start_matches('\u{feff}');
         let parsed: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options())
             .map_err(|error| self.not_yaml(&error))?;
@@ -88,11 +91,8 @@ impl Text {
         }
     }
 
-    fn not_yaml(&self, error: &serde_saphyr::Error) -> Problem {
-        let place = match error.location() {
-            Some(location) if location.line() > 0 => format!("{}:{}", self.source, location.line()),
-            _ => self.source.clone(),
-        };
+    fn not_yaml(&self, error: &serde_saphyr::Error) -> Unreadable {
+        let line = error.location().and_then(|location| usize::try_from(location.line()).ok()).unwrap_or(0);
         let why = error.without_snippet().to_string();
         let why = why.lines().next().unwrap_or_default();
         let way_out = if self.text.contains("{{") && self.source != STANDARD_INPUT_NAME {
@@ -100,7 +100,9 @@ impl Text {
         } else {
             ""
         };
-        Problem::Failed(format!("{place}: not YAML that can be read: {why}{way_out}"))
+        // What the parser's own options are called helps nobody here.
+        let why = why.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+        unreadable(&self.source, line, format!("not YAML that can be read: {why}{way_out}"))
     }
 }
 

@@ -7,6 +7,7 @@ use dlq_upstash::error::visible;
 use super::report::{Count, Expiry, Report};
 use super::seen::Listed;
 use crate::see::words::entries;
+use crate::terminal::width_of;
 
 /// So many values of each kind are shown; JSON has all.
 const MOST_SHOWN: usize = 10;
@@ -72,7 +73,7 @@ pub(super) fn table(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{}/{} at {}", report.namespace, report.name, report.url);
-    let _ = writeln!(text, "selects {}", report.selection);
+    let _ = writeln!(text, "selects {}", visible(&report.selection));
     for fact in facts(report) {
         let _ = writeln!(text, "{}", visible(&fact));
     }
@@ -89,12 +90,13 @@ pub(super) fn table(report: &Report) -> String {
         let _ = writeln!(text);
         let rows: Vec<_> =
             std::iter::once(HEADINGS.map(str::to_uppercase)).chain(listed.iter().map(row)).collect();
-        let width =
-            |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let width = |column: usize| rows.iter().map(|row| width_of(&row[column])).max().unwrap_or_default();
         let widths: [usize; 6] = std::array::from_fn(width);
         for row in &rows {
-            let cells: Vec<_> =
-                row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            let padded = |(cell, width): (&String, usize)| {
+                format!("{cell}{}", " ".repeat(width.saturating_sub(width_of(cell))))
+            };
+            let cells: Vec<_> = row.iter().zip(widths).map(padded).collect();
             let _ = writeln!(text, "{}", cells.join("  ").trim_end());
         }
     }
@@ -113,7 +115,7 @@ pub(super) fn markdown(report: &Report) -> String {
     for (heading, counts) in sections(report) {
         let _ = writeln!(text, "\n| {heading} | entries |\n| --- | ---: |");
         for count in counts.iter().take(MOST_SHOWN) {
-            let _ = writeln!(text, "| {} | {} |", code(&count.value), count.count);
+            let _ = writeln!(text, "| {} | {} |", cell(&count.value), count.count);
         }
         if let Some(more) = more(counts) {
             let _ = writeln!(text, "| {more} | |");
@@ -122,7 +124,7 @@ pub(super) fn markdown(report: &Report) -> String {
     if let Some(listed) = &report.listed {
         let _ = writeln!(text, "\n| {} |\n|{}", HEADINGS.join(" | "), " --- |".repeat(HEADINGS.len()));
         for entry in listed {
-            let _ = writeln!(text, "| {} |", row(entry).map(|cell| code(&cell)).join(" | "));
+            let _ = writeln!(text, "| {} |", row(entry).map(|text| cell(&text)).join(" | "));
         }
     }
     text
@@ -148,9 +150,14 @@ fn more(counts: &[Count]) -> Option<String> {
     (more > 0).then(|| format!("and {more} more; see all with -o json"))
 }
 
-/// A text from outside as code: it can neither end the cell nor become markup or a mention.
+/// A text from outside in a table: as code, which cannot end the cell.
+fn cell(text: &str) -> String {
+    code(text).replace('|', r"\|")
+}
+
+/// A text from outside as code: it can become neither markup nor a mention.
 fn code(text: &str) -> String {
-    let text = visible(text).replace('`', "'").replace('|', r"\|");
+    let text = visible(text).replace('`', "'");
     if text.trim().is_empty() { String::new() } else { format!("`{text}`") }
 }
 
@@ -162,6 +169,10 @@ fn escaped(text: &str) -> String {
             escaped.push('\\');
         }
         escaped.push(character);
+        if "@#".contains(character) {
+            // A mention is looked for once the text is rendered, without its backslashes.
+            escaped.push('\u{200b}');
+        }
     }
     escaped
 }

@@ -3,6 +3,7 @@
 use dlq_crd::{DlqPolicySpec, FailureFunctionState, Filters, LoopProtection, Match};
 
 use super::words::{any_of, entries};
+use dlq_upstash::error::visible;
 
 /// What a policy selects: a phrase, and what is decided on each entry that is listed, if anything is.
 pub fn selection(spec: &DlqPolicySpec) -> (String, Option<String>) {
@@ -12,7 +13,7 @@ pub fn selection(spec: &DlqPolicySpec) -> (String, Option<String>) {
 /// The same in one sentence.
 pub fn selected(spec: &DlqPolicySpec) -> String {
     let (filtered, judged) = selection(spec);
-    judged.map_or(filtered.clone(), |judged| format!("{filtered}; {judged}"))
+    visible(&judged.map_or(filtered.clone(), |judged| format!("{filtered}; {judged}")))
 }
 
 /// The entries that the filters name, as `entries labelled payments, which failed at least 15m before the run`.

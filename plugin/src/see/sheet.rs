@@ -20,7 +20,7 @@ impl Sheet {
     pub(super) fn line(&mut self, label: &str, paint: Paint, text: &str) {
         let room = self.look.width.map(|width| width.saturating_sub(MARGIN).max(20));
         let mut label = label.to_owned();
-        for line in wrapped(&terminal::harmless(text), room) {
+        for line in wrapped(&terminal::visible(text), room) {
             let padding = " ".repeat(MARGIN.saturating_sub(label.chars().count()));
             let line = format!(
                 "{}{padding}{}",

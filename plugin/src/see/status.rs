@@ -91,11 +91,11 @@ fn heading(sheet: &mut Sheet, policy: &Stored, now: Timestamp) {
     let look = sheet.look;
     let attention = attention(policy, now);
     let name = look.paint(Paint::Strong, &format!("{}/{}", policy.namespace(), policy.name()));
-    let phase = look.paint(paint(attention, policy), &terminal::harmless(phase(policy, attention)));
+    let phase = look.paint(paint(attention, policy), &terminal::visible(phase(policy, attention)));
     sheet.text.extend([name.as_str(), "  ", &phase, "\n"]);
     if let Some(message) = &policy.status().message {
         let room = look.width.map(|width| width.max(20));
-        for line in wrapped(&terminal::harmless(message), room) {
+        for line in wrapped(&terminal::visible(message), room) {
             sheet.text.push_str(&line);
             sheet.text.push('\n');
         }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{can_ask, tell};
 use crate::outcome::Problem;
+use dlq_upstash::error::visible;
 
 /// How a person agrees to what a command is about to do.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
@@ -37,7 +38,7 @@ pub async fn ask(question: &str) -> Result<bool, Problem> {
     if !can_ask() {
         return Err(no_terminal());
     }
-    tell(&format!("{question} [y/N] "))?;
+    tell(&format!("{} [y/N] ", visible(question)))?;
     let (answer, answered) = oneshot::channel();
     // A thread of its own: nothing waits for it when the answer is not needed any more.
     thread::spawn(move || {

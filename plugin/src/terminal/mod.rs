@@ -14,8 +14,10 @@ pub use self::bar::bar;
 pub use self::look::{Look, Paint};
 pub use self::screen::{LiveLine, Screen};
 pub use self::table::{Cell, Table};
-pub use self::text::{fit, harmless, width_of, wrapped};
+pub use self::text::{fit, width_of, wrapped};
 use crate::outcome::Problem;
+/// What a terminal would take for a command, and what hides or turns text, is a space: an object may hold any character.
+pub use dlq_upstash::error::visible;
 
 /// Whether anybody still reads what is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

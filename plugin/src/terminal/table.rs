@@ -1,7 +1,7 @@
 //! Tables in columns, as kubectl prints them.
 
-use super::text::{fit, harmless, width_of};
-use super::{Look, Paint};
+use super::text::{fit, width_of};
+use super::{Look, Paint, visible};
 
 /// Between two columns: as kubectl has it, and where the terminal is narrow.
 const GAPS: (usize, usize) = (3, 2);
@@ -43,7 +43,7 @@ enum Kind {
 impl Cell {
     /// A text in a colour.
     pub fn new(paint: Paint, text: impl AsRef<str>) -> Self {
-        Self { text: harmless(text.as_ref()), paint }
+        Self { text: visible(text.as_ref()), paint }
     }
 }
 
@@ -188,6 +188,6 @@ mod tests {
     fn what_an_object_holds_is_no_command_to_the_terminal() {
         let mut table = Table::new().whole("NAME");
         table.row(["\u{1b}[2Ja\nb".into()]);
-        assert_eq!(table.render(Look { width: None, colour: false }), "NAME\n�[2Ja�b\n");
+        assert_eq!(table.render(Look { width: None, colour: false }), "NAME\n [2Ja b\n");
     }
 }

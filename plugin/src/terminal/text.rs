@@ -42,11 +42,6 @@ pub fn wrapped(text: &str, columns: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// The text without what a terminal would take for a command: an object may hold any character.
-pub fn harmless(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '�' } else { character }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -102,9 +102,9 @@ pub(super) fn secret_ref(
     Ok(ConnectionRef::Secret { url, namespace: namespace.to_owned(), secret, shared: None })
 }
 
-/// A DNS subdomain. The name becomes a part of a request's path as it is: with a `/` it could be that of another
+/// Whether a text is a DNS subdomain, as names of objects are. The name becomes a part of a request's path as it is: with a `/` it could be that of another
 /// namespace.
-pub(super) fn is_dns_name(name: &str) -> bool {
+pub fn is_dns_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_label = |label: &str| {
         label.bytes().all(|byte| is_plain(byte) || byte == b'-')

@@ -17,7 +17,7 @@ pub mod validate;
 
 pub use backlog::Backlog;
 pub use by_listing::{ByListing, Statuses};
-pub use connection::ConnectionRef;
+pub use connection::{ConnectionRef, is_dns_name};
 pub use connection_name::ConnectionName;
 pub use expression::Expression;
 pub use invalid::Invalid;
