@@ -361,7 +361,7 @@ mod tests {
             ],
             "currentRun": { "id": "r", "cursor": "c" },
             "lastRun": {
-                "startTime": "2026-11-20T12:00:00.250Z", "processed": 7, "exhausted": 5,
+                "startTime": "2026-11-20T12:00:00.250Z", "completionTime": "2026-11-20T12:00:09Z", "processed": 7, "exhausted": 5,
                 "skipped": { "status": 3, "nonRetryable": 1, "expressionError": "no number" },
             },
             "skipped": 9,
