@@ -9,7 +9,7 @@ use crate::monitoring::{folder, queries};
 use crate::scene::{DLQ, PATIENCE, Scene};
 
 /// Panels that show more than zeros after what happens below.
-const LIVELY: [&str; 18] = [
+const LIVELY: [&str; 20] = [
     "Policies",
     "Not ready",
     "Failing",
@@ -28,6 +28,8 @@ const LIVELY: [&str; 18] = [
     "Status writes",
     "Entries that wait",
     "Age of the oldest entry",
+    "Entries of the day",
+    "Tokens of connections that work",
 ];
 
 const POLICIES: [&str; 7] = ["well", "failing", "throttled", "losing", "given-up", "secretless", "watching"];
@@ -50,6 +52,12 @@ async fn held() -> Scene {
         { "dlq": "losing", "times": 1, "fault": { "lostAnswer": { "how": "close" } } },
     ]);
     scene.simulator.set_faults(&rules).await.unwrap();
+    let connection = json!({
+        "apiVersion": "dlq-operator.dev/v1alpha1", "kind": "DlqConnection",
+        "metadata": { "name": "production", "namespace": scene.namespace.name() },
+        "spec": { "tokenSecretRef": { "name": "upstash" }, "limits": { "maxEntriesPerDay": 1000 } },
+    });
+    scene.control_plane.kubectl_apply(&connection.to_string()).await.unwrap().ok().unwrap();
     for name in POLICIES {
         let secret = match name {
             "well" => "upstash",
@@ -64,7 +72,10 @@ async fn held() -> Scene {
             "connection": { "tokenSecretRef": { "name": secret, "key": "token" } },
         });
         match name {
-            "well" => spec["schedule"] = json!("@every 3s"),
+            "well" => {
+                spec["schedule"] = json!("@every 3s");
+                spec["connection"] = json!({ "name": "production" });
+            }
             "watching" => {
                 spec["trigger"] = json!("Manual");
                 spec["backlog"] = json!({ "interval": "1m", "retention": "3d" });

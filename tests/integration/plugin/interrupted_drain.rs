@@ -305,3 +305,24 @@ async fn a_question_that_nobody_answered_is_asked_again_of_the_same_run() {
     let run = plugin.state()["status"]["lastRun"].take();
     assert_eq!((&run["processed"], &run["interruptions"]), (&json!(30), &json!(0)), "{run:#}");
 }
+
+#[tokio::test]
+async fn a_drain_that_cannot_write_down_what_it_does_stops_and_says_how_to_continue() {
+    let simulator = Simulator::start().await.unwrap();
+    let plugin = Plugin::of(&simulator).await;
+    simulator.generate(DLQ, 300, &Entry::default()).await.unwrap();
+    slow_down(&simulator, 150).await;
+    plugin.policy(&resume(10));
+    let folder = plugin.path("states");
+    std::fs::create_dir(&folder).unwrap();
+    let child = plugin.start(&[&DRAIN[..], &["--state-file", "states/one.json"]].concat());
+    acted(&simulator, 3).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    let made = acting(&simulator.ledger(DLQ).await.unwrap()).len();
+    let stopped = ended(child).await;
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    assert!(stopped.stderr.contains("the state file cannot be written"), "{stopped:?}");
+    assert!(stopped.stderr.contains("--resume") && stopped.stderr.contains("so far resumed"), "{stopped:?}");
+    let after = acting(&simulator.ledger(DLQ).await.unwrap()).len();
+    assert!(after <= made + 2, "the call under way, and one whose answer met the failure: {made}, {after}");
+}

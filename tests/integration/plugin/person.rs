@@ -66,7 +66,8 @@ impl Desk {
 
     /// The arguments, with the desk's namespace where a command knows namespaces.
     fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let scoped = !matches!(args.first(), Some(&("completion" | "version" | "__complete" | "--help")));
+        let scoped =
+            !matches!(args.first(), Some(&("completion" | "lint" | "version" | "__complete" | "--help")));
         let namespace = scoped.then_some(["--namespace", self.namespace.as_str()]);
         args.iter().copied().chain(namespace.into_iter().flatten()).collect()
     }

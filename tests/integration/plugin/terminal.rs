@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testbed::{ApiServerProxy, CallKind, ControlPlane, ScratchDir, Trouble, User};
+use testbed::{ApiServerProxy, CallKind, ControlPlane, Entry, ScratchDir, Trouble, User};
 
 use super::person::Desk;
 use crate::cluster::control_plane;
 use crate::generated_files::definitions;
-use crate::scene::Scene;
+use crate::scene::{DLQ, Scene, TOKEN};
 
 #[tokio::test]
 async fn output_into_a_pipe_that_closes_ends_quietly() {
@@ -149,4 +149,33 @@ async fn an_api_server_that_is_slow_is_waited_for_and_one_that_hangs_is_not() {
     let desk = Desk::with(&nowhere.path().join("kubeconfig"), "default").await;
     let said = desk.runs(&["list"]).await.failed(1);
     assert!(said.contains("there is no kubeconfig"), "{said}");
+}
+
+#[tokio::test]
+async fn what_only_looks_is_shown_at_a_terminal_too() {
+    let scene = Scene::start("plugin-looks").await;
+    scene.simulator.generate(DLQ, 3, &Entry::default()).await.unwrap();
+    let spec = json!({ "action": "resume", "trigger": "Manual", "filters": { "all": true } });
+    scene.apply("payments", spec).await;
+    let url = scene.simulator.api_url();
+    let desk = Desk::of(&scene).await.env("QSTASH_TOKEN", TOKEN).env("QSTASH_URL", url);
+    let manifest = desk.home().join("policy.yaml");
+    let misspelt = "apiVersion: dlq-operator.dev/v1alpha1\nkind: DlqPolicy\nmetadata: { name: a }\n\
+                    spec:\n  action: resume\n  filters: { al: true }\n";
+    std::fs::write(&manifest, misspelt).unwrap();
+    let manifest = manifest.display().to_string();
+    for (args, code, shown) in [
+        (&["preview", "payments"][..], 0, "3 entries would be acted on now"),
+        (&["explain", "payments"], 0, "curl --silent"),
+        (&["history", "payments"], 0, "payments"),
+        (&["top"], 0, "POLICIES"),
+        (&["lint", "-f", &manifest], 1, "did you mean all?"),
+    ] {
+        let mut person = desk.types_at(80, args);
+        let (ended, screen) = person.ends().await;
+        // A line that is longer than the terminal is broken anywhere.
+        let text: String = screen.split_whitespace().collect();
+        let shown: String = shown.split_whitespace().collect();
+        assert!(ended == code && text.contains(&shown), "{args:?} ended with {ended}:\n{screen}");
+    }
 }
