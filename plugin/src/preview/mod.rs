@@ -75,7 +75,7 @@ pub async fn preview(args: &PreviewArgs) -> Result<Outcome, Problem> {
     let permissions = args.account.destinations().permissions(&environment, &subject.namespace)?;
     let mut dry = subject.clone();
     dry.spec.dry_run = true;
-    // It is to show what there is soon: nothing is acted on that somebody would have to be spared.
+    // These limits spare those who are acted on, and a preview acts on nothing.
     if let Some(limits) = &mut dry.spec.limits {
         limits.active_deadline_seconds = None;
         limits.entries_per_second = None;
