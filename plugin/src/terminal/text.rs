@@ -24,7 +24,7 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
-/// The text in lines of at most so many columns, broken at spaces; a longer word has a line of its own.
+/// The text in lines of at most so many columns, broken at spaces, and within words that are longer.
 pub fn wrapped(text: &str, columns: Option<usize>) -> Vec<String> {
     let Some(columns) = columns else { return vec![text.to_owned()] };
     let mut lines = Vec::new();
@@ -36,7 +36,12 @@ pub fn wrapped(text: &str, columns: Option<usize>) -> Vec<String> {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        for character in word.chars() {
+            if !line.is_empty() && width_of(&line) + character.width().unwrap_or(0) > columns {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(character);
+        }
     }
     lines.push(line);
     lines
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn a_sentence_is_wrapped_between_words() {
         assert_eq!(wrapped("one two three", Some(7)), ["one two", "three"]);
-        assert_eq!(wrapped("one two three", Some(3)), ["one", "two", "three"]);
+        assert_eq!(wrapped("one two three", Some(3)), ["one", "two", "thr", "ee"]);
         assert_eq!(wrapped("one two", None), ["one two"]);
         assert_eq!(wrapped("", Some(7)), [""]);
     }
