@@ -44,8 +44,9 @@ class DryRun(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         binaries = {"BINARY": Path(folder.name, "dlq-operator"), "PLUGIN": Path(folder.name, "kubectl-dlq")}
-        for binary in binaries.values():
-            output("strip", "-o", binary, TARGET / "debug" / binary.name)
+        # The plugin's own features differ from those of the workspace, so it is the one that is built alone.
+        for binary, profile in zip(binaries.values(), ["debug", "plugin"]):
+            output("strip", "-o", binary, TARGET / profile / binary.name)
         result = subprocess.run(
             ["make", "release-dry-run", *(f"{name}={binary}" for name, binary in binaries.items())], cwd=ROOT, capture_output=True, text=True
         )
