@@ -74,7 +74,9 @@ struct Seen {
 
 /// A connection's token, as it was last tried here.
 struct Tried {
-    at: Instant,
+    /// When its Secret was last read, and when Upstash was last asked.
+    read: Instant,
+    asked: Instant,
     /// Of the connection, and of its Secret.
     generation: i64,
     secret: String,
@@ -87,7 +89,9 @@ impl Tried {
     fn answer(&self, object: &ConnectionObject, secret: &str) -> Option<Checked> {
         let checked = self.checked.as_ref()?;
         let is_same = self.generation == object.generation && self.secret == secret;
-        (is_same && self.at.elapsed() < holds_for(checked).unsigned_abs()).then(|| checked.clone())
+        // The status, whose times are whole seconds, is due a moment earlier than this ends.
+        let holds_for = holds_for(checked).unsigned_abs().saturating_sub(ROUND);
+        (is_same && self.asked.elapsed() < holds_for).then(|| checked.clone())
     }
 }
 
@@ -258,7 +262,7 @@ impl Checks {
     fn may_have_changed(&self, object: &ConnectionObject) -> bool {
         let tried = lock(&self.tried);
         !is_ready(&object.status)
-            && tried.get(&object.name).is_none_or(|tried| tried.at.elapsed() >= READ_AGAIN)
+            && tried.get(&object.name).is_none_or(|tried| tried.read.elapsed() >= READ_AGAIN)
     }
 
     /// Tries the token by listing one entry; none where nothing was found out. Where the connection `is_due` for no other
@@ -288,7 +292,8 @@ impl Checks {
             }
         };
         let generation = object.generation;
-        let mut tried = Tried { at: Instant::now(), generation, secret, checked: None };
+        let now = Instant::now();
+        let mut tried = Tried { read: now, asked: now, generation, secret, checked: None };
         let mut is_new = is_edited && object.status.observed_generation > Some(0);
         if let Some(before) = lock(&self.tried).get_mut(&object.name) {
             if let Some(answer) = before.answer(object, &tried.secret).filter(|_| is_due) {
@@ -296,7 +301,7 @@ impl Checks {
             }
             is_new |= before.secret != tried.secret;
             if !is_due && !is_new {
-                before.at = Instant::now();
+                before.read = now;
                 return None;
             }
         }
