@@ -99,6 +99,7 @@ generate: ## Write the generated files
 	UPDATE_GENERATED=1 $(CARGO) test --locked --test integration -- \
 	  generated_files gitops chart::files chart::readme columns conditions::every_state conditions::a_policy \
 	  events::story::kubectl_describe
+	UPDATE_GENERATED=1 $(CARGO) test --package kubectl-dlq --locked --lib -- golden_tests
 	$(CRONJOB_INSTANTS) > tests/data/cronjob_instants.json
 	$(MAKE) --no-print-directory dist
 

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use url::Url;
 
 use crate::outcome::Problem;
 use dlq_policy::Permissions;
@@ -107,11 +106,6 @@ impl Destinations {
     }
 }
 
-/// Whether a token may be sent there.
-pub fn allows(permissions: &Permissions, url: &Url) -> bool {
-    permissions.urls.iter().any(|pattern| pattern.matches(url))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -134,7 +128,7 @@ mod tests {
     }
 
     fn goes_to(arguments: &[&str], own: Option<&str>, url: &str) -> bool {
-        allows(&permissions(arguments, own).unwrap(), &url.parse().unwrap())
+        permissions(arguments, own).unwrap().allows_url(&url.parse().unwrap())
     }
 
     #[test]

@@ -8,7 +8,6 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 use url::Url;
 
-use crate::account::allows;
 use crate::cluster::{Cluster, ClusterArgs};
 use crate::lint::{self, Finding};
 use crate::manifest::{self, Document};
@@ -247,7 +246,8 @@ impl Subject {
         let own = self.spec.connection.as_ref().and_then(|connection| connection.url.as_ref());
         let named = own.or(self.shared.as_ref().and_then(Shared::url));
 
-        let url = named.and_then(|text| base_url(text.as_str()).ok()).filter(|url| !allows(permissions, url));
+        let url =
+            named.and_then(|text| base_url(text.as_str()).ok()).filter(|url| !permissions.allows_url(url));
         let message = match url.filter(|_| invalid.reason == Reason::UrlNotAllowed) {
             Some(url) => {
                 let url = url.as_str().trim_end_matches('/');

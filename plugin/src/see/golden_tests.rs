@@ -1,5 +1,5 @@
 //! What people see, letter for letter: at 80 and 160 columns, with colour and without, and into a pipe. After a change that is
-//! meant: `cargo test -p kubectl-dlq -- --ignored write_what_people_see`.
+//! meant: `make generate`.
 
 use std::path::PathBuf;
 
@@ -84,10 +84,15 @@ fn file(name: &str) -> PathBuf {
 
 #[test]
 fn people_see_what_they_are_meant_to_see() {
+    #[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
+    let update = std::env::var("UPDATE_GENERATED").is_ok_and(|value| value == "1");
     for (name, text) in pictures() {
+        if update {
+            std::fs::write(file(name), &text).unwrap();
+        }
         let expected = std::fs::read_to_string(file(name)).unwrap_or_default();
         let differs = text.lines().zip(expected.lines()).find(|(now, before)| now != before);
-        assert!(text == expected, "{name}.txt, now and before: {differs:#?}");
+        assert!(text == expected, "{name}.txt, now and before; `make generate` writes it: {differs:#?}");
     }
 }
 
@@ -102,14 +107,5 @@ fn colour_changes_no_word() {
     for (plain, coloured) in [(LOOKS[0].1, LOOKS[1].1), (LOOKS[2].1, LOOKS[3].1)] {
         let coloured = session(coloured);
         assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), session(plain));
-    }
-}
-
-#[test]
-#[ignore = "writes the files"]
-fn write_what_people_see() {
-    std::fs::create_dir_all(file("80").parent().unwrap()).unwrap();
-    for (name, text) in pictures() {
-        std::fs::write(file(name), text).unwrap();
     }
 }

@@ -35,7 +35,7 @@ pub struct Permissions {
 
 impl Permissions {
     /// Whether a token may be sent to this base URL.
-    pub(crate) fn allows_url(&self, url: &Url) -> bool {
+    pub fn allows_url(&self, url: &Url) -> bool {
         self.urls.iter().any(|pattern| pattern.matches(url))
     }
 }
